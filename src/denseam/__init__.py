@@ -1,0 +1,30 @@
+"""Dense associative memories (DAM_n): train them, look at them, test them.
+
+The paper: D. Krotov and J. J. Hopfield, *Dense Associative Memory is Robust to Adversarial
+Inputs*, Neural Computation 30(12), 2018. Its equations stand in ``denseam.energy``.
+"""
+
+from denseam import data, energy, errors
+from denseam.errors import DenseAMError, DenseAMWarning
+from denseam.evaluation import Evaluation, evaluate
+from denseam.model import DenseAM, load
+from denseam.training import Callback, MaxNormMomentum, Recipe, TrainResult, train
+from denseam.version import __version__
+
+__all__ = [
+    "Callback",
+    "DenseAM",
+    "DenseAMError",
+    "DenseAMWarning",
+    "Evaluation",
+    "MaxNormMomentum",
+    "Recipe",
+    "TrainResult",
+    "__version__",
+    "data",
+    "energy",
+    "errors",
+    "evaluate",
+    "load",
+    "train",
+]

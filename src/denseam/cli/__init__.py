@@ -1,0 +1,49 @@
+"""The command line: parse, call, print. One file per command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from denseam.cli import bench, datasets, evaluate, train
+from denseam.cli.common import stderr
+from denseam.errors import DenseAMError
+from denseam.version import __version__
+
+__all__ = ["main"]
+
+_COMMANDS = (train, evaluate, datasets, bench)
+_DESCRIPTION = """\
+Dense associative memories: energy-based classifiers that remember. Small powers n learn features,
+large ones learn prototypes, and attacks made on small n do not fool large n.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+    except DenseAMError as error:
+        stderr.print(f"denseam {args.command}: {error}", markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        sys.stderr.close()
+        return 141
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="denseam",
+        description=_DESCRIPTION,
+        epilog="denseam COMMAND --help shows options and examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"denseam {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_to(commands)
+    return top

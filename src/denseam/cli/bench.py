@@ -1,0 +1,106 @@
+"""`denseam bench`"""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import torch
+from rich.progress import track
+from rich.table import Table
+
+from denseam.bench import (
+    CASES,
+    InferenceRow,
+    StepRow,
+    environment,
+    measure_inference,
+    measure_step,
+)
+from denseam.cli.common import add_command, print_json, stderr, stdout
+
+_FORMS = ("reference", "autograd", "compiled", "nips16")
+_LEGEND = """\
+products   the two float32 matrix products of a step alone, by the fastest library here
+cpu        denseam's step, as `denseam train` does it; "/ products" is its ratio to them
+reference  denseam's kernels in plain PyTorch         autograd   the equations in PyTorch
+compiled   torch.compile of those                     nips16     the matrix form of NIPS16 in NumPy
+peak       memory of a step in units of (B K + K N) floats"""
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "bench",
+        "measure the speed of a training step and of inference on this machine",
+        "All forms take turns in one run; times are medians, in milliseconds. The last line of\n"
+        "the output is the whole record as JSON.",
+        """
+denseam bench
+denseam bench --rounds 50
+denseam bench --threads 1 --json
+""",
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="of PyTorch (default: as PyTorch chooses)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the tables, end with a line of JSON."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    hidden = not stderr.is_terminal
+    steps = [
+        measure_step(case, args.rounds)
+        for case in track(CASES, "training steps", console=stderr, disable=hidden)
+    ]
+    inference = [
+        measure_inference(power, args.rounds)
+        for power in track((2, 30), "inference", console=stderr, disable=hidden)
+    ]
+    record = {
+        "environment": environment(),
+        "steps": [row.to_json() for row in steps],
+        "inference": [row.to_json() for row in inference],
+    }
+    if args.json:
+        print_json(record)
+        return 0
+    facts = record["environment"]
+    stdout.print(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}")
+    stdout.print(_step_table(steps))
+    stdout.print(_LEGEND)
+    stdout.print(_inference_table(inference))
+    sys.stdout.write(json.dumps(record) + "\n")
+    return 0
+
+
+def _step_table(rows: list[StepRow]) -> Table:
+    table = Table(title="one training step, B = 1000, N = 784; ms, and x for how many times faster")
+    for name in ("n", "K", "C", "products", "cpu", "/ products", "peak", *_FORMS):
+        table.add_column(name, justify="right")
+    for row in rows:
+        ms = row.milliseconds
+        others = [
+            f"{ms[form]:.0f} ({row.speedup(form):.1f}x)" if form in ms else "-" for form in _FORMS
+        ]
+        table.add_row(
+            f"{row.case.power:g}", f"{row.case.K}", f"{row.case.C}", f"{ms['products']:.1f}",
+            f"{ms['cpu']:.1f}", f"{row.to_products:.2f}", f"{row.peak_floats:.2f}", *others,
+        )  # fmt: skip
+    return table
+
+
+def _inference_table(rows: list[InferenceRow]) -> Table:
+    table = Table(title="labels of 10,000 images, K = 2000; the product is its one matrix product")
+    for name in ("n", "product", "cpu", "/ product", "peak"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        alone, cpu = row.milliseconds["products"], row.milliseconds["cpu"]
+        table.add_row(
+            f"{row.power:g}", f"{alone:.0f}", f"{cpu:.0f}", f"{cpu / alone:.2f}",
+            f"{row.peak_floats:.2f}",
+        )  # fmt: skip
+    return table

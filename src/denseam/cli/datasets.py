@@ -1,0 +1,71 @@
+"""`denseam data`"""
+
+import argparse
+import dataclasses
+from typing import Any
+
+from rich.table import Table
+
+from denseam import data
+from denseam.cli.common import add_command, print_json, stdout
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "data",
+        "list the known sets of images, fetch one, check its files",
+        "Without a name: what is known and where it lies. Nothing is fetched unless --fetch\n"
+        "says so or a command asks for that set. Your own images: any command's --dataset takes\n"
+        "the path of an .npz file (x_train, y_train, x_test, y_test) or of a folder of IDX files.",
+        """
+denseam data
+denseam data fashion-mnist --fetch
+denseam data mnist --check
+""",
+    )
+    parser.add_argument("name", nargs="?", help="one set, in full")
+    parser.add_argument("--fetch", action="store_true", help="fetch it if it is not here")
+    parser.add_argument("--check", action="store_true", help="compare its files with their sums")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List or show."""
+    if args.name is None:
+        if args.fetch or args.check:
+            args.parser.error("--fetch and --check want the name of a set")
+        sets = data.status()
+        if args.json:
+            print_json([dataclasses.asdict(each) for each in sets])
+        else:
+            stdout.print(_table(sets))
+        return 0
+    if args.fetch:
+        data.load(args.name)
+    checked = data.verify(args.name) if args.check else []
+    (found,) = data.status(args.name)
+    if args.json:
+        print_json({**dataclasses.asdict(found), "checked": checked})
+        return 0
+    for name, value in dataclasses.asdict(found).items():
+        text = ", ".join(value) if isinstance(value, tuple) else value
+        stdout.print(f"{name.replace('_', ' '):<10} {text}", markup=False)
+    for path in checked:
+        stdout.print(f"{'checked':<10} {path}: as published", markup=False)
+    return 0
+
+
+def _table(sets: list[data.SetStatus]) -> Table:
+    table = Table()
+    for column in ("name", "here", "train", "test", "classes", "where", "licence"):
+        table.add_column(
+            column, justify="right" if column in ("train", "test", "classes") else "left"
+        )
+    for each in sets:
+        table.add_row(
+            each.name, "yes" if each.available else "no", f"{each.n_train}", f"{each.n_test}",
+            f"{len(each.classes)}", each.where, each.licence,
+        )  # fmt: skip
+    return table

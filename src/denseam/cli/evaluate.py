@@ -1,0 +1,68 @@
+"""`denseam evaluate`"""
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from denseam import data
+from denseam.cli.common import add_command, device_of, percent, print_json, stdout
+from denseam.evaluation import Evaluation, evaluate
+from denseam.model import load
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "evaluate",
+        "measure a model's errors on a set of images",
+        "Error with its 95 % interval, errors by class, confusions, the mean of |Y|, and speed.",
+        """
+denseam evaluate runs/n30
+denseam evaluate runs/n30/model.safetensors --part train
+denseam evaluate runs/n30 --json
+""",
+    )
+    parser.add_argument("model", type=Path, help="a model file, or the folder of a finished run")
+    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
+    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print."""
+    model = load(args.model, device=device_of(args))
+    images: data.ImageSet = getattr(data.load(args.dataset), args.part)
+    found = evaluate(model, images)
+    if args.json:
+        facts = {"model": str(args.model), "dataset": images.name, "part": args.part}
+        print_json({**facts, **found.to_json()})
+        return 0
+    low, high = found.error_interval
+    stdout.print(f"{model}")
+    stdout.print(
+        f"{images.name}, {args.part}: error [bold]{percent(found.error)}[/bold] of "
+        f"{found.n_images} images (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+    )
+    stdout.print(f"mean |Y| {found.mean_activity:.4f}")
+    stdout.print(f"{1000 * found.seconds_per_1000:.1f} ms for 1000 images")
+    stdout.print(_confusions(found, images.class_names))
+    return 0
+
+
+def _confusions(found: Evaluation, names: tuple[str, ...]) -> Table:
+    table = Table(title="right class (rows), predicted class (columns)", title_justify="left")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("error", justify="right")
+    for i, row in enumerate(found.confusion[: len(names)]):
+        cells = [
+            "" if n == 0 else f"[bold]{n}[/bold]" if i == j else f"{n}" for j, n in enumerate(row)
+        ]
+        error = found.class_errors[i]
+        table.add_row(names[i], *cells[: len(names)], "" if math.isnan(error) else percent(error))
+    return table

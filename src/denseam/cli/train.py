@@ -1,0 +1,102 @@
+"""`denseam train`"""
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import Any
+
+from denseam import data
+from denseam.cli.common import add_command, device_of, percent, print_json, stderr, stdout
+from denseam.cli.progress import TrainingBar
+from denseam.errors import DenseAMWarning
+from denseam.evaluation import evaluate
+from denseam.training import Callback, Recipe, TensorBoard, TrainResult, train
+
+# Enough for errors close to the paper's in minutes; --epochs 3000 is the paper's own.
+DEFAULT_EPOCHS = 300
+
+_RECIPE_OPTIONS: dict[str, tuple[type, str]] = {
+    "temperature": (float, "T, from the end of the ramp on"),
+    "temperature_start": (float, "T at the start of the ramp"),
+    "temperature_epochs": (int, "epochs of the ramp"),
+    "learning_rate": (float, "eps_0, the largest first step of a pixel of a memory"),
+    "learning_rate_decay": (float, "f: eps = eps_0 f^epoch"),
+    "momentum": (float, "p"),
+    "loss_power": (float, "m of the objective sum (Y - t)^(2m)"),
+    "n_memories": (int, "K (default: 2000)"),
+    "per_class": (int, "images of each class in a minibatch (default: 100)"),
+}
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "train",
+        "train a dense associative memory",
+        "Follows the training procedure of the paper, stretched or compressed to the number of\n"
+        "epochs. Every epoch is written to the run folder: stop it when you like, and the same\n"
+        "command goes on, to the same bits. 3000 epochs are the paper's own schedule.",
+        """
+denseam train --power 30 --epochs 20 --out runs/quick
+denseam train --power 2 --out runs/n2
+denseam train --power 20 --dataset fashion-mnist --out runs/fashion
+denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
+""",
+    )
+    parser.add_argument("--power", type=float, required=True, help="n >= 1 of F_n(x) = x^n")
+    parser.add_argument("--out", type=Path, required=True, help="run folder, made if need be")
+    parser.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS, help="(default: %(default)s)")
+    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write scalars to OUT/tensorboard"
+    )
+    recipe = parser.add_argument_group("recipe (default: the paper's, for this power)")
+    for name, (kind, text) in _RECIPE_OPTIONS.items():
+        recipe.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, evaluate, say where the model lies."""
+    device = device_of(args)
+    overrides = {name: getattr(args, name) for name in _RECIPE_OPTIONS}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    images = data.load(args.dataset)
+    preset = Recipe.paper(args.power, args.epochs, seed=args.seed).for_data(images.train)
+    recipe = preset.replace(**given)
+    callbacks: list[Callback] = [TrainingBar()]
+    if args.tensorboard:
+        callbacks.append(TensorBoard(args.out / "tensorboard"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
+            result = train(recipe, images, args.out, callbacks=callbacks, device=device)
+    except KeyboardInterrupt:
+        stderr.print(f"\nstopped; the same command goes on from the last epoch in {args.out}")
+        raise
+    _report(result, images, args)
+    return 0
+
+
+def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace) -> None:
+    found = evaluate(result.model, images.test)
+    seconds = sum(record.seconds for record in result.records)
+    if args.json:
+        print_json(
+            {
+                "out": str(result.out),
+                "recipe": result.recipe.to_json(),
+                "train": result.records[-1].to_json(),
+                "test": found.to_json(),
+                "seconds": seconds,
+            }
+        )
+        return
+    low, high = found.error_interval
+    wrong = round(found.error * found.n_images)
+    stdout.print(
+        f"test error {percent(found.error)} ({wrong} of {found.n_images}; 95 % interval "
+        f"{100 * low:.2f} to {100 * high:.2f}) after {len(result.records)} epochs, {seconds:.0f} s"
+    )
+    stdout.print(f"model in {args.out}; look closer with: denseam evaluate {args.out}")

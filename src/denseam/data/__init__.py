@@ -1,0 +1,15 @@
+"""Labelled images: MNIST in the package, other sets by name, yours by path.
+
+    train = denseam.data.load("mnist").train
+    train.visible()  # (60000, 784) float32 in [-1, 1]
+
+Nothing is read on import, and nothing is fetched but the set that is asked for.
+``DENSEAM_DATA`` names the folder for fetched files, where the usual cache folder
+will not do.
+"""
+
+from denseam.data.imageset import Dataset, ImageSet
+from denseam.data.inventory import SetStatus, status, verify
+from denseam.data.loading import load
+
+__all__ = ["Dataset", "ImageSet", "SetStatus", "load", "status", "verify"]

@@ -1,0 +1,118 @@
+"""From the arrays that people have to the tensors that :class:`ImageSet` holds."""
+
+import math
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from denseam.data.validate import range_hint
+from denseam.errors import InputError
+
+__all__ = ["Scale", "to_images", "to_labels"]
+
+Scale = Literal["visible", "unit", "byte"]
+"""Units of pixels: visible [-1, 1], unit [0, 1], byte 0..255."""
+
+_LIMITS: dict[str, tuple[int, int]] = {"unit": (0, 1), "byte": (0, 255)}
+
+
+def to_images(images: object, *, shape: tuple[int, int] | None, scale: Scale | None) -> Tensor:
+    """Images as (M, H, W), uint8 or visible units; a range check of visible ones comes later.
+
+    Args:
+        images: (M, H, W), (M, 1, H, W) or (M, N), array or tensor.
+        shape: (H, W) of flat images, or None for a square or a row.
+        scale: units of ``images``; None is "byte" for uint8 and "visible" for floats.
+
+    Raises:
+        InputError: on types, shapes and units that cannot be read that way.
+    """
+    if scale is not None and scale not in get_args(Scale):
+        raise InputError(f"scale must be one of {', '.join(get_args(Scale))}, got {scale!r}")
+    return _to_scale(_to_three_axes(_to_tensor(images, "images"), shape), scale)
+
+
+def to_labels(labels: object) -> Tensor:
+    """Labels as (M,) int64.
+
+    Raises:
+        InputError: when they are not whole numbers along one axis.
+    """
+    given = _to_tensor(labels, "labels")
+    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise InputError(f"labels must be integers, got {given.dtype}")
+    if given.ndim != 1:
+        raise InputError(f"labels must have shape (M,), got {tuple(given.shape)}")
+    return given.to(torch.int64)
+
+
+def _to_tensor(values: object, what: str) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach()
+    try:
+        # A copy of our own, in native byte order: torch takes neither read-only
+        # memory (without a warning) nor the big-endian numbers of IDX files.
+        array = np.array(values)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be an array of numbers or a tensor: {error}") from error
+
+
+def _to_three_axes(images: Tensor, shape: tuple[int, int] | None) -> Tensor:
+    given = tuple(images.shape)
+    if images.ndim == 4 and given[1] == 1:
+        images = images[:, 0]
+    elif images.ndim == 2:
+        height, width = shape or _guess_shape(given[1])
+        if height * width != given[1]:
+            raise InputError(f"shape {(height, width)} does not fit {given[1]} pixels per image")
+        images = images.reshape(given[0], height, width)
+    if images.ndim != 3:
+        raise InputError(f"images must be (M, H, W), (M, 1, H, W) or (M, N), got {given}")
+    if shape is not None and tuple(images.shape[1:]) != tuple(shape):
+        raise InputError(f"images must be {shape[0]} x {shape[1]} pixels, got shape {given}")
+    return images
+
+
+def _guess_shape(n_pixels: int) -> tuple[int, int]:
+    side = math.isqrt(n_pixels)
+    return (side, side) if side * side == n_pixels else (1, n_pixels)
+
+
+def _to_scale(images: Tensor, scale: Scale | None) -> Tensor:
+    if images.dtype == torch.uint8:
+        if scale not in (None, "byte"):
+            raise InputError(f"uint8 images are in units of 0..255, got scale={scale!r}")
+        return images
+    if not images.is_floating_point():
+        if scale != "byte" or images.is_complex() or images.dtype == torch.bool:
+            raise InputError(
+                f"images must be uint8 or floating, got {images.dtype}; integers 0..255 of "
+                "another type are taken with scale='byte'"
+            )
+        images = images.to(torch.float64)
+    if images.dtype not in (torch.float32, torch.float64):
+        images = images.to(torch.float32)  # half precision is exact in single
+    if scale is None or scale == "visible":
+        return images
+    _check_limits(images, scale)
+    if scale == "unit":
+        return images * 2 - 1
+    whole = images.to(torch.uint8)
+    return whole if torch.equal(whole.to(images.dtype), images) else images / 127.5 - 1
+
+
+def _check_limits(images: Tensor, scale: Scale) -> None:
+    if images.numel() == 0:
+        return  # the emptiness is reported by ImageSet
+    low, high = (float(x) for x in torch.aminmax(images))
+    bottom, top = _LIMITS[scale]
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(f"images hold NaN or infinite pixels; wanted finite, {bottom}..{top}")
+    if low < bottom or high > top:
+        hint = range_hint(low, high) if scale == "unit" else ""
+        raise InputError(
+            f"scale={scale!r} wants pixels in {bottom}..{top}, got {low:g}..{high:g}{hint}"
+        )

@@ -1,0 +1,189 @@
+"""One type for labelled images, wherever they come from."""
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from denseam.data.arrays import Scale, to_images, to_labels
+from denseam.data.validate import (
+    check_class_names,
+    check_every_class_present,
+    check_images,
+    check_labels,
+)
+from denseam.errors import DenseAMWarning, InputError
+
+__all__ = ["Dataset", "ImageSet"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images, checked once when they are put together.
+
+    The tensors are shared, not copied: treat them as read-only.
+
+    Attributes:
+        images: (M, H, W) uint8 0..255, or float32/float64 in visible units [-1, 1].
+        labels: (M,) int64 in 0 .. n_classes - 1.
+        n_classes: C.
+        class_names: C distinct strings; the class numbers where none are given.
+        name: what to call the set in messages and records.
+        metadata: JSON-able facts (where the images come from, how they were made).
+
+    Raises:
+        InputError: when any of it does not fit together.
+    """
+
+    images: Tensor
+    labels: Tensor
+    n_classes: int
+    class_names: tuple[str, ...] = ()
+    name: str = "images"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_images(self.images)
+        check_labels(self.labels, self.n_classes, len(self.images))
+        names = tuple(self.class_names) or tuple(str(c) for c in range(self.n_classes))
+        check_class_names(names, self.n_classes)
+        object.__setattr__(self, "class_names", names)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: object,
+        labels: object,
+        *,
+        name: str = "images",
+        shape: tuple[int, int] | None = None,
+        scale: Scale | None = None,
+        n_classes: int | None = None,
+        class_names: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> "ImageSet":
+        """Take images and labels from NumPy arrays or tensors of the usual shapes.
+
+        Args:
+            images: (M, H, W), (M, 1, H, W) or flat (M, N); uint8, or floating.
+            labels: (M,) integers.
+            name: what to call the set.
+            shape: (H, W) of flat images. Without it a square where N is a
+                square number, else one row (1, N).
+            scale: the units of ``images``: "visible" [-1, 1] (floats, unless told
+                otherwise), "unit" [0, 1], or "byte" 0..255 (uint8, always).
+                Floats are never rescaled on a guess.
+            n_classes: C. Without it one more than the largest label, and then
+                every class must have an example.
+            class_names: C names.
+            metadata: JSON-able facts to keep with the set.
+
+        Raises:
+            InputError: when the arrays are not of that kind.
+        """
+        pixels = to_images(images, shape=shape, scale=scale)
+        numbers = to_labels(labels)
+        count = n_classes or len(class_names) or _infer_classes(numbers)
+        made = cls(pixels, numbers, count, tuple(class_names), name, dict(metadata or {}))
+        if n_classes is None:
+            check_every_class_present(numbers, count)
+        if scale is None:
+            _warn_if_unit_scaled(pixels, name)
+        return made
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.images.shape))
+        dtype = str(self.images.dtype).removeprefix("torch.")
+        return f"ImageSet({self.name!r}, {size} {dtype}, {self.n_classes} classes)"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of one image."""
+        return int(self.images.shape[1]), int(self.images.shape[2])
+
+    @property
+    def n_visible(self) -> int:
+        """N = H * W, the number of pixels of one image."""
+        return math.prod(self.shape)
+
+    def visible(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The images as (M, N) in [-1, 1]: 0 becomes -1 and 255 becomes +1.
+
+        Raises:
+            InputError: when ``dtype`` is not a floating one.
+        """
+        if not dtype.is_floating_point:
+            raise InputError(f"visible images are floating, got dtype {dtype}")
+        flat = self.images.reshape(len(self), self.n_visible)
+        if self.images.dtype == torch.uint8:
+            return flat.to(dtype).div_(127.5).sub_(1)
+        return flat.to(dtype, copy=True)
+
+    def class_counts(self) -> Tensor:
+        """How many images each class has: (C,) int64."""
+        return torch.bincount(self.labels, minlength=self.n_classes)
+
+    def subset(self, indices: Sequence[int] | Tensor | slice) -> "ImageSet":
+        """The images at ``indices`` (or under a boolean mask (M,)), same classes and name.
+
+        Raises:
+            InputError: when that leaves no image, or an index is out of range.
+        """
+        rows = indices if isinstance(indices, slice | Tensor) else torch.tensor([*indices]).long()
+        try:
+            images, labels = self.images[rows], self.labels[rows]
+        except IndexError as error:
+            raise InputError(f"subset of {len(self)} images: {error}") from error
+        return ImageSet(images, labels, self.n_classes, self.class_names, self.name, self.metadata)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of shape, type, pixels and labels: the identity of the data."""
+        images, labels = (t.detach().cpu().contiguous() for t in (self.images, self.labels))
+        sha = hashlib.sha256(f"{tuple(images.shape)} {images.dtype} ".encode())
+        sha.update(images.numpy().data)
+        sha.update(labels.numpy().data)
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training set and a test set with the same image shape and the same classes.
+
+    Raises:
+        InputError: when the two do not go together.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+
+    def __post_init__(self) -> None:
+        for what in ("shape", "n_classes", "class_names"):
+            train, test = getattr(self.train, what), getattr(self.test, what)
+            if train != test:
+                raise InputError(f"{self.name}: {what} differs, train {train} and test {test}")
+
+
+def _infer_classes(labels: Tensor) -> int:
+    return max(1, int(labels.max()) + 1) if labels.numel() else 1
+
+
+def _warn_if_unit_scaled(images: Tensor, name: str) -> None:
+    if images.dtype == torch.uint8:
+        return
+    low, high = (float(x) for x in torch.aminmax(images))
+    if low >= 0 and 0 < high <= 1:
+        warnings.warn(
+            f"{name}: all pixels lie in {low:g}..{high:g}, which looks like [0, 1] images taken "
+            "for visible units [-1, 1]; pass scale='unit' if they are, scale='visible' if not",
+            DenseAMWarning,
+            stacklevel=3,
+        )

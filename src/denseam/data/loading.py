@@ -1,0 +1,151 @@
+"""``load``: an image set by name, or by the path of a folder or an ``.npz`` file."""
+
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denseam.data import idx
+from denseam.data.arrays import Scale
+from denseam.data.imageset import Dataset, ImageSet
+from denseam.data.known import load_known
+from denseam.data.registry import KNOWN, ROLES
+from denseam.errors import DataUnavailableError, FileFormatError, InputError
+
+__all__ = ["load"]
+
+_NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+# train-images-idx3-ubyte, t10k-labels.idx1-ubyte.gz, emnist-letters-test-images-idx3-ubyte
+_IDX_NAME = re.compile(
+    r"(?:(?P<prefix>.+)-)?(?P<part>train|t10k|test)-(?P<kind>images|labels)"
+    r"(?:[-.]idx\d(?:-\w+)?)?(?P<gz>\.gz)?"
+)
+
+
+def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) -> Dataset:
+    """An image set.
+
+    Args:
+        name_or_path: a known name (``mnist``, ``fashion-mnist``, ``kmnist``,
+            ``emnist-letters``, ``usps``), the path of a folder of IDX files, or
+            of an ``.npz`` file with x_train, y_train, x_test and y_test. Known
+            names come first: write ``./mnist`` for a folder of that name.
+        scale: for floating pixels by path, their units: see
+            :meth:`ImageSet.from_arrays`.
+
+    Returns:
+        A dataset with ``.train`` and ``.test``. ``mnist`` is decoded once per
+        process and then shared.
+
+    Raises:
+        InputError: when the name is unknown, or the data are not usable.
+        FileFormatError: when a file is truncated, garbled or not the right one.
+        DataUnavailableError: when the set is not on this machine and cannot be
+            fetched; says which files to put where.
+    """
+    if isinstance(name_or_path, str) and name_or_path in KNOWN:
+        if scale is not None:
+            raise InputError(f"{name_or_path} has known units; scale is for data by path")
+        return load_known(KNOWN[name_or_path])
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise InputError(f"load takes a name or a path, got {type(name_or_path).__name__}")
+    path = Path(name_or_path)
+    if path.is_dir():
+        return _load_folder(path, scale)
+    if path.is_file():
+        return _load_npz(path, scale)
+    if path.suffix or len(path.parts) > 1:
+        raise DataUnavailableError(f"{path}: no such folder or .npz file")
+    raise InputError(
+        f"no image set is called {str(path)!r}; known are {', '.join(KNOWN)}, or give the path "
+        "of a folder of IDX files or of an .npz file"
+    )
+
+
+def _load_folder(folder: Path, scale: Scale | None) -> Dataset:
+    paths = _find_idx(folder)
+    arrays = {role: idx.read(path) for role, path in paths.items()}
+    # EMNIST's own files hold each image transposed, and count the letters from 1.
+    stem = paths["train-images"].name
+    if stem.startswith("emnist-"):
+        for role in ("train-images", "test-images"):
+            if arrays[role].ndim == 3:
+                arrays[role] = arrays[role].transpose(0, 2, 1)
+    if stem.startswith("emnist-letters-"):
+        for role in ("train-labels", "test-labels"):
+            arrays[role] = arrays[role].astype(np.int64) - 1
+    return _dataset(folder, [arrays[role] for role in ROLES], scale)
+
+
+def _find_idx(folder: Path) -> dict[str, Path]:
+    """The four IDX files of a folder by role; of a file and its .gz, the plain one."""
+    found: dict[str, dict[str, Path]] = {role: {} for role in ROLES}
+    for path in sorted(folder.iterdir()):
+        match = _IDX_NAME.fullmatch(path.name)
+        if match and path.is_file():
+            part = "train" if match["part"] == "train" else "test"
+            # The plain file sorts before its .gz and stays.
+            stem = path.name.removesuffix(".gz")
+            found[f"{part}-{match['kind']}"].setdefault(stem, path)
+    missing = [role for role, paths in found.items() if not paths]
+    if missing:
+        raise DataUnavailableError(
+            f"{folder}: no IDX file for {', '.join(missing)}; wanted {', '.join(ROLES)}, named "
+            "like train-images-idx3-ubyte or t10k-labels-idx1-ubyte.gz"
+        )
+    for role, paths in found.items():
+        if len(paths) > 1:
+            raise InputError(f"{folder}: more than one file for {role}: {', '.join(paths)}")
+    return {role: next(iter(paths.values())) for role, paths in found.items()}
+
+
+def _load_npz(path: Path, scale: Scale | None) -> Dataset:
+    try:
+        with path.open("rb") as file:  # np.load leaves a file of its own open when it fails
+            arrays = _read_npz(np.load(file, allow_pickle=False), path)
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        # Pickled objects end here too: they are refused, never loaded.
+        raise FileFormatError(f"{path}: not a readable .npz file of numbers: {error}") from error
+    return _dataset(path, arrays, scale)
+
+
+def _read_npz(bundle: Any, path: Path) -> list[NDArray[Any]]:
+    if not isinstance(bundle, np.lib.npyio.NpzFile):
+        raise FileFormatError(f"{path}: one array (.npy); wanted an .npz file")
+    with bundle:
+        missing = [key for key in _NPZ_KEYS if key not in bundle]
+        if missing:
+            raise FileFormatError(
+                f"{path}: no {', '.join(missing)}; wanted the arrays {', '.join(_NPZ_KEYS)}, "
+                f"found {', '.join(bundle) or 'none'}"
+            )
+        return [bundle[key] for key in _NPZ_KEYS]
+
+
+def _dataset(path: Path, arrays: Sequence[NDArray[Any]], scale: Scale | None) -> Dataset:
+    """From x_train, y_train, x_test, y_test; the training labels fix the classes."""
+    name = path.resolve().name
+    metadata = {"source": name}
+    try:
+        train = ImageSet.from_arrays(
+            arrays[0], arrays[1], name=f"{name} train", scale=scale, metadata=metadata
+        )
+        test = ImageSet.from_arrays(
+            arrays[2],
+            arrays[3],
+            name=f"{name} test",
+            scale=scale,
+            n_classes=train.n_classes,
+            metadata=metadata,
+        )
+        return Dataset(name, train, test)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

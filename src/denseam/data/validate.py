@@ -1,0 +1,150 @@
+"""Checks on images and labels, shared by every package that takes them.
+
+Each check is one function that returns nothing or raises
+:class:`~denseam.errors.InputError` with what was given and what is wanted.
+They look at a tensor once (one ``aminmax`` pass), which is cheap next to
+whatever happens to the tensor afterwards.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from denseam.errors import InputError
+
+__all__ = [
+    "SLACK",
+    "check_class_names",
+    "check_every_class_present",
+    "check_images",
+    "check_labels",
+    "check_visible",
+]
+
+SLACK = 1e-6
+"""How far past -1 or +1 a pixel may lie: float32 arithmetic lands there honestly."""
+
+
+def check_visible(v: Tensor, n_visible: int, *, allow_empty: bool = True) -> None:
+    """Refuse anything but a floating batch of images in visible units.
+
+    Args:
+        v: (B, N) floating, visible units [-1, 1].
+        n_visible: N, the number of pixels that is wanted.
+        allow_empty: whether B = 0 is fine.
+
+    Raises:
+        InputError: on a wrong type, shape or range, or on NaN or infinite pixels.
+    """
+    if not isinstance(v, Tensor):
+        raise InputError(f"visible must be a torch.Tensor (B, {n_visible}), got {_kind(v)}")
+    if not v.is_floating_point():
+        hint = " (ImageSet.visible() converts uint8 images)" if v.dtype == torch.uint8 else ""
+        raise InputError(f"visible must be floating in [-1, 1], got dtype {v.dtype}{hint}")
+    if v.ndim != 2 or v.shape[1] != n_visible:
+        raise InputError(f"visible must have shape (B, {n_visible}), got {tuple(v.shape)}")
+    if v.shape[0] == 0:
+        if not allow_empty:
+            raise InputError(f"visible holds no image: shape {tuple(v.shape)}, wanted B >= 1")
+        return
+    _check_range(v, "visible")
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse anything but images (M, H, W): uint8, or floating in visible units.
+
+    Raises:
+        InputError: on a wrong type, shape or range, on NaN or infinite pixels,
+            or when there is no image.
+    """
+    if not isinstance(images, Tensor):
+        raise InputError(f"images must be a torch.Tensor (M, H, W), got {_kind(images)}")
+    if images.ndim != 3 or 0 in images.shape[1:]:
+        raise InputError(f"images must have shape (M, H, W), got {tuple(images.shape)}")
+    if images.shape[0] == 0:
+        raise InputError(f"the set is empty: images have shape {tuple(images.shape)}")
+    if images.dtype == torch.uint8:
+        return
+    if images.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"images must be uint8, float32 or float64, got {images.dtype}")
+    _check_range(images, "images")
+
+
+def check_labels(labels: Tensor, n_classes: int, count: int) -> None:
+    """Refuse anything but ``count`` labels in 0 .. n_classes - 1.
+
+    Args:
+        labels: (count,) int64.
+        n_classes: C, the number of classes.
+        count: the number of images that the labels belong to.
+
+    Raises:
+        InputError: on a wrong type, shape or range.
+    """
+    if not isinstance(labels, Tensor):
+        raise InputError(f"labels must be a torch.Tensor ({count},), got {_kind(labels)}")
+    if labels.dtype != torch.int64:
+        raise InputError(f"labels must be int64, got {labels.dtype}")
+    if tuple(labels.shape) != (count,):
+        raise InputError(f"labels must have shape ({count},), got {tuple(labels.shape)}")
+    if n_classes < 1:
+        raise InputError(f"n_classes must be at least 1, got {n_classes}")
+    if count == 0:
+        return
+    low, high = (int(x) for x in torch.aminmax(labels))
+    if low < 0 or high >= n_classes:
+        hint = "; they look one too high, subtract 1" if (low, high) == (1, n_classes) else ""
+        raise InputError(f"labels must lie in 0..{n_classes - 1}, got {low}..{high}{hint}")
+
+
+def check_every_class_present(labels: Tensor, n_classes: int) -> None:
+    """Refuse labels (M,) that leave one of the classes 0 .. n_classes - 1 without an example.
+
+    Raises:
+        InputError: naming the classes that are missing.
+    """
+    counts = torch.bincount(labels, minlength=n_classes)
+    missing = torch.nonzero(counts == 0).flatten().tolist()
+    if missing:
+        shown = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        hint = "; do the labels start at 1? Subtract 1" if missing == [0] else ""
+        raise InputError(f"no example of class {shown} (of {n_classes} classes){hint}")
+
+
+def check_class_names(class_names: Sequence[str], n_classes: int) -> None:
+    """Refuse class names that are not ``n_classes`` distinct strings.
+
+    Raises:
+        InputError: on a wrong count, a name that is no string, or a repeated name.
+    """
+    if len(class_names) != n_classes:
+        raise InputError(f"{n_classes} classes need {n_classes} names, got {len(class_names)}")
+    if not all(isinstance(name, str) for name in class_names):
+        raise InputError(f"class names must be strings, got {tuple(class_names)!r}")
+    if len(set(class_names)) != n_classes:
+        raise InputError(f"class names must differ from one another, got {tuple(class_names)!r}")
+
+
+def range_hint(low: float, high: float) -> str:
+    """What an out-of-range minimum and maximum look like, as the end of a message."""
+    if low >= 0 and 1 < high <= 255:
+        return "; these look like 0..255 pixels: use scale='byte' or v / 127.5 - 1"
+    return ""
+
+
+def _check_range(pixels: Tensor, what: str) -> None:
+    """Finite and within [-1, 1]; NaN survives ``aminmax``, so one pass finds everything."""
+    low, high = (float(x) for x in torch.aminmax(pixels.detach()))
+    if math.isnan(low) or math.isnan(high):
+        raise InputError(f"{what} holds NaN pixels; every pixel must be finite, in [-1, 1]")
+    if math.isinf(low) or math.isinf(high):
+        raise InputError(f"{what} holds infinite pixels; every pixel must be finite, in [-1, 1]")
+    if low < -1 - SLACK or high > 1 + SLACK:
+        hint = range_hint(low, high)
+        raise InputError(f"{what} must lie in [-1, 1], got {low:g}..{high:g}{hint}")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -1,0 +1,94 @@
+"""How well a model labels a set of images."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.kernels.autograd import CHUNK
+from denseam.model import DenseAM
+
+__all__ = ["Evaluation", "evaluate", "predict_images"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``evaluate`` found. Errors are fractions of 1."""
+
+    n_images: int
+    error: float
+    error_interval: tuple[float, float]  # 95 %, Wilson
+    class_errors: tuple[float, ...]  # (C,); NaN for a class without images
+    confusion: tuple[tuple[int, ...], ...]  # (C, C): [right class][predicted class], counts
+    mean_activity: float  # mean of |Y| over images and classes
+    seconds_per_1000: float  # images, labels only
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values; a class without images has error null."""
+        errors = [None if math.isnan(e) else e for e in self.class_errors]
+        return {**self.__dict__, "class_errors": errors}
+
+
+def evaluate(model: DenseAM, images: ImageSet) -> Evaluation:
+    """Error, errors by class, confusions, mean |Y| and speed of a model on a set.
+
+    Raises:
+        InputError: when the images do not fit the model.
+    """
+    check_fit(model, images)
+    start = time.perf_counter()
+    predicted = predict_images(model, images)
+    seconds = time.perf_counter() - start
+    with torch.no_grad():
+        activity = sum(float(model(part).abs().sum()) for part in visible_parts(model, images))
+    C = model.n_classes
+    confusion = torch.bincount(images.labels * C + predicted.cpu(), minlength=C * C).view(C, C)
+    correct, counts = confusion.diagonal(), confusion.sum(dim=1)
+    wrong = len(images) - int(correct.sum())
+    return Evaluation(
+        n_images=len(images),
+        error=wrong / len(images),
+        error_interval=wilson_interval(wrong, len(images)),
+        class_errors=tuple((1 - correct / counts).tolist()),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        mean_activity=activity / (len(images) * C),
+        seconds_per_1000=1000 * seconds / len(images),
+    )
+
+
+def predict_images(model: DenseAM, images: ImageSet) -> Tensor:
+    """Labels of a whole set, (M,) int64; memory does not grow with M."""
+    return torch.cat([model.predict(part) for part in visible_parts(model, images)])
+
+
+def visible_parts(model: DenseAM, images: ImageSet) -> Iterator[Tensor]:
+    """The set as visible (<= CHUNK, N) in the model's dtype and on its device."""
+    for start in range(0, len(images), CHUNK):
+        part = images.subset(slice(start, start + CHUNK))
+        yield part.visible(model.memories.dtype).to(model.memories.device)
+
+
+def check_fit(model: DenseAM, images: ImageSet) -> None:
+    """InputError unless the images have the model's pixels and no more than its classes."""
+    if images.n_visible != model.n_visible:
+        raise InputError(
+            f"{images.name}: images of {images.shape[0]} x {images.shape[1]} = {images.n_visible} "
+            f"pixels, but the model has n_visible = {model.n_visible}"
+        )
+    if images.n_classes > model.n_classes:
+        raise InputError(
+            f"{images.name}: {images.n_classes} classes, but the model has {model.n_classes}"
+        )
+
+
+def wilson_interval(count: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a proportion; sound at 0 and n as well (Wilson 1927)."""
+    p, d = count / n, z * z / n
+    middle = (p + d / 2) / (1 + d)
+    half = z / (1 + d) * math.sqrt(p * (1 - p) / n + d / (4 * n))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,137 @@
+"""Files that are whole or not there: atomic writes, and tensors with JSON beside them.
+
+Models and checkpoints are safetensors files. Their facts stand as one JSON text under the key
+"denseam" of the header, with a ``kind`` that says what the file is. Nothing is ever unpickled.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from denseam.errors import DataUnavailableError, FileFormatError, SaveError
+
+__all__ = ["load_tensors", "read_json", "replace_file", "save_tensors", "write_bytes", "write_json"]
+
+_KEY = "denseam"
+FORMAT_VERSION = 1
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of ``path`` when the block ends without an error.
+
+    Until then, and after a crash at any moment, ``path`` is what it was. The contents are on the
+    disk before the name is.
+
+    Raises:
+        SaveError: when the file cannot be written (a full disk, no permission, no such folder).
+    """
+    temporary = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise SaveError(f"{path} could not be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, contents: bytes) -> None:
+    """Write a file atomically; see ``replace_file``."""
+    with replace_file(path) as file:
+        file.write(contents)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON atomically; see ``replace_file``."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        FileFormatError: when it is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path} is not a whole JSON file: {error}") from error
+
+
+def save_tensors(
+    path: Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
+    """Write tensors and JSON-able facts atomically to one safetensors file.
+
+    Raises:
+        SaveError: when the file cannot be written; what stood there is untouched.
+    """
+    header = json.dumps({"kind": kind, "version": FORMAT_VERSION, **facts}, allow_nan=False)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, safetensors.torch.save(plain, metadata={_KEY: header}))
+
+
+def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and facts of a file written by ``save_tensors``.
+
+    Raises:
+        DataUnavailableError: when there is no such file.
+        FileFormatError: when it is truncated, garbled, of another kind or of another program.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise DataUnavailableError(f"there is no file {path}") from error
+    except IsADirectoryError as error:
+        raise FileFormatError(f"{path} is a folder, wanted a denseam {kind} file") from error
+    except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise FileFormatError(
+            f"{path} is not a whole denseam {kind} file (truncated, garbled or of another "
+            f"program): {error}"
+        ) from error
+    if not isinstance(facts, dict) or facts.get("kind") != kind:
+        found = facts.get("kind") if isinstance(facts, dict) else "a file of another program"
+        raise FileFormatError(f"{path}: wanted a denseam {kind} file, found {found}")
+    if facts["version"] > FORMAT_VERSION:
+        raise FileFormatError(
+            f"{path} has format version {facts['version']}, this denseam reads up to "
+            f"{FORMAT_VERSION}: install a newer one"
+        )
+    return tensors, facts
+
+
+def _umask() -> int:
+    # There is no way to ask without setting.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power failure, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,209 @@
+"""Energy gap and log-energy as differentiable operators on top of a back end.
+
+Registered with `torch.library`, so that autograd knows their first derivatives and `torch.compile`
+takes them as they are, without a graph break. Inputs are not checked here: `model.py` does that.
+"""
+
+import torch
+from torch import Tensor
+
+from denseam.errors import SecondDerivativeError
+from denseam.kernels import energies
+from denseam.kernels.choice import by_name, choose
+from denseam.kernels.interface import Sums
+
+__all__ = ["decide", "energy_gap", "log_energy"]
+
+# Images that go through the kernels at once where no overlaps need to be kept for a gradient:
+# large enough for full speed, small enough that 8 MB of overlaps (K = 2000) stay in the cache.
+CHUNK = 1024
+
+
+def energy_gap(
+    visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str | None = None
+) -> Tensor:
+    """(B, N), (K, N + C) -> (B, C); see ``energy.energy_gap``. ``backend`` as in ``choose``."""
+    backend = backend or choose(visible.device, visible.dtype).kernel.name
+    keep = _needs_gradient(visible, memories)
+    out: Tensor = _gap_op(visible, memories, power, temperature, backend, keep)[0]
+    return out
+
+
+def log_energy(
+    visible: Tensor, memories: Tensor, power: float, backend: str | None = None
+) -> Tensor:
+    """(B, N), (K, N + C) -> (B, C); see ``energy.log_energy``."""
+    backend = backend or choose(visible.device, visible.dtype).kernel.name
+    keep = _needs_gradient(visible, memories)
+    out: Tensor = _log_op(visible, memories, power, backend, keep)[0]
+    return out
+
+
+def decide(visible: Tensor, memories: Tensor, power: float, backend: str | None = None) -> Tensor:
+    """(B, N), (K, N + C) -> (B,) int64: the label, from sums that neither saturate nor overflow."""
+    backend = backend or choose(visible.device, visible.dtype).kernel.name
+    out: Tensor = _decide_op(visible, memories, power, backend)
+    return out
+
+
+def _needs_gradient(*inputs: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+
+
+def _sums(
+    visible: Tensor, memories: Tensor, power: float, backend: str, keep: bool, every_class: bool
+) -> tuple[Sums, Tensor]:
+    """The sums of a batch and, with ``keep``, its overlaps (K, B), else an empty tensor."""
+    kernel, n_visible = by_name(backend), visible.shape[1]
+    # Once for all chunks: the product wants its operands dense.
+    visible_memories = memories[:, :n_visible].contiguous()
+    class_memories = memories[:, n_visible:]
+    parts = []
+    overlaps = visible.new_empty(0)
+    for part in visible.split(visible.shape[0] if keep else CHUNK):
+        overlaps = kernel.overlaps(part, visible_memories)
+        parts.append(kernel.sums(overlaps, class_memories, power, every_class=every_class))
+    if len(parts) == 1:
+        return parts[0], overlaps if keep else visible.new_empty(0)
+    values = torch.cat([p.values for p in parts], dim=1)
+    return Sums(values, torch.cat([p.scale for p in parts], dim=1)), visible.new_empty(0)
+
+
+def _sizes(visible: Tensor, memories: Tensor, keep: bool) -> tuple[int, int, int, int]:
+    n_images, n_visible = visible.shape
+    n_classes = memories.shape[1] - n_visible
+    return n_images, n_classes, memories.shape[0] if keep else 0, n_images if keep else 0
+
+
+def _shapes(visible: Tensor, memories: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The outputs of the operators below without their contents, for tracing."""
+    B, C, kept_k, kept_b = _sizes(visible, memories, keep)
+    overlaps = visible.new_empty(kept_k, kept_b) if keep else visible.new_empty(0)
+    return (
+        visible.new_empty(B, C),
+        overlaps,
+        visible.new_empty(C + 1, B),
+        visible.new_empty(C + 1, B),
+    )
+
+
+# ---- operators -------------------------------------------------------------------------------
+
+
+@torch.library.custom_op("denseam::energy_gap", mutates_args=())
+def _gap_op(
+    visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    sums, overlaps = _sums(visible, memories, power, backend, keep, every_class=False)
+    return energies.energy_gap(sums, power, temperature), overlaps, sums.values, sums.scale
+
+
+@torch.library.custom_op("denseam::log_energy", mutates_args=())
+def _log_op(
+    visible: Tensor, memories: Tensor, power: float, backend: str, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    sums, overlaps = _sums(visible, memories, power, backend, keep, every_class=True)
+    return energies.log_energy(sums, power), overlaps, sums.values, sums.scale
+
+
+@torch.library.custom_op("denseam::decide", mutates_args=())
+def _decide_op(visible: Tensor, memories: Tensor, power: float, backend: str) -> Tensor:
+    sums, _ = _sums(visible, memories, power, backend, keep=False, every_class=False)
+    return energies.decide(sums, power)
+
+
+@torch.library.custom_op("denseam::gradients", mutates_args=())
+def _gradients_op(
+    coefficients: Tensor,
+    scale: Tensor,
+    overlaps: Tensor,
+    visible: Tensor,
+    memories: Tensor,
+    power: float,
+    backend: str,
+    wanted: list[bool],
+) -> tuple[Tensor, Tensor]:
+    """To the images and to the memories; an empty tensor for the one that is not wanted."""
+    n_visible = visible.shape[1]
+    gradients = energies.Gradients(
+        by_name(backend), overlaps, memories[:, n_visible:], coefficients, scale, power,
+        class_gradient=wanted[1],
+    )  # fmt: skip
+    nothing = visible.new_empty(0)
+    to_images = gradients.to_images(memories[:, :n_visible]) if wanted[0] else nothing
+    return to_images, gradients.to_memories(visible) if wanted[1] else nothing.clone()
+
+
+@_gap_op.register_fake
+def _(
+    visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _shapes(visible, memories, keep)
+
+
+@_log_op.register_fake
+def _(
+    visible: Tensor, memories: Tensor, power: float, backend: str, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _shapes(visible, memories, keep)
+
+
+@_decide_op.register_fake
+def _(visible: Tensor, memories: Tensor, power: float, backend: str) -> Tensor:
+    return visible.new_empty(visible.shape[0], dtype=torch.int64)
+
+
+@_gradients_op.register_fake
+def _(
+    coefficients: Tensor,
+    scale: Tensor,
+    overlaps: Tensor,
+    visible: Tensor,
+    memories: Tensor,
+    power: float,
+    backend: str,
+    wanted: list[bool],
+) -> tuple[Tensor, Tensor]:
+    nothing = visible.new_empty(0)
+    return (
+        torch.empty_like(visible) if wanted[0] else nothing,
+        memories.new_empty(memories.shape) if wanted[1] else nothing.clone(),
+    )
+
+
+# ---- their derivatives -----------------------------------------------------------------------
+
+
+def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    """Both operators alike: visible, memories and power come first, backend and keep last."""
+    visible, memories, ctx.power, *rest = inputs
+    ctx.temperature, ctx.backend = (rest[0] if len(rest) == 3 else None), rest[-2]
+    _, overlaps, values, scale = output
+    ctx.mark_non_differentiable(overlaps, values, scale)
+    ctx.save_for_backward(visible, memories, overlaps, values, scale)
+
+
+def _backward(ctx, upstream, *_unused):  # type: ignore[no-untyped-def]
+    visible, memories, overlaps, values, scale = ctx.saved_tensors
+    if ctx.temperature is None:
+        coefficients = energies.log_coefficients(upstream, Sums(values, scale), ctx.power)
+    else:
+        coefficients = energies.gap_coefficients(upstream, scale, ctx.power, ctx.temperature)
+    wanted = list(ctx.needs_input_grad[:2])
+    found = _gradients_op(
+        coefficients, scale, overlaps, visible, memories, ctx.power, ctx.backend, wanted
+    )
+    gradients = [g if want else None for g, want in zip(found, wanted, strict=True)]
+    return (*gradients, None, None, None) + ((None,) if ctx.temperature is not None else ())
+
+
+def _refuse(ctx, *upstream):  # type: ignore[no-untyped-def]
+    raise SecondDerivativeError(
+        "the derivative of a DenseAM gradient was asked for; its kernels have first derivatives "
+        "only. For second ones, differentiate the functions of denseam.energy twice"
+    )
+
+
+torch.library.register_autograd("denseam::energy_gap", _backward, setup_context=_save)
+torch.library.register_autograd("denseam::log_energy", _backward, setup_context=_save)
+torch.library.register_autograd("denseam::gradients", _refuse)

@@ -1,0 +1,119 @@
+"""From a kernel's sums to the paper's quantities and back: the formulas that all back ends share.
+
+With s the scale, n the power, and E = -s^n * values in units of the fields:
+
+    energy gap  g_c = (s_c / T)^n values_c - (s_off / T)^n values_off      argument of tanh, Eq. 2.1
+    log-energy  L_c = n log s_c + log values_c
+
+Everything here is (C + 1, B) or smaller, so it is done in float64; results beyond the range of the
+model's dtype are clamped to it, never infinite by overflow and never NaN.
+"""
+
+import torch
+from torch import Tensor
+
+from denseam.kernels.interface import Kernel, Sums
+
+__all__ = [
+    "Gradients",
+    "decide",
+    "energy_gap",
+    "gap_coefficients",
+    "log_coefficients",
+    "log_energy",
+]
+
+
+def _fit(x: Tensor, dtype: torch.dtype) -> Tensor:
+    limit = torch.finfo(dtype).max
+    return x.clamp(-limit, limit).to(dtype)
+
+
+def _relative(sums: Sums, power: float) -> tuple[Tensor, Tensor]:
+    """Sums on the image's largest scale, (C + 1, B) in float64, and that scale, (B,)."""
+    scale = sums.scale.double()
+    largest = scale.amax(dim=0)
+    ratio = torch.where(largest > 0, scale / largest, 0.0)
+    return sums.values.double() * ratio**power, largest
+
+
+def energy_gap(sums: Sums, power: float, temperature: float) -> Tensor:
+    """(B, C): the argument of tanh in Eq. 2.1."""
+    relative, largest = _relative(sums, power)
+    difference = relative[:-1] - relative[-1]
+    factor = ((largest / temperature) ** power).clamp(max=torch.finfo(torch.float64).max)
+    return _fit((difference * factor).T, sums.values.dtype)
+
+
+def log_energy(sums: Sums, power: float) -> Tensor:
+    """(B, C): log sum_mu F_n(on); -inf where no memory is active."""
+    values, scale = sums.values[:-1].double(), sums.scale[:-1].double()
+    return (power * scale.log() + values.log()).T.to(sums.values.dtype)
+
+
+def decide(sums: Sums, power: float) -> Tensor:
+    """(B,) int64: the class with the largest energy gap, without ever forming the gap."""
+    return _relative(sums, power)[0][:-1].argmax(dim=0)
+
+
+def gap_coefficients(upstream: Tensor, scale: Tensor, power: float, temperature: float) -> Tensor:
+    """What ``Kernel.weights`` needs for the gradient of sum(upstream * energy_gap).
+
+    ``upstream`` (B, C), ``scale`` (C + 1, B) -> (C + 1, B), for the exponent n - 1.
+    """
+    gap = upstream.T.double()
+    signed = torch.cat([gap, -gap.sum(dim=0, keepdim=True)])
+    factor = (power / temperature) * (scale.double() / temperature) ** (power - 1)
+    return _fit(signed * factor.clamp(max=torch.finfo(torch.float64).max), scale.dtype)
+
+
+def log_coefficients(upstream: Tensor, sums: Sums, power: float) -> Tensor:
+    """What ``Kernel.weights`` needs for the gradient of sum(upstream * log_energy).
+
+    ``upstream`` (B, C) -> (C + 1, B), for the exponent n - 1; 0 where no memory is active.
+    """
+    total = sums.values.double() * sums.scale.double()
+    padded = torch.nn.functional.pad(upstream.T.double(), (0, 0, 0, 1))
+    share = torch.where(total > 0, power * padded / total, 0.0)
+    return _fit(share, sums.values.dtype)
+
+
+class Gradients:
+    """Gradients of sum(coefficients * powers) with respect to memories and images.
+
+    Holds the weights of one backward pass; ``to_memories`` and ``to_images`` are one matrix
+    product each.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        overlaps: Tensor,  # (K, B)
+        class_memories: Tensor,  # (K, C)
+        coefficients: Tensor,  # (C + 1, B)
+        scale: Tensor,  # (C + 1, B)
+        power: float,
+        *,
+        class_gradient: bool = True,
+        out: Tensor | None = None,  # (K, B), may be overlaps
+    ) -> None:
+        self._kernel = kernel
+        self.weights, self.to_classes = kernel.weights(
+            overlaps, class_memories, coefficients, scale, power - 1,
+            class_gradient=class_gradient, out=out,
+        )  # fmt: skip
+
+    def to_memories(self, visible: Tensor, out: Tensor | None = None) -> Tensor:
+        """(B, N) -> (K, N + C)."""
+        if self.to_classes is None:
+            raise RuntimeError("asked for a memory gradient of a pass without class gradient")
+        n_memories, n_visible = self.weights.shape[0], visible.shape[1]
+        if out is None:
+            out = visible.new_empty(n_memories, n_visible + self.to_classes.shape[1])
+        out[:, :n_visible] = self._kernel.to_memories(self.weights, visible)
+        out[:, n_visible:] = self.to_classes
+        return out
+
+    def to_images(self, visible_memories: Tensor) -> Tensor:
+        """(K, N) -> (B, N)."""
+        return self._kernel.to_images(self.weights, visible_memories)

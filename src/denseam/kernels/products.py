@@ -1,0 +1,74 @@
+"""Whose matrix product to use: measured once, on this machine, at the first product.
+
+PyTorch sends float32 products to MKL, which on many AMD processors runs well below what oneDNN,
+shipped in the same wheel, reaches with the same accuracy. The public switch to oneDNN is global,
+so it would change the user's own products, in every thread; the operator that `torch.compile`
+emits for a linear layer is not, and is what "onednn" calls. `docs/log.md` has the measurements.
+"""
+
+import time
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+__all__ = ["PRODUCTS", "Product", "available_products", "fastest_product"]
+
+Product = Callable[[Tensor, Tensor], Tensor]  # (m, k), (n, k) -> (m, n): a @ b.T
+
+_WORTH_IT = 0.9  # of torch's own time; a closer call stays with torch, so that choices are stable
+
+
+def _torch_product(a: Tensor, b: Tensor) -> Tensor:
+    return torch.mm(a, b.T)
+
+
+def _onednn_product(a: Tensor, b: Tensor) -> Tensor:
+    # Anything but dense operands sends this operator to a loop a thousand times slower.
+    linear: Product = torch.ops.mkldnn._linear_pointwise
+    return linear(_dense(a), _dense(b), None, "none", [], "")  # type: ignore[call-arg]
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x if x.is_contiguous() or x.T.is_contiguous() else x.contiguous()
+
+
+PRODUCTS: dict[str, Product] = {"torch": _torch_product, "onednn": _onednn_product}
+
+
+@cache
+def available_products() -> tuple[str, ...]:
+    """The products of this build of PyTorch that are as accurate as its default, default first."""
+    generator = torch.Generator().manual_seed(0)
+    a = torch.rand(65, 97, generator=generator) * 2 - 1
+    b = torch.rand(33, 97, generator=generator) * 2 - 1
+    exact = a.double() @ b.double().T
+    tolerance = 4 * float((_torch_product(a, b) - exact).abs().max())
+    names = ["torch"]
+    for name, product in PRODUCTS.items():
+        try:
+            if name != "torch" and float((product(a, b) - exact).abs().max()) <= tolerance:
+                names.append(name)
+        except (AttributeError, RuntimeError):  # a build without this operator
+            continue
+    return tuple(names)
+
+
+@cache
+def fastest_product() -> str:
+    """The name of the float32 product to use, by the shortest of a few runs of each."""
+    a, b = torch.ones(1024, 784), torch.ones(512, 784)
+    times = {name: _shortest(PRODUCTS[name], a, b) for name in available_products()}
+    best = min(times, key=times.__getitem__)
+    return best if times[best] < _WORTH_IT * times["torch"] else "torch"
+
+
+def _shortest(product: Product, a: Tensor, b: Tensor, runs: int = 5) -> float:
+    product(a, b)
+    seconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        product(a, b)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

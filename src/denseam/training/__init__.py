@@ -1,0 +1,17 @@
+"""Training by the procedure of NIPS16, appendix A: rule, recipe, loop, checkpoints."""
+
+from denseam.training.callbacks import Callback, TensorBoard
+from denseam.training.loop import TrainResult, train
+from denseam.training.optimizer import MaxNormMomentum
+from denseam.training.recipe import Recipe
+from denseam.training.records import EpochRecord
+
+__all__ = [
+    "Callback",
+    "EpochRecord",
+    "MaxNormMomentum",
+    "Recipe",
+    "TensorBoard",
+    "TrainResult",
+    "train",
+]

@@ -1,0 +1,57 @@
+"""What may watch a training run: the interface, and the TensorBoard writer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from denseam.errors import DenseAMError
+from denseam.training.recipe import Recipe
+from denseam.training.records import EpochRecord
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["Callback", "TensorBoard"]
+
+
+class Callback:
+    """Override what you want to hear of. A callback that raises ends the run, resumably."""
+
+    def on_start(self, recipe: Recipe, records: list[EpochRecord], batches: int) -> None:
+        """Before the first epoch: what was done before, and how many batches an epoch has."""
+
+    def on_batch(self, epoch: int, batch: int) -> None:
+        """After every update; keep it cheap."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """After every epoch, when its checkpoint is on the disk."""
+
+    def on_warning(self, message: str) -> None:
+        """When training seems to go wrong; the message says what to change."""
+
+    def on_end(self) -> None:
+        """When the run ends, for whatever reason."""
+
+
+class TensorBoard(Callback):
+    """Writes the records as TensorBoard scalars into a folder.
+
+    Raises:
+        DenseAMError: when the package ``tensorboard`` is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise DenseAMError(
+                "TensorBoard is not installed: pip install 'denseam[tensorboard]'"
+            ) from error
+        self._writer: SummaryWriter = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        for name, value in record.to_json().items():
+            if isinstance(value, int | float) and name != "epoch":
+                self._writer.add_scalar(name, value, record.epoch)  # type: ignore[no-untyped-call]
+
+    def on_end(self) -> None:
+        self._writer.close()  # type: ignore[no-untyped-call]

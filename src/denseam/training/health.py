@@ -1,0 +1,90 @@
+"""Early warnings: what goes wrong in training, seen in the records, and what to change."""
+
+from collections.abc import Sequence
+
+from denseam.training.recipe import Recipe
+from denseam.training.records import EpochRecord
+
+__all__ = ["HealthCheck"]
+
+# A class is dead when nearly all of its images go elsewhere after most of them had been right.
+_LOST, _LEARNED = 0.95, 0.5
+# A jump of the objective that is a spike and not the noise between two epochs.
+_SPIKE = 3.0
+# Outputs without slope are the aim of training, unless many images are still wrong.
+_SATURATED, _STILL_WRONG = 0.5, 0.2
+
+
+class HealthCheck:
+    """Looks at each new record beside the ones before; says every kind of trouble once."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._records: list[EpochRecord] = []
+        self._said: set[str] = set()
+
+    def look(self, record: EpochRecord) -> list[str]:
+        """Warnings, most often none."""
+        found = {
+            "saturated": self._saturated(record),
+            "dying": self._dying_classes(record),
+            "spike": self._spike(record),
+            "dead": self._dead_memories(record),
+        }
+        self._records.append(record)
+        new = {kind: text for kind, text in found.items() if text and kind not in self._said}
+        self._said.update(new)
+        return [f"epoch {record.epoch + 1}: {text}" for text in new.values()]
+
+    def _saturated(self, record: EpochRecord) -> str | None:
+        if record.saturated < _SATURATED or record.train_error < _STILL_WRONG:
+            return None
+        return (
+            f"{record.saturated:.0%} of the class activities are saturated (|Y| = 1, no slope left) "
+            f"while {record.train_error:.0%} of the images are wrong. {_GENTLER_RAMP}"
+        )
+
+    def _dying_classes(self, record: EpochRecord) -> str | None:
+        errors = zip(*(r.class_errors for r in self._records), strict=True)
+        best = [min(past) for past in errors]
+        dying = [
+            str(c) for c, (now, was) in enumerate(zip(record.class_errors, best, strict=False))
+            if now > _LOST and was < _LEARNED
+        ]  # fmt: skip
+        if not dying:
+            return None
+        return (
+            f"class{'es' if len(dying) > 1 else ''} {', '.join(dying)} had been learned and "
+            f"{'are' if len(dying) > 1 else 'is'} lost again. {_GENTLER_RAMP}"
+        )
+
+    def _spike(self, record: EpochRecord) -> str | None:
+        recent = self._records[-5:]
+        if len(recent) < 5 or record.train_error < 2 * _median([r.train_error for r in recent]):
+            return None
+        usual = _median([r.objective for r in recent])
+        if record.objective < _SPIKE * usual:
+            return None
+        return (
+            f"the objective jumped to {record.objective:.3g} from about {usual:.3g}: the steps are "
+            f"too large. Lower the learning rate (now {self._recipe.learning_rate:g}), or the "
+            f"momentum (now {self._recipe.momentum:g})."
+        )
+
+    def _dead_memories(self, record: EpochRecord) -> str | None:
+        share = record.dead_memories / self._recipe.n_memories
+        if share < 0.2:
+            return None
+        return (
+            f"{record.dead_memories} of {self._recipe.n_memories} memories see no image any more "
+            "and cannot learn. Lower the learning rate, or raise the temperature."
+        )
+
+
+_GENTLER_RAMP = (
+    "Raise the final temperature, or give the ramp more epochs (temperature, temperature_epochs)."
+)
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]

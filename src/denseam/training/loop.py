@@ -1,0 +1,251 @@
+"""The training loop: epochs of class-balanced minibatches, records, checkpoints."""
+
+import platform
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from denseam.data import Dataset, ImageSet
+from denseam.data.validate import check_every_class_present
+from denseam.errors import DenseAMWarning, FileFormatError, InputError
+from denseam.evaluation import check_fit, predict_images
+from denseam.kernels import Kernel, choose, cpu
+from denseam.model import DenseAM
+from denseam.training.batches import batches_per_epoch, epoch_indices
+from denseam.training.callbacks import Callback
+from denseam.training.gradient import objective_gradient
+from denseam.training.health import HealthCheck
+from denseam.training.optimizer import update
+from denseam.training.recipe import Recipe
+from denseam.training.records import EpochRecord, append_record, read_records, write_records
+from denseam.training.runs import Checkpoint, RunFolder
+from denseam.training.tally import Tally
+from denseam.version import __version__
+
+__all__ = ["TrainResult", "train"]
+
+# Only guards against 0 / 0: memories with any velocity at all take whole steps.
+VELOCITY_FLOOR = 1e-30
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run ends with."""
+
+    model: DenseAM
+    recipe: Recipe
+    records: list[EpochRecord]
+    out: Path | None  # the run folder
+
+
+def train(
+    recipe: Recipe,
+    images: ImageSet | Dataset,
+    out: str | Path | None = None,
+    resume: bool = True,
+    callbacks: Iterable[Callback] = (),
+    *,
+    test: ImageSet | None = None,
+    device: torch.device | str = "cpu",
+) -> TrainResult:
+    """Train a dense associative memory by the procedure of NIPS16, appendix A.
+
+    With ``out``, every epoch is on the disk before the next begins, and calling again with the
+    same arguments goes on where the last call was stopped, to the same bits that an uninterrupted
+    run on as many threads would reach.
+
+    Args:
+        recipe: what to do.
+        images: the training images; a ``Dataset`` brings its test images too.
+        out: run folder; made where it does not exist. Without it nothing is written.
+        resume: go on with a run found in ``out``; otherwise that is an error.
+        callbacks: told of every batch, epoch and warning; see ``Callback``.
+        test: images to measure the test error on after every epoch.
+        device: where to train.
+
+    Raises:
+        InputError: for images that cannot be trained on, such as a class without examples.
+        RunFolderError: when ``out`` belongs to another recipe or other data, or is in use.
+        FileFormatError: when the checkpoint in ``out`` is damaged.
+        SaveError: when the disk is full; the last checkpoint is still there.
+    """
+    if isinstance(images, Dataset):
+        images, test = images.train, test or images.test
+    if not isinstance(images, ImageSet):
+        raise InputError(f"images: wanted an ImageSet or a Dataset, got {type(images).__name__}")
+    check_every_class_present(images.labels, images.n_classes)
+    run = _Run(recipe, images, test, torch.device(device), list(callbacks))
+    if out is None:
+        return run.finish(None)
+    folder = RunFolder(Path(out))
+    with folder.locked():
+        run.attach(folder, resume=resume)
+        return run.finish(folder)
+
+
+class _Run:
+    """The state of one call of ``train``."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: ImageSet,
+        test: ImageSet | None,
+        device: torch.device,
+        callbacks: list[Callback],
+    ) -> None:
+        self.recipe, self.images, self.test, self.callbacks = recipe, images, test, callbacks
+        self.model = DenseAM(
+            images.n_visible, images.n_classes, recipe.n_memories, recipe.power, recipe.temperature,
+            seed=recipe.seed, dtype=getattr(torch, recipe.dtype), device=device,
+        )  # fmt: skip
+        if test is not None:
+            check_fit(self.model, test)
+        self.memories = self.model.memories.data
+        self.velocity = torch.zeros_like(self.memories)
+        self.gradient = torch.empty_like(self.memories)
+        self.kernel: Kernel = choose(device, self.memories.dtype).kernel
+        # The whole set as one tensor on the device; a batch is converted when it is drawn.
+        self.pixels = images.images.flatten(1).to(device)  # (M, N)
+        self.labels = images.labels.to(device)
+        self.records: list[EpochRecord] = []
+
+    def attach(self, folder: RunFolder, *, resume: bool) -> None:
+        """Claim the folder and take up what it holds."""
+        environment = self._environment()
+        data = {"name": self.images.name, "digest": self.images.digest()}
+        found = folder.claim(self.recipe, {"data": data, "environment": environment}, resume=resume)
+        self._keep_bits(found["environment"], environment)
+        state = folder.load(tuple(self.memories.shape), self.memories.dtype)
+        if state is not None:
+            self.memories.copy_(state.memories)
+            self.velocity.copy_(state.velocity)
+            self.records = read_records(folder.records, state.epochs)
+            if len(self.records) != state.epochs:
+                raise FileFormatError(
+                    f"{folder.records} has {len(self.records)} whole records, the checkpoint is "
+                    f"after epoch {state.epochs}: the run folder is damaged, choose another"
+                )
+        write_records(folder.records, self.records)
+
+    def finish(self, folder: RunFolder | None) -> TrainResult:
+        """Train the epochs that are left."""
+        recipe = self.recipe
+        health = HealthCheck(recipe)
+        for record in self.records:
+            health.look(record)  # what was said before is not said again
+        batches = batches_per_epoch(len(self.images), self.images.n_classes, recipe.per_class)
+        try:
+            for callback in self.callbacks:
+                callback.on_start(recipe, self.records, batches)
+            for epoch in range(len(self.records), recipe.epochs):
+                record = self._epoch(epoch, folder)
+                for message in health.look(record):
+                    self._warn(message)
+                for callback in self.callbacks:
+                    callback.on_epoch(record)
+        finally:
+            for callback in self.callbacks:
+                callback.on_end()
+        self.model.temperature = recipe.temperature_at(recipe.epochs - 1)
+        if folder is not None:
+            self.model.save(folder.model)
+        return TrainResult(self.model, recipe, self.records, folder.path if folder else None)
+
+    def _epoch(self, epoch: int, folder: RunFolder | None) -> EpochRecord:
+        start = time.perf_counter()
+        recipe, C = self.recipe, self.images.n_classes
+        temperature = recipe.temperature_at(epoch)
+        rule = {
+            "lr": recipe.learning_rate_at(epoch),
+            "momentum": recipe.momentum,
+            "gradient_scale": recipe.gradient_scale_at(epoch),
+            "floor": VELOCITY_FLOOR,
+        }
+        order = epoch_indices(
+            self.images.labels, C, recipe.per_class, seed=recipe.seed, epoch=epoch
+        ).to(self.pixels.device)
+        tally = Tally(C, self.pixels.device)
+        for number, rows in enumerate(order):
+            visible, labels = self._batch(rows), self.labels[rows]
+            gradient, outcome = objective_gradient(
+                self.kernel, visible, labels, self.memories, power=recipe.power,
+                temperature=temperature, loss_power=recipe.loss_power, out=self.gradient,
+            )  # fmt: skip
+            update(self.kernel, self.memories, self.velocity, gradient, rule)
+            tally.add(outcome.activity, outcome.predicted, labels, outcome.objective)
+            for callback in self.callbacks:
+                callback.on_batch(epoch, number)
+        self.model.temperature = temperature
+        record = EpochRecord(
+            epoch=epoch,
+            **tally.summary(),
+            test_error=self._test_error(),
+            temperature=temperature,
+            learning_rate=rule["lr"],
+            dead_memories=self._dead_memories(visible),
+            seconds=time.perf_counter() - start,
+        )
+        self.records.append(record)
+        if folder is not None:
+            append_record(folder.records, record)
+            folder.save(Checkpoint(epoch + 1, self.memories, self.velocity))
+        return record
+
+    def _batch(self, rows: Tensor) -> Tensor:
+        """Images of these rows, visible: (B, N) in [-1, 1]; as ``ImageSet.visible`` does it."""
+        drawn = self.pixels.index_select(0, rows)
+        visible = drawn.to(self.memories.dtype)
+        return visible.div_(127.5).sub_(1) if drawn.dtype is torch.uint8 else visible
+
+    def _test_error(self) -> float | None:
+        if self.test is None:
+            return None
+        predicted = predict_images(self.model, self.test)
+        return float((predicted.cpu() != self.test.labels).double().mean())
+
+    def _dead_memories(self, visible: Tensor) -> int:
+        """How many memories have a positive field for no image of a batch and no class."""
+        overlaps = self.kernel.overlaps(visible, self.model.visible_memories.detach())
+        classes = self.model.class_memories.detach()
+        shift = (2 * classes.amax(dim=1)).clamp(min=0) - classes.sum(dim=1)
+        return int((overlaps.amax(dim=1) + shift <= 0).sum())
+
+    def _warn(self, message: str) -> None:
+        for callback in self.callbacks:
+            callback.on_warning(message)
+        warnings.warn(message, DenseAMWarning, stacklevel=4)
+
+    def _environment(self) -> dict[str, Any]:
+        """What the bits of a run depend on beside its recipe and data."""
+        return {
+            "denseam": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "device": str(self.memories.device),
+            "threads": torch.get_num_threads(),
+            "kernel": self.kernel.name,
+            "product": getattr(self.kernel, "product", None),
+        }
+
+    def _keep_bits(self, there: dict[str, Any], here: dict[str, Any]) -> None:
+        """Multiply as the first part of the run did, or say that the bits will differ."""
+        if there["kernel"] == here["kernel"] == "cpu" and there["product"] != here["product"]:
+            self.kernel = cpu.CpuKernel(there["product"])
+        changed = [
+            f"{name} ({there.get(name)}, now {here[name]})"
+            for name in ("torch", "device", "threads", "kernel")
+            if there.get(name) != here[name]
+        ]
+        if changed:
+            self._warn(
+                f"going on with another {', '.join(changed)} than the run began with: the result "
+                "will be as good, but not the same to the bit"
+            )

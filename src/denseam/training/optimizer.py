@@ -1,0 +1,123 @@
+"""The max-norm momentum rule of NIPS16, appendix A.
+
+    V^mu  <- p V^mu - s dC/dxi^mu
+    xi^mu <- clip(xi^mu + eps V^mu / max_I |V_I^mu|, -1, 1)
+
+for every memory mu, over all its N + C components I. Every memory with a velocity moves by the
+same largest amount, however small its gradient.
+
+s, the ``gradient_scale``, is 1 in the formulas. C depends on T through beta = 1/T^n, a factor that
+the division cancels while T stays as it is, but not during a ramp of T, when old and new gradients
+meet in V. With s = (T / T_ref)^n the velocity has units that do not change with T.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from denseam.errors import InputError
+from denseam.kernels import Kernel, choose
+
+__all__ = ["MaxNormMomentum"]
+
+
+class MaxNormMomentum(torch.optim.Optimizer):
+    """The training rule of dense associative memories, for parameters of shape (K, N + C).
+
+    Args:
+        params: memories, one per row.
+        lr: eps, the largest step of any component.
+        momentum: p, in [0, 1).
+        gradient_scale: s above; change it in ``param_groups`` along a temperature ramp.
+        floor: velocities smaller than this move less than ``lr``; a guard against 0/0 only.
+
+    Raises:
+        InputError: for hyperparameters out of range or parameters that are not matrices.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.9,
+        gradient_scale: float = 1.0,
+        floor: float = 1e-30,
+    ) -> None:
+        if not lr > 0:
+            raise InputError(f"lr = {lr}: wanted a number > 0")
+        if not 0 <= momentum < 1:
+            raise InputError(f"momentum = {momentum}: wanted 0 <= momentum < 1")
+        if not (gradient_scale > 0 and floor > 0):
+            raise InputError(
+                f"gradient_scale = {gradient_scale}, floor = {floor}: wanted numbers > 0"
+            )
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "gradient_scale": gradient_scale,
+            "floor": floor,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            if parameter.ndim != 2:
+                raise InputError(
+                    f"parameter of shape {tuple(parameter.shape)}: wanted memories (K, N + C)"
+                )
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Move every memory that has a gradient; returns what ``closure`` returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for memories in group["params"]:
+                if memories.grad is None:
+                    continue
+                update(
+                    choose(memories.device, memories.dtype).kernel,
+                    memories.data,
+                    self.velocity(memories),
+                    memories.grad,
+                    group,
+                )
+        return loss
+
+    def velocity(self, memories: Tensor) -> Tensor:
+        """V of a parameter, (K, N + C); zeros before its first step."""
+        state = self.state[memories]
+        if "velocity" not in state:
+            state["velocity"] = torch.zeros_like(memories, memory_format=torch.contiguous_format)
+        found: Tensor = state["velocity"]
+        return found
+
+
+def update(
+    kernel: Kernel, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: dict[str, Any]
+) -> None:
+    """One step in place: memories, velocity and gradient are (K, N + C).
+
+    ``rule`` holds ``lr``, ``momentum``, ``gradient_scale`` and ``floor``, as a parameter group does.
+    """
+    target = memories if memories.is_contiguous() else memories.contiguous()
+    kernel.update(
+        target,
+        velocity,
+        gradient.contiguous(),
+        momentum=rule["momentum"],
+        gradient_scale=rule["gradient_scale"],
+        learning_rate=rule["lr"],
+        floor=rule["floor"],
+    )
+    if target is not memories:
+        memories.copy_(target)

@@ -1,0 +1,201 @@
+"""Recipe: everything that decides what a training run learns, and the paper's presets."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.model import check_power, check_temperature
+
+__all__ = ["Recipe"]
+
+PAPER_EPOCHS = 3000
+PAPER_DECAY = 0.998
+PAPER_RAMP = 200
+
+# What depends on the power: m, and the temperature at the start and at the end of the ramp, for
+# 784 pixels. NIPS16, appendix A, gives ranges; these values of them are the ones that trained well
+# in short schedules (docs/log.md). At n = 20 and 30 the temperature is constant.
+_BY_POWER: dict[float, tuple[float, float, float]] = {
+    2: (4, 400, 100),
+    3: (4, 400, 100),
+    20: (30, 560, 560),
+    30: (30, 600, 600),
+}
+
+# The mean over MNIST's training images of sum_i |v_i|: the scale of the overlaps that the
+# temperatures above were chosen for. `python -m denseam.training.recipe` prints it.
+MNIST_SCALE = 738.2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a dense associative memory; NIPS16, appendix A, names in brackets.
+
+    Two runs with equal recipes, data and thread count end in the same bits. Epochs count from 0.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    power: float  # n >= 1
+    loss_power: float  # m >= 1, of the objective sum (Y - t)^(2m)
+    temperature: float  # T_f > 0, from the end of the ramp on
+    temperature_start: float  # T_i > 0; equal to temperature where there is no ramp
+    temperature_epochs: int  # length of the linear ramp from T_i to T_f
+    learning_rate: float  # eps_0, the largest step of a component of a memory
+    learning_rate_decay: float  # f, per epoch: eps = eps_0 f^epoch
+    momentum: float = 0.9  # p
+    epochs: int = PAPER_EPOCHS
+    n_memories: int = 2000  # K
+    per_class: int = 100  # images of each class in a minibatch
+    seed: int = 0  # of the initial memories and of the order of the images
+    dtype: str = "float32"  # or float64
+
+    def __post_init__(self) -> None:
+        check_power(self.power)
+        check_temperature(self.temperature)
+        check_temperature(self.temperature_start)
+        for name in ("temperature_epochs", "epochs", "n_memories", "per_class", "seed"):
+            value, least = getattr(self, name), 0 if name in ("temperature_epochs", "seed") else 1
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"{name} = {value!r}: wanted a whole number >= {least}")
+        _check_range("loss_power", self.loss_power, 1, math.inf)
+        _check_range("learning_rate", self.learning_rate, 0, 2, open_low=True)
+        _check_range("learning_rate_decay", self.learning_rate_decay, 0, 1, open_low=True)
+        _check_range("momentum", self.momentum, 0, 1 - 1e-9)
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(f"dtype = {self.dtype!r}: wanted 'float32' or 'float64'")
+
+    @classmethod
+    def paper(cls, power: float, epochs: int = PAPER_EPOCHS, **overrides: Any) -> Self:
+        """The paper's procedure for a power, over any number of epochs.
+
+        * n = 2, 3, 20, 30 have presets. Between them m and the temperatures are interpolated in
+          log n; below 2 and above 30 the nearest preset holds.
+        * With fewer epochs than the paper's 3000 the decay is faster, so that the last step is
+          inversely proportional to the number of epochs; below 250 epochs the first step grows,
+          up to 0.04; the temperature ramp takes half of the epochs, at most the paper's 200.
+
+        Args:
+            power: n >= 1.
+            epochs: how many.
+            **overrides: any field of ``Recipe``, by name.
+
+        Raises:
+            InputError: for a value out of range or a name that is no field.
+        """
+        loss_power, start, end = _interpolate(check_power(power))
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+            raise InputError(f"epochs = {epochs!r}: wanted a whole number >= 1")
+        last_step = min(1.0, PAPER_DECAY**PAPER_EPOCHS * PAPER_EPOCHS / epochs)
+        fields: dict[str, Any] = {
+            "power": float(power),
+            "loss_power": loss_power,
+            "temperature": end,
+            "temperature_start": start,
+            "temperature_epochs": 0 if start == end else min(PAPER_RAMP, epochs // 2),
+            "learning_rate": round(min(0.04, 0.02 * max(1.0, 250 / epochs) ** 0.275), 4),
+            "learning_rate_decay": round(last_step ** (1 / epochs), 6),
+            "epochs": epochs,
+        }
+        return cls._from_fields(fields).replace(**overrides)
+
+    def replace(self, **fields: Any) -> Self:
+        """The same recipe with other values in some fields.
+
+        A constant temperature stays constant: where there is no ramp, ``temperature`` alone
+        moves ``temperature_start`` along.
+
+        Raises:
+            InputError: for a value out of range or a name that is no field.
+        """
+        if self.temperature_epochs == 0 and "temperature" in fields:
+            fields = {"temperature_start": fields["temperature"], **fields}
+        return self._from_fields({**self.to_json(), **fields})
+
+    def for_data(self, images: ImageSet) -> Self:
+        """The same recipe with temperatures on the scale of these images' overlaps.
+
+        An overlap is at most sum_i |v_i|, which grows with the number of pixels and shrinks with
+        grey ones; temperatures follow its mean, relative to MNIST's, to three digits.
+        """
+        scale = float(images.visible().abs().sum(dim=1).mean()) / MNIST_SCALE
+        if abs(scale - 1) < 0.005:  # MNIST itself, or as good as
+            return self
+        return self.replace(
+            temperature=_three_digits(self.temperature * scale),
+            temperature_start=_three_digits(self.temperature_start * scale),
+        )
+
+    # ---- schedules ---------------------------------------------------------------------------
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """eps of an epoch."""
+        return self.learning_rate * self.learning_rate_decay**epoch
+
+    def temperature_at(self, epoch: int) -> float:
+        """T of an epoch: linear from T_i to T_f, then constant."""
+        if epoch >= self.temperature_epochs:
+            return self.temperature
+        part = epoch / self.temperature_epochs
+        return self.temperature_start + part * (self.temperature - self.temperature_start)
+
+    def gradient_scale_at(self, epoch: int) -> float:
+        """(T / T_f)^n: what keeps the units of the velocity through the ramp."""
+        return (self.temperature_at(epoch) / self.temperature) ** self.power
+
+    # ---- JSON --------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON values; ``from_json`` takes them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """The recipe of ``to_json``.
+
+        Raises:
+            InputError: when a field is missing, unknown or out of range.
+        """
+        return cls._from_fields(fields)
+
+    @classmethod
+    def _from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(fields) - set(known))
+        if unknown:
+            raise InputError(f"a recipe has no {', '.join(unknown)}; it has {', '.join(known)}")
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise InputError(f"not a whole recipe: {error}") from error
+
+
+def _interpolate(power: float) -> tuple[float, float, float]:
+    """m, T_i and T_f for a power: linear in log n between the presets."""
+    powers = sorted(_BY_POWER)
+    nearest = min(max(power, powers[0]), powers[-1])
+    upper = next(p for p in powers if p >= nearest)
+    lower = max(p for p in powers if p <= nearest)
+    part = 0.0 if upper == lower else math.log(nearest / lower) / math.log(upper / lower)
+    low, high = _BY_POWER[lower], _BY_POWER[upper]
+    mixed = [a + part * (b - a) for a, b in zip(low, high, strict=True)]
+    return round(mixed[0], 1), round(mixed[1]), round(mixed[2])
+
+
+def _three_digits(x: float) -> float:
+    return float(f"{x:.3g}")
+
+
+def _check_range(
+    name: str, value: float, low: float, high: float, *, open_low: bool = False
+) -> None:
+    valid = isinstance(value, int | float) and not math.isnan(value)
+    if not (valid and (low < value if open_low else low <= value) and value <= high):
+        least = f"{'>' if open_low else '>='} {low:g}"
+        most = f" and <= {high:g}" if math.isfinite(high) else ""
+        raise InputError(f"{name} = {value!r}: wanted a number {least}{most}")

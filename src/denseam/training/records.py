@@ -1,0 +1,80 @@
+"""What is written down about every epoch, and the file of JSON lines that keeps it."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from denseam.errors import SaveError
+from denseam.files import write_bytes
+
+__all__ = ["EpochRecord", "append_record", "read_records", "write_records"]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch. Errors and shares are fractions of 1."""
+
+    epoch: int  # from 0
+    train_error: float  # over the epoch's minibatches, each before its update
+    test_error: float | None  # after the epoch; None without a test set
+    objective: float  # C of Eq. 2.3, mean over the images of the epoch
+    temperature: float  # T
+    learning_rate: float  # eps
+    saturated: float  # share of class activities with 1 - |Y| < 1e-6, where tanh has no slope left
+    dead_memories: int  # memories whose field is positive for no image and class of the last batch
+    class_errors: tuple[float, ...]  # (C,) like train_error
+    seconds: float  # of this epoch, with its test error and checkpoint
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """The record of ``to_json``."""
+        return cls(**{**fields, "class_errors": tuple(fields["class_errors"])})
+
+
+def append_record(path: Path, record: EpochRecord) -> None:
+    """Add one line.
+
+    Raises:
+        SaveError: when it cannot be written.
+    """
+    try:
+        with path.open("a") as file:
+            file.write(_line(record))
+    except OSError as error:
+        raise SaveError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def read_records(path: Path, epochs: int) -> list[EpochRecord]:
+    """The records of the first ``epochs`` epochs; what a crash left behind them is passed over."""
+    records: list[EpochRecord] = []
+    if not path.exists():
+        return records
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            record = EpochRecord.from_json(json.loads(line))
+        except (json.JSONDecodeError, TypeError, KeyError):  # cut off in the middle
+            break
+        if record.epoch != len(records) or record.epoch >= epochs:
+            break
+        records.append(record)
+    return records
+
+
+def write_records(path: Path, records: list[EpochRecord]) -> None:
+    """Replace the file, atomically."""
+    write_bytes(path, "".join(map(_line, records)).encode())
+
+
+def _line(record: EpochRecord) -> str:
+    fields = record.to_json()
+    if not math.isfinite(record.objective):  # JSON has no infinity
+        fields["objective"] = None
+    return json.dumps(fields, allow_nan=False) + "\n"

@@ -1,0 +1,142 @@
+"""A run folder: what a training run leaves on disk, and how it goes on from there.
+
+    run.json                 recipe, data, versions, threads: what the run is; written once
+    records.jsonl            one line per epoch
+    checkpoint.safetensors   memories and velocity after the last whole epoch
+    model.safetensors        the trained model, once all epochs are done
+
+The order within an epoch is record, then checkpoint, each atomic. A process killed anywhere leaves
+a checkpoint and at most one record too many, which the next one drops.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from denseam.errors import FileFormatError, InputError, RunFolderError, SaveError
+from denseam.files import load_tensors, read_json, save_tensors, write_json
+from denseam.training.recipe import Recipe
+
+__all__ = ["Checkpoint", "RunFolder"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state between two epochs; everything else follows from the recipe and the epoch."""
+
+    epochs: int  # how many are done
+    memories: Tensor  # (K, N + C)
+    velocity: Tensor  # (K, N + C)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def facts(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def records(self) -> Path:
+        return self.path / "records.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, which is made where it does not exist, against other processes.
+
+        Raises:
+            SaveError: when the folder cannot be made.
+            RunFolderError: when another process is training there.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise RunFolderError(f"{self.path}: another process is training there") from error
+        except OSError as error:
+            raise SaveError(f"{self.path} cannot be made: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def claim(self, recipe: Recipe, facts: dict[str, Any], *, resume: bool) -> dict[str, Any]:
+        """Make the folder this run's, or see that it already is; returns the facts that hold.
+
+        Raises:
+            RunFolderError: when it belongs to another recipe or other data, or holds a run that
+                must not be resumed.
+            FileFormatError: when its ``run.json`` is not whole.
+        """
+        if not self.facts.exists():
+            if self.checkpoint.exists() or self.model.exists():
+                raise RunFolderError(
+                    f"{self.path} holds a model but no run.json: choose another folder"
+                )
+            write_json(self.facts, {"recipe": recipe.to_json(), **facts})
+            return facts
+        if not resume:
+            raise RunFolderError(
+                f"{self.path} already holds a run: resume it, or choose another folder"
+            )
+        found = read_json(self.facts)
+        try:
+            difference = _differences(Recipe.from_json(found["recipe"]), recipe)
+            if found["data"]["digest"] != facts["data"]["digest"]:
+                difference.append(f"data: {found['data']['name']} there, not the images given here")
+        except (KeyError, TypeError, InputError) as error:
+            raise FileFormatError(f"{self.facts} is not a denseam run: {error!r}") from error
+        if difference:
+            raise RunFolderError(
+                f"{self.path} holds another run ({'; '.join(difference)}): choose another folder"
+            )
+        return dict(found)
+
+    def save(self, state: Checkpoint) -> None:
+        """Write the checkpoint, atomically."""
+        tensors = {"memories": state.memories, "velocity": state.velocity}
+        save_tensors(self.checkpoint, "checkpoint", tensors, {"epochs": state.epochs})
+
+    def load(self, shape: tuple[int, int], dtype: torch.dtype) -> Checkpoint | None:
+        """The last checkpoint, or None before the first.
+
+        Raises:
+            FileFormatError: when it is truncated, garbled or of other sizes.
+        """
+        if not self.checkpoint.exists():
+            return None
+        tensors, facts = load_tensors(self.checkpoint, "checkpoint")
+        state = Checkpoint(facts["epochs"], tensors["memories"], tensors["velocity"])
+        for name, tensor in tensors.items():
+            if tensor.shape != shape or tensor.dtype is not dtype:
+                raise FileFormatError(
+                    f"{self.checkpoint}: {name} is {tuple(tensor.shape)} {tensor.dtype}, "
+                    f"wanted {shape} {dtype}"
+                )
+        return state
+
+
+def _differences(there: Recipe, here: Recipe) -> list[str]:
+    old, new = there.to_json(), here.to_json()
+    return [
+        f"{name}: {old[name]} there, {value} here" for name, value in new.items()
+        if value != old[name]
+    ]  # fmt: skip

@@ -1,0 +1,54 @@
+"""The facts about the known sets hang together."""
+
+import re
+
+import pytest
+
+from denseam import data
+from denseam.data.registry import KNOWN, ROLES, KnownSet
+
+
+@pytest.mark.parametrize("known", KNOWN.values(), ids=list(KNOWN))
+def test_consistency(known: KnownSet) -> None:
+    assert KNOWN[known.name] is known
+    assert len(set(known.class_names)) == len(known.class_names)
+    assert known.licence
+    assert known.citation
+    assert known.source.startswith("http")
+    roles = {"embedded": (), "idx": ROLES, "libsvm": ("train", "test")}[known.kind]
+    assert tuple(known.files) == roles
+    assert bool(known.mirrors) == (known.kind != "embedded")
+    assert all(re.fullmatch(r"https?://.+/", mirror) for mirror in known.mirrors)
+
+
+def test_sums_are_sums_and_differ() -> None:
+    files = [file for known in KNOWN.values() for file in known.files.values()]
+    files += [known.archive for known in KNOWN.values() if known.archive]
+    sums = [s for f in files for s in (f.sha256, f.content_sha256) if s is not None]
+    assert all(re.fullmatch("[0-9a-f]{64}", s) for s in sums)
+    assert len(set(sums)) == len(sums)
+
+
+def test_status_lists_every_set() -> None:
+    records = data.status()
+    assert [r.name for r in records] == list(KNOWN)
+    assert records[0].available
+    assert records[0].where == "embedded in the package"
+    assert not any(r.available for r in records if r.name in ("kmnist", "emnist-letters", "usps"))
+    assert data.verify("mnist") == [
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ]
+
+
+def test_published_counts() -> None:
+    sizes = {r.name: (r.n_train, r.n_test, len(r.classes)) for r in data.status()}
+    assert sizes == {
+        "mnist": (60_000, 10_000, 10),
+        "fashion-mnist": (60_000, 10_000, 10),
+        "kmnist": (60_000, 10_000, 10),
+        "emnist-letters": (124_800, 20_800, 26),
+        "usps": (7_291, 2_007, 10),
+    }
