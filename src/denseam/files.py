@@ -104,7 +104,7 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         raise DataUnavailableError(f"there is no file {path}") from error
     except IsADirectoryError as error:
         raise FileFormatError(f"{path} is a folder, wanted a denseam {kind} file") from error
-    except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (safetensors.SafetensorError, ValueError, RecursionError, OSError) as error:
         raise FileFormatError(
             f"{path} is not a whole denseam {kind} file (truncated, garbled or of another "
             f"program): {error}"
@@ -112,9 +112,12 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     if not isinstance(facts, dict) or facts.get("kind") != kind:
         found = facts.get("kind") if isinstance(facts, dict) else "a file of another program"
         raise FileFormatError(f"{path}: wanted a denseam {kind} file, found {found}")
-    if facts["version"] > FORMAT_VERSION:
+    version = facts.get("version")
+    if not isinstance(version, int):
+        raise FileFormatError(f"{path}: format version {version!r}, wanted a whole number")
+    if version > FORMAT_VERSION:
         raise FileFormatError(
-            f"{path} has format version {facts['version']}, this denseam reads up to "
+            f"{path} has format version {version}, this denseam reads up to "
             f"{FORMAT_VERSION}: install a newer one"
         )
     return tensors, facts

@@ -192,8 +192,10 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> DenseAM:
             n_visible, components - n_visible, n_memories, facts["power"], facts["temperature"],
             dtype=dtype,
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileFormatError(f"{path} is not a whole denseam model file: {error!r}") from error
+    if not memories.is_floating_point():
+        raise FileFormatError(f"{path} holds memories of {memories.dtype}: wanted floating ones")
     if not bool(memories.isfinite().all()):
         raise FileFormatError(f"{path} holds memories that are NaN or infinite")
     model.memories.data = memories.to(device=device, dtype=dtype)
@@ -202,15 +204,16 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> DenseAM:
 
 def check_power(power: float) -> float:
     """n as a float; InputError unless it is a finite number >= 1."""
-    if not (isinstance(power, int | float) and math.isfinite(power) and power >= 1):
+    valid = isinstance(power, int | float) and not isinstance(power, bool)
+    if not (valid and math.isfinite(power) and power >= 1):
         raise InputError(f"power = {power!r}: wanted a number n >= 1")
     return float(power)
 
 
 def check_temperature(temperature: float) -> float:
     """T as a float; InputError unless it is a finite number > 0."""
-    valid = isinstance(temperature, int | float) and math.isfinite(temperature)
-    if not (valid and temperature > 0):
+    valid = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not (valid and math.isfinite(temperature) and temperature > 0):
         raise InputError(f"temperature = {temperature!r}: wanted a number T > 0")
     return float(temperature)
 

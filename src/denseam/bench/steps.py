@@ -136,7 +136,7 @@ def compiled(problem: Problem) -> Step:
 
 
 def nips16(problem: Problem) -> Step:
-    """The form of NIPS16, appendix A, in NumPy: one column per image *and* class, 2 M C products."""
+    """The form of NIPS16, appendix A, in NumPy: one column per image *and* class."""
     v, labels = problem.visible.numpy(), problem.labels.numpy()
     memories, velocity = problem.memories.numpy(), problem.velocity.numpy()
     (B, N), C = v.shape, memories.shape[1] - v.shape[1]

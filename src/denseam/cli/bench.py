@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(record)
         return 0
-    facts = record["environment"]
+    facts = environment()
     stdout.print(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}")
     stdout.print(_step_table(steps))
     stdout.print(_LEGEND)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     low, high = found.error_interval
     stdout.print(f"{model}")
     stdout.print(
-        f"{images.name}, {args.part}: error [bold]{percent(found.error)}[/bold] of "
+        f"{images.name}: error [bold]{percent(found.error)}[/bold] of "
         f"{found.n_images} images (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
     )
     stdout.print(f"mean |Y| {found.mean_activity:.4f}")

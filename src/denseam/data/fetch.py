@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from denseam.data.idx import write_whole
 from denseam.data.registry import KnownSet, RemoteFile
 from denseam.errors import DataUnavailableError, FileFormatError
+from denseam.files import write_bytes
 
 __all__ = ["cache_folder", "locate", "obtain"]
 
@@ -82,7 +82,7 @@ def _from_archive(wanted: KnownSet, archive: RemoteFile, folder: Path) -> None:
         with zipfile.ZipFile(path) as bundle:
             members = {Path(member).name: member for member in bundle.namelist()}
             for file in wanted.files.values():
-                write_whole(folder / file.name, bundle.read(members[file.name]))
+                write_bytes(folder / file.name, bundle.read(members[file.name]))
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise FileFormatError(f"{path}: not a whole zip file: {error}") from error
     except KeyError as error:

@@ -8,7 +8,6 @@ seen from their first bytes, not from their name.
 import gzip
 import io
 import math
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denseam.errors import DataUnavailableError, FileFormatError, InputError, SaveError
+from denseam.errors import DataUnavailableError, FileFormatError, InputError
+from denseam.files import write_bytes
 
 __all__ = ["gunzip", "header", "parse", "read", "write"]
 
@@ -103,19 +103,4 @@ def write(path: str | Path, array: NDArray[Any]) -> None:
         with gzip.GzipFile("", "wb", fileobj=buffer, mtime=0) as stream:
             stream.write(data)
         data = buffer.getvalue()
-    write_whole(path, data)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is either there in full or not at all.
-
-    Raises:
-        SaveError: when it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SaveError(f"{path}: cannot be written: {error.strerror}") from error
+    write_bytes(path, data)

@@ -31,8 +31,9 @@ def parse(data: bytes, n_pixels: int, source: str) -> tuple[NDArray[np.float32],
         try:
             label, *entries = line.split()
             pairs = [entry.split(":") for entry in entries]
+            columns = np.array([int(index) - 1 for index, _ in pairs], np.int64)
             # Index 0 must not become the last pixel: it is sent out of range instead.
-            columns = np.array([(int(index) or n_pixels + 1) - 1 for index, _ in pairs], np.int64)
+            columns[columns < 0] = n_pixels
             images[row, columns] = [float(value) for _, value in pairs]
             labels[row] = int(float(label))
         except (ValueError, IndexError) as error:

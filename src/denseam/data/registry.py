@@ -3,8 +3,9 @@
 Facts only; :mod:`denseam.data.fetch` acts on them. The sums of the published
 files are those that torchvision and TensorFlow Datasets record (SHA-256).
 ``content_sha256`` is the sum of the same file uncompressed, where it is known:
-Debian, for one, compresses again. For Fashion-MNIST it was taken from Debian's
-package, for MNIST see :mod:`denseam.data.mnist`.
+Debian, for one, strips the gzip headers. For Fashion-MNIST it was taken from
+Debian's package, whose files have the published sums once the name and the time
+are put back into their headers. For MNIST see :mod:`denseam.data.mnist`.
 """
 
 import string

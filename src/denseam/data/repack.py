@@ -14,6 +14,7 @@ import numpy as np
 from denseam.data import idx, mnist
 from denseam.data.packing import pack
 from denseam.errors import DataUnavailableError, DenseAMError
+from denseam.files import write_bytes
 
 __all__ = ["main", "repack"]
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
     output = Path(arguments[1]) if len(arguments) == 2 else default
     try:
         data = repack(Path(arguments[0]))
-        idx.write_whole(output, data)
+        write_bytes(output, data)
     except DenseAMError as error:
         sys.stderr.write(f"repack: {error}\n")
         return 2

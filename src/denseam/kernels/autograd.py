@@ -4,6 +4,8 @@ Registered with `torch.library`, so that autograd knows their first derivatives 
 takes them as they are, without a graph break. Inputs are not checked here: `model.py` does that.
 """
 
+from typing import Any, NoReturn
+
 import torch
 from torch import Tensor
 
@@ -60,8 +62,10 @@ def _sums(
     class_memories = memories[:, n_visible:]
     parts = []
     overlaps = visible.new_empty(0)
-    for part in visible.split(visible.shape[0] if keep else CHUNK):
-        overlaps = kernel.overlaps(part, visible_memories)
+    n_images = max(1, visible.shape[0])  # an empty batch is one empty chunk
+    size = n_images if keep else CHUNK
+    for start in range(0, n_images, size):
+        overlaps = kernel.overlaps(visible[start : start + size], visible_memories)
         parts.append(kernel.sums(overlaps, class_memories, power, every_class=every_class))
     if len(parts) == 1:
         return parts[0], overlaps if keep else visible.new_empty(0)
@@ -108,7 +112,8 @@ def _log_op(
 
 @torch.library.custom_op("denseam::decide", mutates_args=())
 def _decide_op(visible: Tensor, memories: Tensor, power: float, backend: str) -> Tensor:
-    sums, _ = _sums(visible, memories, power, backend, keep=False, every_class=False)
+    # Without every_class a large off term could take all classes to 0.
+    sums, _ = _sums(visible, memories, power, backend, keep=False, every_class=True)
     return energies.decide(sums, power)
 
 
@@ -174,7 +179,7 @@ def _(
 # ---- their derivatives -----------------------------------------------------------------------
 
 
-def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     """Both operators alike: visible, memories and power come first, backend and keep last."""
     visible, memories, ctx.power, *rest = inputs
     ctx.temperature, ctx.backend = (rest[0] if len(rest) == 3 else None), rest[-2]
@@ -183,7 +188,7 @@ def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
     ctx.save_for_backward(visible, memories, overlaps, values, scale)
 
 
-def _backward(ctx, upstream, *_unused):  # type: ignore[no-untyped-def]
+def _backward(ctx: Any, upstream: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
     visible, memories, overlaps, values, scale = ctx.saved_tensors
     if ctx.temperature is None:
         coefficients = energies.log_coefficients(upstream, Sums(values, scale), ctx.power)
@@ -194,10 +199,10 @@ def _backward(ctx, upstream, *_unused):  # type: ignore[no-untyped-def]
         coefficients, scale, overlaps, visible, memories, ctx.power, ctx.backend, wanted
     )
     gradients = [g if want else None for g, want in zip(found, wanted, strict=True)]
-    return (*gradients, None, None, None) + ((None,) if ctx.temperature is not None else ())
+    return (*gradients, *[None] * (len(ctx.needs_input_grad) - 2))
 
 
-def _refuse(ctx, *upstream):  # type: ignore[no-untyped-def]
+def _refuse(ctx: Any, *upstream: Tensor) -> NoReturn:
     raise SecondDerivativeError(
         "the derivative of a DenseAM gradient was asked for; its kernels have first derivatives "
         "only. For second ones, differentiate the functions of denseam.energy twice"

@@ -123,8 +123,8 @@ def _shared_pool() -> ctypes.c_void_p | None:
         return None
 
 
-def _call(operation: str, first: Tensor, *arguments: Tensor | int | float | None) -> None:
-    """Call one of the C functions; tensors go as pointers and must be contiguous and of one dtype."""
+def _call(operation: str, first: Tensor, *arguments: Tensor | float | None) -> None:
+    """Call a C function: tensors go as pointers, and must be contiguous and of one dtype."""
     function = getattr(library(), f"denseam_{operation}_{_SUFFIX[first.dtype]}")
     converted = [_convert(argument, first.dtype) for argument in (first, *arguments)]
     if function(*converted, _shared_pool(), ctypes.c_int(torch.get_num_threads())) != 0:
@@ -132,7 +132,7 @@ def _call(operation: str, first: Tensor, *arguments: Tensor | int | float | None
 
 
 def _convert(
-    value: Tensor | int | float | None, dtype: torch.dtype
+    value: Tensor | float | None, dtype: torch.dtype
 ) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double | None:
     match value:
         case Tensor():

@@ -24,13 +24,17 @@ __all__ = [
 ]
 
 
+# Gradients sum a coefficient over classes and over memories or images; these sums stay finite too.
+_ROOM = 2.0**-40
+
+
 def _fit(x: Tensor, dtype: torch.dtype) -> Tensor:
     limit = torch.finfo(dtype).max
     return x.clamp(-limit, limit).to(dtype)
 
 
 def _relative(sums: Sums, power: float) -> tuple[Tensor, Tensor]:
-    """Sums on the image's largest scale, (C + 1, B) in float64, and that scale, (B,)."""
+    """Sums on their largest scale of each image, in float64, and that scale, (B,)."""
     scale = sums.scale.double()
     largest = scale.amax(dim=0)
     ratio = torch.where(largest > 0, scale / largest, 0.0)
@@ -52,8 +56,11 @@ def log_energy(sums: Sums, power: float) -> Tensor:
 
 
 def decide(sums: Sums, power: float) -> Tensor:
-    """(B,) int64: the class with the largest energy gap, without ever forming the gap."""
-    return _relative(sums, power)[0][:-1].argmax(dim=0)
+    """(B,) int64: the class with the largest energy gap, without ever forming the gap.
+
+    The off term is left out: it decides nothing, and beside a large one all classes underflow.
+    """
+    return _relative(Sums(sums.values[:-1], sums.scale[:-1]), power)[0].argmax(dim=0)
 
 
 def gap_coefficients(upstream: Tensor, scale: Tensor, power: float, temperature: float) -> Tensor:
@@ -64,7 +71,12 @@ def gap_coefficients(upstream: Tensor, scale: Tensor, power: float, temperature:
     gap = upstream.T.double()
     signed = torch.cat([gap, -gap.sum(dim=0, keepdim=True)])
     factor = (power / temperature) * (scale.double() / temperature) ** (power - 1)
-    return _fit(signed * factor.clamp(max=torch.finfo(torch.float64).max), scale.dtype)
+    finite = torch.finfo(torch.float64).max
+    coefficients = (signed * factor.clamp(max=finite)).clamp(-finite, finite)
+    # Shrunk image by image, so that a gradient beyond the range keeps its direction.
+    limit = _ROOM * torch.finfo(scale.dtype).max
+    shrink = (limit / coefficients.abs().amax(dim=0)).clamp(max=1)
+    return (coefficients * shrink).to(scale.dtype)
 
 
 def log_coefficients(upstream: Tensor, sums: Sums, power: float) -> Tensor:

@@ -26,7 +26,7 @@ def _torch_product(a: Tensor, b: Tensor) -> Tensor:
 
 def _onednn_product(a: Tensor, b: Tensor) -> Tensor:
     # Anything but dense operands sends this operator to a loop a thousand times slower.
-    linear: Product = torch.ops.mkldnn._linear_pointwise
+    linear: Product = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
     return linear(_dense(a), _dense(b), None, "none", [], "")  # type: ignore[call-arg]
 
 

@@ -90,6 +90,6 @@ class ReferenceKernel:
 
 def _scaled_power(field: Tensor, scale: Tensor, exponent: float) -> Tensor:
     """(field / scale)^exponent for (K, B) and (B,); 0 where the field is, whatever the exponent."""
-    inverse = torch.where(scale > 0, 1 / scale, torch.zeros_like(scale))
-    powers = (field * inverse) ** exponent
+    # Divided, not multiplied by 1 / scale: that is infinite for a subnormal scale.
+    powers = (field / torch.where(scale > 0, scale, torch.ones_like(scale))) ** exponent
     return powers if exponent > 0 else powers * (field > 0)

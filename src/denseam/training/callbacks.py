@@ -1,14 +1,10 @@
 """What may watch a training run: the interface, and the TensorBoard writer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from denseam.errors import DenseAMError
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["Callback", "TensorBoard"]
 
@@ -41,17 +37,17 @@ class TensorBoard(Callback):
 
     def __init__(self, folder: Path) -> None:
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
         except ImportError as error:
             raise DenseAMError(
                 "TensorBoard is not installed: pip install 'denseam[tensorboard]'"
             ) from error
-        self._writer: SummaryWriter = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
 
     def on_epoch(self, record: EpochRecord) -> None:
         for name, value in record.to_json().items():
             if isinstance(value, int | float) and name != "epoch":
-                self._writer.add_scalar(name, value, record.epoch)  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, record.epoch)
 
     def on_end(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

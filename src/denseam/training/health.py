@@ -40,7 +40,7 @@ class HealthCheck:
         if record.saturated < _SATURATED or record.train_error < _STILL_WRONG:
             return None
         return (
-            f"{record.saturated:.0%} of the class activities are saturated (|Y| = 1, no slope left) "
+            f"{record.saturated:.0%} of the class activities are saturated (|Y| = 1, no slope) "
             f"while {record.train_error:.0%} of the images are wrong. {_GENTLER_RAMP}"
         )
 

@@ -76,7 +76,8 @@ def train(
         SaveError: when the disk is full; the last checkpoint is still there.
     """
     if isinstance(images, Dataset):
-        images, test = images.train, test or images.test
+        test = test or images.test
+        images = images.train
     if not isinstance(images, ImageSet):
         raise InputError(f"images: wanted an ImageSet or a Dataset, got {type(images).__name__}")
     check_every_class_present(images.labels, images.n_classes)
@@ -122,7 +123,7 @@ class _Run:
         data = {"name": self.images.name, "digest": self.images.digest()}
         found = folder.claim(self.recipe, {"data": data, "environment": environment}, resume=resume)
         self._keep_bits(found["environment"], environment)
-        state = folder.load(tuple(self.memories.shape), self.memories.dtype)
+        state = folder.load(self.memories.shape, self.memories.dtype)
         if state is not None:
             self.memories.copy_(state.memories)
             self.velocity.copy_(state.velocity)

@@ -107,7 +107,7 @@ def update(
 ) -> None:
     """One step in place: memories, velocity and gradient are (K, N + C).
 
-    ``rule`` holds ``lr``, ``momentum``, ``gradient_scale`` and ``floor``, as a parameter group does.
+    ``rule`` is a parameter group: ``lr``, ``momentum``, ``gradient_scale``, ``floor``.
     """
     target = memories if memories.is_contiguous() else memories.contiguous()
     kernel.update(

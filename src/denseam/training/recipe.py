@@ -146,7 +146,7 @@ class Recipe:
 
     def gradient_scale_at(self, epoch: int) -> float:
         """(T / T_f)^n: what keeps the units of the velocity through the ramp."""
-        return (self.temperature_at(epoch) / self.temperature) ** self.power
+        return float((self.temperature_at(epoch) / self.temperature) ** self.power)
 
     # ---- JSON --------------------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ class RunFolder:
         tensors = {"memories": state.memories, "velocity": state.velocity}
         save_tensors(self.checkpoint, "checkpoint", tensors, {"epochs": state.epochs})
 
-    def load(self, shape: tuple[int, int], dtype: torch.dtype) -> Checkpoint | None:
+    def load(self, shape: torch.Size, dtype: torch.dtype) -> Checkpoint | None:
         """The last checkpoint, or None before the first.
 
         Raises:
@@ -129,7 +129,7 @@ class RunFolder:
             if tensor.shape != shape or tensor.dtype is not dtype:
                 raise FileFormatError(
                     f"{self.checkpoint}: {name} is {tuple(tensor.shape)} {tensor.dtype}, "
-                    f"wanted {shape} {dtype}"
+                    f"wanted {tuple(shape)} {dtype}"
                 )
         return state
 

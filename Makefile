@@ -1,0 +1,39 @@
+# Everything here works on a fresh clone with python3 (3.11 or newer), make and a C compiler.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup train test check bench format lock clean
+
+setup: .venv/.done ## make .venv and install the pinned versions into it
+
+.venv/.done: requirements.lock pyproject.toml setup.py src/denseam/kernels/cpu_kernels.c src/denseam/kernels/cpu_kernels.h
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+train: setup ## watch a memory of power n = 30 learn MNIST (20 epochs, a few minutes)
+	$(BIN)/denseam train --power 30 --epochs 20 --out runs/n30
+
+test: setup ## all tests
+	$(BIN)/python -m pytest
+
+check: setup ## lint, format, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## speed of a training step beside its alternatives
+	$(BIN)/denseam bench
+
+format: setup ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## write requirements.lock anew from what is installed in .venv
+	$(BIN)/python tools/lock.py
+
+clean: ## remove .venv and everything built
+	rm -rf .venv build src/*.egg-info src/denseam/kernels/_cpu*.so

@@ -1,0 +1,168 @@
+"""Presets, schedules, JSON, and what is refused."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denseam import Recipe, data
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.training.recipe import MNIST_SCALE
+
+from .small import images
+
+POSITIVE = st.floats(1e-3, 1e6)
+recipes = st.builds(
+    Recipe,
+    power=st.floats(1, 100),
+    loss_power=st.floats(1, 400),
+    temperature=POSITIVE,
+    temperature_start=POSITIVE,
+    temperature_epochs=st.integers(0, 5000),
+    learning_rate=st.floats(1e-9, 2),
+    learning_rate_decay=st.floats(1e-3, 1),
+    momentum=st.floats(0, 0.999),
+    epochs=st.integers(1, 10**6),
+    n_memories=st.integers(1, 10**6),
+    per_class=st.integers(1, 10**4),
+    seed=st.integers(0, 2**63 - 1),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "T_i", "T_f"), [(2, 4, 400, 100), (3, 4, 400, 100), (20, 30, 560, 560), (30, 30, 600, 600)]
+)  # fmt: skip
+def test_the_presets_lie_within_the_ranges_of_nips16(n, m, T_i, T_f):
+    r = Recipe.paper(n)
+    assert (r.power, r.loss_power, r.temperature_start, r.temperature) == (n, m, T_i, T_f)
+    assert r.temperature_epochs == (200 if n < 20 else 0)
+    assert (r.epochs, r.n_memories, r.per_class) == (3000, 2000, 100)
+    assert r.learning_rate_decay == 0.998
+    assert 0.01 <= r.learning_rate <= 0.04
+    assert 0.6 <= r.momentum <= 0.95
+
+
+def test_between_presets_values_are_interpolated_in_log_n():
+    r = Recipe.paper(7.745966692414834)  # sqrt(3 * 20): half way in log n
+    assert (r.loss_power, r.temperature_start, r.temperature) == (17, 480, 330)
+    middle = Recipe.paper(24.494897427831781)
+    assert (middle.loss_power, middle.temperature, middle.temperature_epochs) == (30, 580, 0)
+
+
+def test_beyond_the_presets_the_nearest_one_holds():
+    for n, nearest in ((1, 2), (1.5, 2), (31, 30), (100, 30)):
+        assert Recipe.paper(n) == Recipe.paper(nearest).replace(power=float(n))
+
+
+@given(st.floats(1, 120), st.integers(1, 5000))
+def test_every_power_and_number_of_epochs_has_a_recipe(n, epochs):
+    r = Recipe.paper(n, epochs)
+    assert r.epochs == epochs
+    assert 0.02 <= r.learning_rate <= 0.04
+    assert 0 < r.learning_rate_at(epochs - 1) <= r.learning_rate
+    assert 2 * r.temperature_epochs <= epochs
+    assert 100 <= r.temperature <= r.temperature_start <= 600
+
+
+def test_the_last_step_is_inversely_proportional_to_the_number_of_epochs():
+    last = [Recipe.paper(30, e).learning_rate_at(e) * e for e in (300, 1000, 3000)]
+    assert last == pytest.approx([last[-1]] * 3, rel=0.05)
+
+
+@given(recipes)
+def test_the_schedules_start_and_end_where_they_should(r):
+    assert r.learning_rate_at(0) == r.learning_rate
+    assert r.learning_rate_at(3) == pytest.approx(r.learning_rate * r.learning_rate_decay**3)
+    for after in (r.temperature_epochs, r.temperature_epochs + 1, 10**7):
+        assert r.temperature_at(after) == r.temperature
+        assert r.gradient_scale_at(after) == 1
+    if r.temperature_epochs:
+        assert r.temperature_at(0) == r.temperature_start
+
+
+def test_the_temperature_ramp_is_linear_and_the_gradient_scale_follows_it():
+    r = Recipe.paper(3, 400)
+    middle = r.temperature_at(100)
+    assert middle == (r.temperature_start + r.temperature) / 2
+    assert r.gradient_scale_at(100) == pytest.approx((middle / r.temperature) ** 3)
+    steps = torch.tensor([r.temperature_at(e) for e in range(201)]).diff()
+    assert torch.allclose(steps, torch.full((200,), -1.5))
+
+
+@given(recipes)
+def test_json_round_trip(r):
+    assert Recipe.from_json(json.loads(json.dumps(r.to_json(), allow_nan=False))) == r
+
+
+def test_unknown_and_missing_fields_are_named():
+    with pytest.raises(InputError, match=r"no speed; it has power, .*"):
+        Recipe.paper(2, speed=3)
+    with pytest.raises(InputError, match="no warp"):
+        Recipe.paper(2).replace(warp=9)
+    fields = Recipe.paper(2).to_json()
+    del fields["momentum"], fields["temperature"]
+    with pytest.raises(InputError, match="temperature"):
+        Recipe.from_json(fields)
+
+
+_NUMBERS = [math.nan, -1, "much", None, -math.inf]
+BAD = {
+    "power": [*_NUMBERS, 0.5, math.inf],
+    "loss_power": [*_NUMBERS, 0.5, math.inf],
+    "temperature": [*_NUMBERS, 0, math.inf],
+    "temperature_start": [*_NUMBERS, 0, math.inf],
+    "learning_rate": [*_NUMBERS, 0, 2.5, math.inf],
+    "learning_rate_decay": [*_NUMBERS, 0, 1.1, math.inf],
+    "momentum": [*_NUMBERS, 1, 1.5],
+    "temperature_epochs": [-1, 2.5, "ten", None, True],
+    "epochs": [0, -3, 2.5, "ten", None, True],
+    "n_memories": [0, 1.0, None],
+    "per_class": [0, 1.0, None],
+    "seed": [-1, 1.5, None, 2**63],
+    "dtype": ["float16", "bfloat16", 32, None],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in BAD.items() for v in vs])
+def test_a_bad_value_is_refused_with_field_value_and_what_is_wanted(name, value):
+    with pytest.raises(InputError) as caught:
+        dataclasses.replace(Recipe.paper(2), **{name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name} = {value!r}: wanted "), message
+
+
+@pytest.mark.parametrize(("power", "epochs"), [(0, 3), (math.nan, 3), ("2", 3), (2, 0), (2, 1.5)])
+def test_the_preset_refuses_bad_powers_and_epochs(power, epochs):
+    with pytest.raises(InputError, match="wanted a"):
+        Recipe.paper(power, epochs)
+
+
+def test_a_constant_temperature_stays_constant_when_it_is_replaced():
+    moved = Recipe.paper(30).replace(temperature=500)
+    assert (moved.temperature, moved.temperature_start) == (500, 500)
+    ramped = Recipe.paper(2).replace(temperature=80)
+    assert (ramped.temperature, ramped.temperature_start) == (80, 400)
+    both = Recipe.paper(30).replace(temperature=500, temperature_start=600, temperature_epochs=9)
+    assert (both.temperature_at(0), both.temperature_at(9)) == (600, 500)
+
+
+def test_the_scale_of_mnist_is_the_mean_absolute_sum_of_its_training_images():
+    visible = data.load("mnist").train.visible(torch.float64)
+    assert round(visible.abs().sum(dim=1).mean().item(), 1) == MNIST_SCALE
+
+
+def test_for_data_leaves_mnist_alone_and_scales_other_sets():
+    for part in (data.load("mnist").train, data.load("mnist").test):
+        assert Recipe.paper(2).for_data(part) == Recipe.paper(2)
+    black = ImageSet(torch.zeros(3, 5, 5, dtype=torch.uint8), torch.arange(3), 3)  # sum |v_i| = 25
+    r = Recipe.paper(3).for_data(black)
+    assert (r.temperature, r.temperature_start) == (3.37, 13.5)
+    assert r == Recipe.paper(3).replace(temperature=3.37, temperature_start=13.5)
+    constant = Recipe.paper(30).for_data(images())
+    assert constant.temperature == constant.temperature_start
