@@ -1,6 +1,7 @@
 """MaxNormMomentum as an optimizer of PyTorch."""
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_state_dict_round_trip_goes_on_to_the_same_bits(dtype):
     optimizer.step()
     other = MaxNormMomentum([copy], lr=0.5)
     copy.data.copy_(memories.data)
-    other.load_state_dict(optimizer.state_dict())
+    other.load_state_dict(deepcopy(optimizer.state_dict()))
     assert other.param_groups[0]["momentum"] == 0.7
     for seed in (2, 3):
         for optimizer_, parameter_ in ((optimizer, memories), (other, copy)):

@@ -1,8 +1,9 @@
 """What may watch a training run: the interface, and the TensorBoard writer."""
 
 from pathlib import Path
+from typing import Any
 
-from denseam.errors import DenseAMError
+from denseam.errors import DenseAMError, SaveError
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 
@@ -37,17 +38,32 @@ class TensorBoard(Callback):
 
     def __init__(self, folder: Path) -> None:
         try:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+            import tensorboard  # noqa: F401, PLC0415
         except ImportError as error:
             raise DenseAMError(
                 "TensorBoard is not installed: pip install 'denseam[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(str(folder))
+        self._folder = folder
+        self._writer: Any = None  # a SummaryWriter, which is not typed
+
+    def on_start(self, recipe: Recipe, records: list[EpochRecord], batches: int) -> None:
+        del recipe, records, batches
+        # Not before: until now the run may be refused, and its folder somebody else's.
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+
+        try:
+            self._writer = SummaryWriter(str(self._folder))
+        except OSError as error:
+            reason = error.strerror or error
+            raise SaveError(f"{self._folder} could not be written: {reason}") from error
 
     def on_epoch(self, record: EpochRecord) -> None:
+        if self._writer is None:
+            return
         for name, value in record.to_json().items():
             if isinstance(value, int | float) and name != "epoch":
                 self._writer.add_scalar(name, value, record.epoch)
 
     def on_end(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

@@ -11,6 +11,8 @@ __all__ = ["HealthCheck"]
 _LOST, _LEARNED = 0.95, 0.5
 # A jump of the objective that is a spike and not the noise between two epochs.
 _SPIKE = 3.0
+# Near the end the objective is nearly 0, and one image more that is wrong multiplies it.
+_SPIKE_ERROR = 0.01
 # Outputs without slope are the aim of training, unless many images are still wrong.
 _SATURATED, _STILL_WRONG = 0.5, 0.2
 
@@ -60,7 +62,9 @@ class HealthCheck:
 
     def _spike(self, record: EpochRecord) -> str | None:
         recent = self._records[-5:]
-        if len(recent) < 5 or record.train_error < 2 * _median([r.train_error for r in recent]):
+        if len(recent) < 5 or record.train_error < _SPIKE_ERROR:
+            return None
+        if record.train_error < 2 * _median([r.train_error for r in recent]):
             return None
         usual = _median([r.objective for r in recent])
         if record.objective < _SPIKE * usual:

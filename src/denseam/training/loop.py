@@ -70,24 +70,40 @@ def train(
         device: where to train.
 
     Raises:
-        InputError: for images that cannot be trained on, such as a class without examples.
+        InputError: for images that cannot be trained on, such as a class without examples; for a
+            device that is not there.
         RunFolderError: when ``out`` belongs to another recipe or other data, or is in use.
         FileFormatError: when the checkpoint in ``out`` is damaged.
         SaveError: when the disk is full; the last checkpoint is still there.
     """
     if isinstance(images, Dataset):
-        test = test or images.test
+        test = images.test if test is None else test
         images = images.train
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"recipe: wanted a Recipe, got {type(recipe).__name__}")
     if not isinstance(images, ImageSet):
         raise InputError(f"images: wanted an ImageSet or a Dataset, got {type(images).__name__}")
+    if not isinstance(test, ImageSet | None):
+        raise InputError(f"test: wanted an ImageSet, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
-    run = _Run(recipe, images, test, torch.device(device), list(callbacks))
+    run = _Run(recipe, images, test, _device(device), list(callbacks))
     if out is None:
         return run.finish(None)
     folder = RunFolder(Path(out))
     with folder.locked():
         run.attach(folder, resume=resume)
         return run.finish(folder)
+
+
+def _device(name: torch.device | str) -> torch.device:
+    """The device, or InputError where there is none of that name."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {name} cannot be used here: {reason}") from error
+    return device
 
 
 class _Run:

@@ -11,6 +11,7 @@ the division cancels while T stays as it is, but not during a ramp of T, when ol
 meet in V. With s = (T / T_ref)^n the velocity has units that do not change with T.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
@@ -45,7 +46,7 @@ class MaxNormMomentum(torch.optim.Optimizer):
         gradient_scale: float = 1.0,
         floor: float = 1e-30,
     ) -> None:
-        if not lr > 0:
+        if not 0 < lr < math.inf:
             raise InputError(f"lr = {lr}: wanted a number > 0")
         if not 0 <= momentum < 1:
             raise InputError(f"momentum = {momentum}: wanted 0 <= momentum < 1")
@@ -65,6 +66,7 @@ class MaxNormMomentum(torch.optim.Optimizer):
         super().add_param_group(param_group)
         for parameter in self.param_groups[-1]["params"]:
             if parameter.ndim != 2:
+                self.param_groups.pop()
                 raise InputError(
                     f"parameter of shape {tuple(parameter.shape)}: wanted memories (K, N + C)"
                 )

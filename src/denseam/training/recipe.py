@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from denseam.data import ImageSet
 from denseam.errors import InputError
@@ -15,20 +15,39 @@ __all__ = ["Recipe"]
 PAPER_EPOCHS = 3000
 PAPER_DECAY = 0.998
 PAPER_RAMP = 200
+SHORT_EPOCHS = 300
+SHORTEST_EPOCHS = 20
+MOST_LOSS_POWER = 500  # (Y - t)^(2m) reaches 4^m, which must stay finite
+MOST_SEED = 2**63 - 1
 
-# What depends on the power: m, and the temperature at the start and at the end of the ramp, for
-# 784 pixels. NIPS16, appendix A, gives ranges; these values of them are the ones that trained well
-# in short schedules (docs/log.md). At n = 20 and 30 the temperature is constant.
-_BY_POWER: dict[float, tuple[float, float, float]] = {
-    2: (4, 400, 100),
-    3: (4, 400, 100),
-    20: (30, 560, 560),
-    30: (30, 600, 600),
+
+class _Preset(NamedTuple):
+    """What depends on the power, for 784 pixels.
+
+    NIPS16, appendix A, gives ranges for m, T and eps_0; these are the values in them that trained
+    well over 300 epochs (docs/log.md). At n = 20 and 30 the temperature is constant.
+    """
+
+    loss_power: float  # m
+    temperature_start: float  # T_i
+    temperature: float  # T_f
+    ramp: float  # the part of the epochs that T takes from T_i to T_f, at most 200 epochs
+    learning_rate: float  # eps_0
+    last_step: float  # eps after 300 epochs, as a part of eps_0
+
+
+_PRESETS = {
+    2: _Preset(4, 400, 100, 1 / 2, 0.02, 0.16),
+    3: _Preset(4, 400, 100, 1 / 3, 0.02, 0.55),
+    20: _Preset(30, 560, 560, 1 / 3, 0.02, 0.03),
+    30: _Preset(30, 600, 600, 1 / 3, 0.03, 0.01),
 }
+# A very short run has to cover the same way in fewer steps: over 20 epochs, at any power.
+_SHORTEST_RATE, _SHORTEST_LAST_STEP = 0.04, 0.25
 
 # The mean over MNIST's training images of sum_i |v_i|: the scale of the overlaps that the
-# temperatures above were chosen for. `python -m denseam.training.recipe` prints it.
-MNIST_SCALE = 738.2
+# temperatures above were chosen for; tests/training/test_recipe.py computes it.
+MNIST_SCALE = 741.3
 
 
 @dataclass(frozen=True)
@@ -58,12 +77,14 @@ class Recipe:
     def __post_init__(self) -> None:
         check_power(self.power)
         check_temperature(self.temperature)
-        check_temperature(self.temperature_start)
         for name in ("temperature_epochs", "epochs", "n_memories", "per_class", "seed"):
             value, least = getattr(self, name), 0 if name in ("temperature_epochs", "seed") else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"{name} = {value!r}: wanted a whole number >= {least}")
-        _check_range("loss_power", self.loss_power, 1, math.inf)
+        if self.seed > MOST_SEED:
+            raise InputError(f"seed = {self.seed}: wanted a whole number < 2^63")
+        _check_range("temperature_start", self.temperature_start, 0, math.inf, open_low=True)
+        _check_range("loss_power", self.loss_power, 1, MOST_LOSS_POWER)
         _check_range("learning_rate", self.learning_rate, 0, 2, open_low=True)
         _check_range("learning_rate_decay", self.learning_rate_decay, 0, 1, open_low=True)
         _check_range("momentum", self.momentum, 0, 1 - 1e-9)
@@ -74,11 +95,13 @@ class Recipe:
     def paper(cls, power: float, epochs: int = PAPER_EPOCHS, **overrides: Any) -> Self:
         """The paper's procedure for a power, over any number of epochs.
 
-        * n = 2, 3, 20, 30 have presets. Between them m and the temperatures are interpolated in
-          log n; below 2 and above 30 the nearest preset holds.
-        * With fewer epochs than the paper's 3000 the decay is faster, so that the last step is
-          inversely proportional to the number of epochs; below 250 epochs the first step grows,
-          up to 0.04; the temperature ramp takes half of the epochs, at most the paper's 200.
+        * n = 2, 3, 20, 30 have presets. Between them every value is interpolated in log n; below
+          2 and above 30 the nearest preset holds.
+        * 3000 epochs decay by the paper's f = 0.998. With fewer, the steps shrink faster: the part
+          of the first step that is left at the end is set for 20, 300 and 3000 epochs, and
+          interpolated in log epochs. Below 300 epochs the first step grows, up to 0.04 at 20.
+        * The temperature ramp takes half of the epochs at n = 2 and a third of them from n = 3 on,
+          at most the paper's 200.
 
         Args:
             power: n >= 1.
@@ -88,17 +111,18 @@ class Recipe:
         Raises:
             InputError: for a value out of range or a name that is no field.
         """
-        loss_power, start, end = _interpolate(check_power(power))
+        preset = _preset(check_power(power))
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise InputError(f"epochs = {epochs!r}: wanted a whole number >= 1")
-        last_step = min(1.0, PAPER_DECAY**PAPER_EPOCHS * PAPER_EPOCHS / epochs)
+        rate, last_step = _steps(preset, epochs)
+        ramps = preset.temperature_start != preset.temperature
         fields: dict[str, Any] = {
             "power": float(power),
-            "loss_power": loss_power,
-            "temperature": end,
-            "temperature_start": start,
-            "temperature_epochs": 0 if start == end else min(PAPER_RAMP, epochs // 2),
-            "learning_rate": round(min(0.04, 0.02 * max(1.0, 250 / epochs) ** 0.275), 4),
+            "loss_power": round(preset.loss_power, 1),
+            "temperature": float(round(preset.temperature)),
+            "temperature_start": float(round(preset.temperature_start)),
+            "temperature_epochs": min(PAPER_RAMP, round(epochs * preset.ramp)) if ramps else 0,
+            "learning_rate": round(rate, 4),
             "learning_rate_decay": round(last_step ** (1 / epochs), 6),
             "epochs": epochs,
         }
@@ -175,16 +199,33 @@ class Recipe:
             raise InputError(f"not a whole recipe: {error}") from error
 
 
-def _interpolate(power: float) -> tuple[float, float, float]:
-    """m, T_i and T_f for a power: linear in log n between the presets."""
-    powers = sorted(_BY_POWER)
+def _preset(power: float) -> _Preset:
+    """Every value linear in log n between the presets, and constant outside."""
+    powers = sorted(_PRESETS)
     nearest = min(max(power, powers[0]), powers[-1])
     upper = next(p for p in powers if p >= nearest)
     lower = max(p for p in powers if p <= nearest)
-    part = 0.0 if upper == lower else math.log(nearest / lower) / math.log(upper / lower)
-    low, high = _BY_POWER[lower], _BY_POWER[upper]
-    mixed = [a + part * (b - a) for a, b in zip(low, high, strict=True)]
-    return round(mixed[0], 1), round(mixed[1]), round(mixed[2])
+    pairs = zip(_PRESETS[lower], _PRESETS[upper], strict=True)
+    return _Preset(*(_between(nearest, lower, upper, low, high) for low, high in pairs))
+
+
+def _steps(preset: _Preset, epochs: int) -> tuple[float, float]:
+    """The first step eps_0, and the part of it that is left in the end."""
+    last = math.log(preset.last_step)
+    if epochs >= SHORT_EPOCHS:
+        paper = PAPER_EPOCHS * math.log(PAPER_DECAY)
+        return preset.learning_rate, math.exp(
+            _between(min(epochs, PAPER_EPOCHS), SHORT_EPOCHS, PAPER_EPOCHS, last, paper)
+        )
+    span = max(epochs, SHORTEST_EPOCHS), SHORTEST_EPOCHS, SHORT_EPOCHS
+    first = _between(*span, _SHORTEST_RATE, preset.learning_rate)
+    return first, math.exp(_between(*span, math.log(_SHORTEST_LAST_STEP), last))
+
+
+def _between(x: float, low_x: float, high_x: float, low: float, high: float) -> float:
+    """Linear in log x, from low at low_x to high at high_x."""
+    part = 0.0 if low_x == high_x else math.log(x / low_x) / math.log(high_x / low_x)
+    return low + part * (high - low)
 
 
 def _three_digits(x: float) -> float:
@@ -194,7 +235,7 @@ def _three_digits(x: float) -> float:
 def _check_range(
     name: str, value: float, low: float, high: float, *, open_low: bool = False
 ) -> None:
-    valid = isinstance(value, int | float) and not math.isnan(value)
+    valid = isinstance(value, int | float) and math.isfinite(value)
     if not (valid and (low < value if open_low else low <= value) and value <= high):
         least = f"{'>' if open_low else '>='} {low:g}"
         most = f" and <= {high:g}" if math.isfinite(high) else ""

@@ -99,6 +99,8 @@ class RunFolder:
             )
         found = read_json(self.facts)
         try:
+            environment = found["environment"]
+            _ = environment["kernel"], environment["product"]
             difference = _differences(Recipe.from_json(found["recipe"]), recipe)
             if found["data"]["digest"] != facts["data"]["digest"]:
                 difference.append(f"data: {found['data']['name']} there, not the images given here")
@@ -124,7 +126,10 @@ class RunFolder:
         if not self.checkpoint.exists():
             return None
         tensors, facts = load_tensors(self.checkpoint, "checkpoint")
-        state = Checkpoint(facts["epochs"], tensors["memories"], tensors["velocity"])
+        try:
+            state = Checkpoint(int(facts["epochs"]), tensors["memories"], tensors["velocity"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{self.checkpoint} is no whole checkpoint: {error!r}") from error
         for name, tensor in tensors.items():
             if tensor.shape != shape or tensor.dtype is not dtype:
                 raise FileFormatError(

@@ -1,0 +1,20 @@
+"""The same random numbers in every run, and torch left as it was found."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("denseam", derandomize=True, deadline=None, max_examples=40)
+settings.load_profile("denseam")
+
+
+@pytest.fixture(autouse=True)
+def seed() -> Iterator[None]:
+    """A fixed seed before each test, and the number of threads restored after it."""
+    threads = torch.get_num_threads()
+    torch.manual_seed(0)
+    yield
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)

@@ -1,0 +1,255 @@
+"""Every back end equals the oracle, in values and in gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor
+
+from denseam import energy, kernels
+from denseam.kernels import energies
+
+from .problems import (
+    BACKENDS,
+    DTYPES,
+    Problem,
+    assert_within,
+    gap_gradient_sizes,
+    gap_size,
+    log_gradient_sizes,
+    make_problem,
+    problems,
+    rtol,
+)
+
+
+def differentiate(values: Tensor, p: Problem, upstream: Tensor) -> list[Tensor]:
+    """To the memories and to the images."""
+    grads = torch.autograd.grad(values, (p.memories, p.visible), upstream.to(values.dtype))
+    return list(grads)
+
+
+def check_gap(p: Problem, dtype: torch.dtype, backend: str) -> None:
+    exact, given_ = p.to(torch.float64), p.to(dtype)
+    given_.visible.requires_grad_()
+    given_.memories.requires_grad_()
+    found = kernels.energy_gap(
+        given_.visible, given_.memories, p.power, p.temperature, backend=backend
+    )
+    wanted = energy.energy_gap(exact.visible, exact.memories, p.power, p.temperature)
+    assert found.dtype is dtype
+    assert found.shape == wanted.shape
+    assert_within(found.detach(), wanted, gap_size(exact), rtol(p, dtype))
+
+    upstream = torch.randn(wanted.shape, dtype=dtype).double()
+    gradients = differentiate(found, given_, upstream)
+    oracle = energy.energy_gap_gradient(
+        upstream, exact.visible, exact.memories, p.power, p.temperature
+    )
+    sizes = gap_gradient_sizes(exact, upstream)
+    for gradient, want, size in zip(gradients, oracle, sizes, strict=True):
+        assert_within(gradient, want, size, rtol(p, dtype))
+
+
+def check_log(p: Problem, dtype: torch.dtype, backend: str) -> None:
+    exact, given_ = p.to(torch.float64), p.to(dtype)
+    given_.visible.requires_grad_()
+    given_.memories.requires_grad_()
+    found = kernels.log_energy(given_.visible, given_.memories, p.power, backend=backend)
+    wanted = energy.log_energy(exact.visible, exact.memories, p.power)
+    assert found.dtype is dtype
+    silent = wanted == -torch.inf
+    assert torch.equal(found == -torch.inf, silent)
+    # A relative error of the sum is an absolute one of its logarithm, which is then rounded.
+    size = 1 + wanted.abs()[~silent] / p.power
+    if size.numel():
+        assert_within(found.detach()[~silent], wanted[~silent], size, rtol(p, dtype))
+
+    upstream = torch.randn(wanted.shape, dtype=dtype).double()
+    gradients = differentiate(found, given_, upstream)
+    oracle = energy.log_energy_gradient(upstream, exact.visible, exact.memories, p.power)
+    sizes = log_gradient_sizes(exact, upstream)
+    for gradient, want, size in zip(gradients, oracle, sizes, strict=True):
+        # Numerator and denominator are both powers.
+        assert_within(gradient, want, size, 2 * rtol(p, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(p=problems())
+def test_energy_gap_and_its_gradients_equal_the_oracle(
+    backend: str, dtype: torch.dtype, p: Problem
+) -> None:
+    check_gap(p, dtype, backend)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(p=problems())
+def test_log_energy_and_its_gradients_equal_the_oracle(
+    backend: str, dtype: torch.dtype, p: Problem
+) -> None:
+    check_log(p, dtype, backend)
+
+
+@pytest.mark.parametrize("power", [1, 1.5, 2, 3, 7.25, 20, 30, 31, 32, 64, 99.5, 100])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_power_up_to_100_equals_the_oracle(backend: str, power: float) -> None:
+    p = make_problem(67, 71, 33, 5, power=power, seed=3)
+    for dtype in DTYPES:
+        check_gap(p, dtype, backend)
+        check_log(p, dtype, backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(max_examples=30)
+@given(p=problems())
+def test_label_is_the_argmax_of_the_exact_log_energy(backend: str, p: Problem) -> None:
+    wanted = energy.log_energy(p.visible.double(), p.memories.double(), p.power)
+    label = kernels.decide(p.visible, p.memories, p.power, backend=backend)
+    assert label.dtype is torch.int64
+    best = wanted.amax(dim=1)
+    chosen = wanted.gather(1, label[:, None])[:, 0]
+    # Fields are exact here, so two sums that differ by more than their rounding are told apart.
+    assert bool((torch.nan_to_num(best - chosen, nan=0.0) <= 2 * rtol(p, torch.float32)).all())
+
+
+def decision_bound(p: Problem) -> Tensor:
+    """(B,): the margin of log-energies above which float32 must agree with float64.
+
+    A field is a sum of N products of rounded factors: off by at most (N + C) eps/2 sum |v||xi|.
+    The log-energy of class c moves by n sum F_{n-1} / sum F_n times that, plus its own rounding.
+    """
+    eps = torch.finfo(torch.float32).eps
+    on, _ = energy.fields(p.visible, p.memories)
+    terms = p.visible.abs() @ p.memories[:, : p.n_visible].abs().T
+    terms = terms + p.classes.abs().sum(dim=1)  # (B, K)
+    rounding = sum(p.memories.shape[1:]) * eps / 2 * terms.amax(dim=1)  # (B,)
+    relative = on.clamp(min=0) / on.amax(dim=(1, 2), keepdim=True)
+    slope = energy.rectified_polynomial_slope(relative, p.power).sum(dim=1)
+    sensitivity = slope / energy.rectified_polynomial(relative, p.power).sum(dim=1)
+    sensitivity = sensitivity.nan_to_num(nan=0.0).amax(dim=1) / on.amax(dim=(1, 2))
+    return 2 * (sensitivity * rounding + rtol(p, torch.float32))
+
+
+@pytest.mark.parametrize("power", [2, 20, 30, 100])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_float32_decides_like_float64_above_its_rounding(backend: str, power: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    memories = torch.empty(200, 110).normal_(-0.3, 0.6, generator=generator).clamp_(-1, 1)
+    visible = memories[:150, :100] + 0.3 * torch.randn(150, 100, generator=generator)
+    p = Problem(visible.clamp(-1, 1), memories, power, 1.0)
+    exact = p.to(torch.float64)
+    wanted = energy.log_energy(exact.visible, exact.memories, power)
+    best = wanted.topk(2, dim=1).values
+    clear = best[:, 0] - best[:, 1] > decision_bound(exact)
+    assert clear.double().mean() > 0.5
+    label = kernels.decide(p.visible, p.memories, power, backend=backend)
+    assert torch.equal(label[clear], wanted.argmax(dim=1)[clear])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sums_and_weights_are_what_the_interface_says(backend: str) -> None:
+    p = make_problem(11, 9, 7, 3, power=3).to(torch.float64)
+    kernel = kernels.by_name(backend)
+    overlaps = kernel.overlaps(p.visible, p.memories[:, : p.n_visible])
+    assert torch.allclose(overlaps, (p.visible @ p.memories[:, : p.n_visible].T).T)
+    sums = kernel.sums(overlaps, p.classes, 3.0, every_class=False)
+    on, off = energy.fields(p.visible, p.memories)
+    field = torch.cat([on, off[:, :, None]], dim=2).permute(2, 1, 0)  # (C + 1, K, B)
+    assert torch.allclose(sums.scale, field.amax(dim=(0, 1)).clamp(min=0).expand(4, -1))
+    powers = (field.clamp(min=0) / sums.scale[:, None]) ** 3
+    assert torch.allclose(sums.values, powers.sum(dim=1))
+
+    coefficients = torch.randn(4, 11, dtype=torch.float64)
+    weights, to_classes = kernel.weights(
+        overlaps, p.classes, coefficients, sums.scale, 3.0, class_gradient=True
+    )
+    shares = coefficients[:, None] * powers
+    assert torch.allclose(weights, shares.sum(dim=0))
+    share = shares.sum(dim=2).T  # (K, C + 1)
+    assert torch.allclose(to_classes, 2 * share[:, :-1] - share.sum(dim=1, keepdim=True))
+    _, nothing = kernel.weights(
+        overlaps, p.classes, coefficients, sums.scale, 3.0, class_gradient=False
+    )
+    assert nothing is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("alias", [False, True])
+def test_weights_go_where_they_are_told_even_over_the_overlaps(backend: str, alias: bool) -> None:
+    p = make_problem(65, 9, 7, 3, power=4)
+    kernel = kernels.by_name(backend)
+    overlaps = kernel.overlaps(p.visible, p.memories[:, : p.n_visible])
+    sums = kernel.sums(overlaps, p.classes, 4.0, every_class=False)
+    arguments = (p.classes, torch.randn(4, 65), sums.scale, 3.0)
+    wanted, _ = kernel.weights(overlaps, *arguments, class_gradient=False)
+    out = overlaps if alias else torch.full_like(overlaps, torch.nan)
+    found, _ = kernel.weights(overlaps, *arguments, class_gradient=False, out=out)
+    assert found is out
+    assert torch.equal(out, wanted)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_memory_gradient_needs_a_pass_with_class_gradient(backend: str) -> None:
+    p = make_problem(3, 4, 5, 2, power=3)
+    kernel = kernels.by_name(backend)
+    overlaps = kernel.overlaps(p.visible, p.memories[:, : p.n_visible])
+    scale = torch.ones(3, 3)
+    gradients = energies.Gradients(
+        kernel, overlaps, p.classes, scale, scale, 3.0, class_gradient=False
+    )
+    assert gradients.to_images(p.memories[:, : p.n_visible]).shape == (3, 5)
+    with pytest.raises(RuntimeError, match="without class gradient"):
+        gradients.to_memories(p.visible)
+
+
+# ---- the update rule -------------------------------------------------------------------------
+
+RULE = {"momentum": 0.6, "gradient_scale": 0.25, "learning_rate": 0.125, "floor": 1e-30}
+
+
+def updated(
+    memories: Tensor, velocity: Tensor, gradient: Tensor, rule: dict[str, float]
+) -> tuple[Tensor, Tensor]:
+    """The rule of NIPS16, appendix A, in float64."""
+    V = rule["momentum"] * velocity.double() - rule["gradient_scale"] * gradient.double()
+    largest = V.abs().amax(dim=1, keepdim=True).clamp(min=rule["floor"])
+    return (memories.double() + rule["learning_rate"] * V / largest).clamp(-1, 1), V
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("K", [1, 7, 8, 9, 65])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_update_follows_the_rule(backend: str, K: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(K)
+    memories, velocity, gradient = (
+        torch.randn(K, 13, generator=generator, dtype=dtype) for _ in range(3)
+    )
+    memories.clamp_(-1, 1)  # many components are at the edge and want to leave
+    kept = gradient.clone()
+    wanted, wanted_velocity = updated(memories, velocity, gradient, RULE)
+    kernels.by_name(backend).update(memories, velocity, gradient, **RULE)
+    few = 8 * torch.finfo(dtype).eps
+    assert float((memories - wanted).abs().max()) <= few
+    assert float((velocity - wanted_velocity).abs().max()) <= few
+    assert float(memories.abs().max()) == 1
+    assert torch.equal(gradient, kept)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_update_leaves_a_memory_without_velocity_where_it_is(backend: str) -> None:
+    memories = torch.tensor([[0.5, -0.25], [0.5, -0.25]])
+    start = memories.clone()
+    velocity = torch.zeros(2, 2)
+    gradient = torch.tensor([[0.0, 0.0], [1.0, 0.5]])
+    kernels.by_name(backend).update(memories, velocity, gradient, **RULE)
+    assert torch.equal(memories[0], start[0])
+    assert torch.allclose(memories[1], torch.tensor([0.5 - 0.125, -0.25 - 0.0625]))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_update_divides_by_the_floor_where_the_velocity_is_below_it(backend: str) -> None:
+    memories, gradient = torch.zeros(1, 2), torch.tensor([[-1e-3, 2e-3]])
+    rule = {**RULE, "floor": 1e-2, "gradient_scale": 1.0}
+    kernels.by_name(backend).update(memories, torch.zeros(1, 2), gradient, **rule)
+    assert torch.allclose(memories, 0.125 * torch.tensor([[0.1, -0.2]]))

@@ -1,0 +1,339 @@
+"""Run folders: going on where a run stopped, and refusing what cannot be gone on with."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import denseam
+from denseam.data import ImageSet
+from denseam.errors import (
+    DataUnavailableError,
+    DenseAMWarning,
+    FileFormatError,
+    RunFolderError,
+    SaveError,
+)
+from denseam.training.runs import RunFolder
+
+from .small import Callback, Stop, StopAt, assert_same_run, dataset, images, recipe
+
+WANTED = recipe(3, 6)  # the ramp ends after epoch 3
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """What an uninterrupted run gives."""
+    return denseam.train(WANTED, dataset())
+
+
+def interrupted(folder, *stops):
+    for stop in stops:
+        with pytest.raises(Stop):
+            denseam.train(WANTED, dataset(), folder, callbacks=[StopAt(*stop)])
+    return folder
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a run that was stopped after three of its six epochs."""
+    return interrupted(tmp_path / "run", (2,))
+
+
+def snapshot(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".lock"}
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [[(0, 0)], [(0,)], [(2, 3)], [(5,)], [(5, 3)], [(1,), (1 + 1, 0), (4, 2), (4,)]],
+    ids=str,
+)
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, whole, stops):
+    interrupted(tmp_path, *stops)
+    result = denseam.train(WANTED, dataset(), tmp_path)
+    assert_same_run(result, whole)
+    saved = denseam.load(tmp_path)
+    assert torch.equal(saved.memories, whole.model.memories)
+    assert (saved.power, saved.temperature) == (WANTED.power, WANTED.temperature)
+    assert [json.loads(x)["epoch"] for x in (tmp_path / "records.jsonl").open()] == list(range(6))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, whole):
+    first = denseam.train(WANTED, dataset(), tmp_path)
+    before = snapshot(tmp_path)
+    assert denseam.train(WANTED, dataset(), str(tmp_path)).records == first.records
+    assert snapshot(tmp_path) == before
+    assert_same_run(first, whole)
+
+
+def test_an_unfinished_run_is_not_loaded_as_a_model(begun):
+    with pytest.raises(DataUnavailableError, match="has not finished"):
+        denseam.load(begun)
+
+
+def test_the_run_folder_says_what_the_run_is(begun):
+    facts = json.loads((begun / "run.json").read_text())
+    assert denseam.Recipe.from_json(facts["recipe"]) == WANTED
+    assert facts["data"] == {"name": "toy", "digest": images().digest()}
+    assert facts["environment"]["threads"] == torch.get_num_threads()
+    assert not list(begun.glob(".*.*")), "temporary files left behind"
+
+
+# ---- what a crash leaves -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [1, 20, -1])
+def test_half_a_record_at_the_end_is_dropped(begun, whole, cut):
+    lines = (begun / "records.jsonl").read_text().splitlines(keepends=True)
+    (begun / "records.jsonl").write_text("".join(lines) + lines[-1].replace("2", "3", 1)[:cut])
+    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+
+
+def test_a_record_without_its_checkpoint_is_dropped(begun, whole):
+    lines = (begun / "records.jsonl").read_text().splitlines(keepends=True)
+    more = json.dumps({**json.loads(lines[-1]), "epoch": 3, "objective": 77.0}) + "\n"
+    (begun / "records.jsonl").write_text("".join(lines) + more)
+    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+
+
+def test_records_without_any_checkpoint_start_again(begun, whole):
+    (begun / "checkpoint.safetensors").unlink()
+    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+
+
+@pytest.mark.parametrize("damage", ["missing", "first line garbled", "cut in the middle", "binary"])
+def test_records_that_lack_an_epoch_of_the_checkpoint_are_an_error(begun, damage):
+    path = begun / "records.jsonl"
+    text = path.read_bytes()
+    match damage:
+        case "missing":
+            path.unlink()
+        case "first line garbled":
+            path.write_bytes(b"{" + text)
+        case "cut in the middle":
+            path.write_bytes(text[: len(text) // 2])
+        case "binary":
+            path.write_bytes(bytes(range(256)))
+    before = snapshot(begun)
+    with pytest.raises(FileFormatError, match=r"records\.jsonl has [01] whole records, .*epoch 3"):
+        denseam.train(WANTED, dataset(), begun)
+    assert snapshot(begun) == before
+
+
+# ---- damaged and foreign files -------------------------------------------------------------------
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def garble_header(path):
+    path.write_bytes(b"\xff" * 16 + path.read_bytes()[16:])
+
+
+def pickle_of_torch(path):
+    torch.save({"memories": torch.zeros(2)}, path)
+
+
+def a_model(path):
+    denseam.DenseAM(25, 3, 12, 3, 1.0).save(path)
+
+
+def other_sizes(path):
+    from denseam.files import save_tensors
+
+    tensors = {"memories": torch.zeros(2, 28), "velocity": torch.zeros(2, 28)}
+    save_tensors(path, "checkpoint", tensors, {"epochs": 3})
+
+
+def no_velocity(path):
+    from denseam.files import save_tensors
+
+    save_tensors(path, "checkpoint", {"memories": torch.zeros(12, 28)}, {"epochs": 3})
+
+
+def no_epochs(path):
+    from denseam.files import save_tensors
+
+    tensors = {"memories": torch.zeros(12, 28), "velocity": torch.zeros(12, 28)}
+    save_tensors(path, "checkpoint", tensors, {})
+
+
+DAMAGES = [
+    truncate, empty, garble_header, pickle_of_torch, a_model, other_sizes, no_velocity, no_epochs,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
+def test_a_damaged_checkpoint_is_an_error_that_names_it_and_nothing_is_lost(begun, damage):
+    damage(begun / "checkpoint.safetensors")
+    before = snapshot(begun)
+    with pytest.raises(FileFormatError, match=r"checkpoint\.safetensors") as caught:
+        denseam.train(WANTED, dataset(), begun)
+    assert "\n" not in str(caught.value)
+    assert snapshot(begun) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", "{}", '{"recipe": {}}', '{"recipe": 3, "data": {}}', "\xff\xfe",
+        '{"recipe": {"power": -1}, "data": {"digest": ""}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_run_json_is_an_error_that_names_it(begun, text):
+    (begun / "run.json").write_text(text, encoding="latin-1")
+    before = snapshot(begun)
+    with pytest.raises(FileFormatError, match=r"run\.json"):
+        denseam.train(WANTED, dataset(), begun)
+    assert snapshot(begun) == before
+
+
+@pytest.mark.parametrize("missing", ["recipe", "data", "environment"])
+def test_a_run_json_that_lacks_a_part_is_an_error_that_names_it(begun, missing):
+    facts = json.loads((begun / "run.json").read_text())
+    del facts[missing]
+    (begun / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(FileFormatError, match=rf"run\.json.*{missing}"):
+        denseam.train(WANTED, dataset(), begun)
+
+
+def test_a_checkpoint_without_run_json_is_not_overwritten(begun):
+    (begun / "run.json").unlink()
+    before = snapshot(begun)
+    with pytest.raises(RunFolderError, match=r"no run\.json: choose another folder"):
+        denseam.train(WANTED, dataset(), begun)
+    assert snapshot(begun) == before
+
+
+# ---- folders of others ---------------------------------------------------------------------------
+
+
+def test_the_folder_of_another_recipe_is_refused_with_what_differs(begun, whole):
+    before = snapshot(begun)
+    with pytest.raises(RunFolderError, match=r"momentum: 0.9 there, 0.5 here; seed: 0 there, 1 he"):
+        denseam.train(WANTED.replace(momentum=0.5, seed=1), dataset(), begun)
+    assert snapshot(begun) == before
+    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+
+
+def test_the_folder_of_other_data_is_refused(begun):
+    before = snapshot(begun)
+    one = images()
+    changed = one.images.clone()
+    changed[0, 0, 0] ^= 1
+    for other in (ImageSet(changed, one.labels, 3), images(60, seed=9), images(57)):
+        with pytest.raises(RunFolderError, match="data: toy there, not the images given here"):
+            denseam.train(WANTED, other, begun)
+    assert snapshot(begun) == before
+
+
+def test_a_run_that_must_not_be_resumed_is_refused(begun, tmp_path):
+    before = snapshot(begun)
+    with pytest.raises(RunFolderError, match="already holds a run: resume it, or choose another"):
+        denseam.train(WANTED, dataset(), begun, resume=False)
+    assert snapshot(begun) == before
+    denseam.train(WANTED, dataset(), tmp_path / "new", resume=False)
+
+
+def test_a_folder_in_use_is_refused(tmp_path, whole):
+    class Intrude(Callback):
+        def on_batch(self, epoch, batch):
+            if (epoch, batch) == (2, 1):
+                with pytest.raises(RunFolderError, match="another process is training there"):
+                    denseam.train(WANTED, dataset(), tmp_path)
+
+    assert_same_run(denseam.train(WANTED, dataset(), tmp_path, callbacks=[Intrude()]), whole)
+
+
+def test_a_folder_held_by_another_process_is_refused_until_that_ends(begun, whole):
+    hold = (
+        "import sys; from pathlib import Path; from denseam.training.runs import RunFolder\n"
+        f"with RunFolder(Path({str(begun)!r})).locked():\n"
+        "    print('held', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(RunFolderError, match="another process is training there"):
+            denseam.train(WANTED, dataset(), begun)
+        process.kill()
+    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+
+
+def test_a_folder_that_cannot_be_made_is_a_save_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(SaveError, match="cannot be made"):
+            denseam.train(WANTED, dataset(), out)
+
+
+def test_going_on_with_another_number_of_threads_is_said(begun, whole):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        with pytest.warns(DenseAMWarning, match=rf"another threads \({threads}, now {threads + 1}"):
+            result = denseam.train(WANTED, dataset(), begun)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.allclose(result.model.memories, whole.model.memories, atol=1e-2)
+
+
+def test_the_same_matrix_product_as_before_is_used(begun, whole):
+    facts = json.loads((begun / "run.json").read_text())
+    from denseam.kernels.products import available_products
+
+    if facts["environment"]["kernel"] != "cpu":
+        pytest.skip("the C kernels are not installed")
+    for product in available_products():
+        copy = begun.parent / product
+        shutil.copytree(begun, copy)
+        facts["environment"]["product"] = product
+        (copy / "run.json").write_text(json.dumps(facts))
+        used = []
+
+        class Look(Callback):
+            def on_start(self, recipe, records, batches, used=used):
+                import gc
+
+                from denseam.training.loop import _Run
+
+                used += [x.kernel.product for x in gc.get_objects() if isinstance(x, _Run)]
+
+        denseam.train(WANTED, dataset(), copy, callbacks=[Look()])
+        assert used == [product]
+
+
+# ---- a full disk ---------------------------------------------------------------------------------
+
+
+def test_a_save_that_fails_leaves_the_last_checkpoint_and_the_run_goes_on(
+    begun, whole, monkeypatch
+):
+    import denseam.training.runs as module
+
+    real = module.save_tensors
+    calls = []
+
+    def full(path, kind, tensors, facts):
+        calls.append(path)
+        if len(calls) == 2:
+            raise SaveError(f"{path} could not be written: No space left on device")
+        real(path, kind, tensors, facts)
+
+    monkeypatch.setattr(module, "save_tensors", full)
+    with pytest.raises(SaveError, match="No space left"):
+        denseam.train(WANTED, dataset(), begun)
+    monkeypatch.undo()
+    shape = torch.Size((12, 28))
+    assert RunFolder(begun).load(shape, torch.float32).epochs == 4
+    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
