@@ -5,8 +5,8 @@ and in float64, and no field lies within rounding of the kink of F_n. What remai
 rounding h/s costs 1.5 ulp/2, n times over in the power, and n products add n/2 ulp more: 1.25 n
 eps. Sums and matrix products of L terms add at most L/2 eps, a few more operations a few eps.
 Everything is relative to the sum of the *absolute* terms, because gain and loss may cancel.
-Powers below the smallest normal number (1e-38) are flushed to 0 on purpose. A class is divided by a
-sum of at least 1e-25, so that this loses 1e-13 of the largest result at most (``LOST``, rounded up).
+Powers below the smallest normal number (1e-38) are flushed to 0 on purpose. A class is divided by
+a sum of at least 1e-25, so this loses 1e-13 of the largest result at most (``LOST``, rounded up).
 """
 
 from dataclasses import dataclass

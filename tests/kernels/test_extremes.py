@@ -10,7 +10,16 @@ from torch import Tensor
 
 from denseam import energy, kernels
 
-from .problems import BACKENDS, DTYPES, Problem, assert_within, grid, log_gradient_sizes, rtol
+from .problems import (
+    BACKENDS,
+    DTYPES,
+    Problem,
+    assert_within,
+    gap_size,
+    grid,
+    log_gradient_sizes,
+    rtol,
+)
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -68,20 +77,14 @@ def test_gap_beyond_the_range_is_clamped_with_the_right_sign(
     memories[1] *= -1
     p = Problem(memories[:1, :784].clone(), memories, power, 1.0)
     gap, to_images, to_memories = gap_and_gradients(p, backend)
-    on, off = 786.0, 784.0
-    exact = [n_log(on, power), n_log(off, power)]
     limit = torch.finfo(dtype).max
-    if max(exact) > math.log(limit):
-        assert gap[0, 0] == limit
+    if power * math.log(786) > math.log(limit):
+        assert gap[0, 0] > 0.1 * limit
     else:
-        assert gap[0, 0] == pytest.approx(on**power - off**power, rel=1e-4)
+        assert gap[0, 0].item() == pytest.approx(786**power - 784**power, rel=1e-4)
     assert gap[0, 1] < 0
     assert bool(gap.isfinite().all())
     assert bool(to_images.isfinite().all() and to_memories.isfinite().all())
-
-
-def n_log(x: float, power: float) -> float:
-    return power * math.log(x)
 
 
 @pytest.mark.parametrize("power", [30, 100])
@@ -120,7 +123,7 @@ def test_huge_temperature_underflows_to_zero(backend: str, power: float) -> None
     gap, to_images, to_memories = gap_and_gradients(p, backend)
     exact = p.to(torch.float64)
     wanted = energy.energy_gap(exact.visible, exact.memories, power, 1e30)
-    assert torch.allclose(gap, wanted.float(), rtol=1e-4, atol=1e-38)
+    assert_within(gap, wanted, gap_size(exact), rtol(p, torch.float32))
     assert bool(to_images.isfinite().all() and to_memories.isfinite().all())
 
 
@@ -164,24 +167,16 @@ def test_a_silent_image_leaves_the_others_as_they_are(backend: str, power: float
 def test_log_energy_of_a_class_far_below_the_others_is_exact(
     backend: str, power: float, dtype: torch.dtype
 ) -> None:
-    # Fields of about 4 for class 0 and 0.02 to 0.08 for class 1: 1e-200 of it at n = 100.
-    memories = torch.zeros(70, 4, dtype=dtype)
-    memories[:, 0] = 129 / 64 + torch.arange(70) % 5 / 64 - 2
-    memories[:, 2], memories[:, 3] = 1, -1
-    visible = torch.tensor([[1.0, 0.0]], dtype=dtype).repeat(67, 1)
-    visible[:, 0] -= torch.arange(67) % 3 / 8
-    memories[:, 1] = 1
-    visible[:, 1] = 1
-    memories[:, 1] = 1
-    visible[:, 1] = 1
+    # Fields of about 4 for class 0 and of at most 5/64 for class 1: 1e-170 of it at n = 100.
+    memories = torch.full((70, 6), 0.5, dtype=dtype)
+    memories[:, 0] += (1 + torch.arange(70) % 5) / 64
+    memories[:, 4], memories[:, 5] = 1, -1
+    visible = torch.ones(67, 4, dtype=dtype)
+    visible[:, 0] -= torch.arange(67) % 3 / 64
     p = Problem(visible, memories, power, 1.0)
     exact = p.to(torch.float64)
-    on, _ = energy.fields(exact.visible, exact.memories)
-    memories[:, 1] += float(2 - on[:, :, 1].max()) - 2 + 5 / 64  # bring class 1 just above zero
-    p = Problem(visible, memories.clamp(-2, 2), power, 1.0)
-    exact = p.to(torch.float64)
     wanted = energy.log_energy(exact.visible, exact.memories, power)
-    assert bool((wanted[:, 0] - wanted[:, 1] > 90).all())
+    assert bool((wanted[:, 0] - wanted[:, 1] > 80).all())  # float32 ends 87 below
     assert bool(wanted.isfinite().all())
     value, to_images, to_memories = log_and_gradients(p, backend)
     assert_within(value, wanted, 1 + wanted.abs() / power, rtol(p, dtype))

@@ -156,8 +156,8 @@ def test_sums_and_weights_are_what_the_interface_says(backend: str) -> None:
     sums = kernel.sums(overlaps, p.classes, 3.0, every_class=False)
     on, off = energy.fields(p.visible, p.memories)
     field = torch.cat([on, off[:, :, None]], dim=2).permute(2, 1, 0)  # (C + 1, K, B)
-    assert torch.allclose(sums.scale, field.amax(dim=(0, 1)).clamp(min=0).expand(4, -1))
-    powers = (field.clamp(min=0) / sums.scale[:, None]) ** 3
+    assert torch.allclose(sums.scale, field.amax(dim=(0, 1)).clamp(min=0).expand_as(sums.scale))
+    powers = (field.clamp(min=0) / sums.scale[:1]) ** 3
     assert torch.allclose(sums.values, powers.sum(dim=1))
 
     coefficients = torch.randn(4, 11, dtype=torch.float64)

@@ -8,7 +8,7 @@ from denseam.training.batches import batches_per_epoch, epoch_indices
 
 sizes = st.lists(st.integers(1, 30), min_size=1, max_size=4)  # images of each class
 few = st.integers(1, 7)
-seeds = st.integers(0, 2**40)
+seeds = st.integers(0, 4000)
 epochs = st.integers(0, 5000)
 
 
@@ -34,9 +34,7 @@ def test_every_batch_has_exactly_per_class_images_of_each_class(counts, per_clas
 
 
 @given(sizes, few, seeds, epochs)
-def test_images_of_a_class_are_shown_equally_often_give_or_take_one(
-    counts, per_class, seed, epoch
-):
+def test_images_of_a_class_are_shown_equally_often_give_or_take_one(counts, per_class, seed, epoch):
     labels = labels_of(counts)
     order = drawn(labels, counts, per_class, seed, epoch)
     often = torch.bincount(order.flatten(), minlength=len(labels))
@@ -61,7 +59,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone(counts, per_class, seed
 
 
 @settings(max_examples=50)
-@given(seeds, st.integers(0, 3000), seeds, st.integers(0, 3000))
+@given(seeds, epochs, seeds, epochs)
 def test_other_seeds_and_epochs_draw_another_order(seed, epoch, other_seed, other_epoch):
     counts = [40, 40]
     one = drawn(labels_of(counts), counts, 5, seed, epoch)

@@ -1,8 +1,10 @@
 """The command line: parse, call, print. One file per command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from denseam.cli import bench, datasets, evaluate, train
 from denseam.cli.common import stderr
@@ -23,20 +25,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         code: int = args.run(args)
+        sys.stdout.flush()
     except DenseAMError as error:
         stderr.print(f"denseam {args.command}: {error}", markup=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, `head` say, has seen enough
-        sys.stderr.close()
+        # Python flushes once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for bad input, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="denseam",
         description=_DESCRIPTION,
         epilog="denseam COMMAND --help shows options and examples.",

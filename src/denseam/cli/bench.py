@@ -17,7 +17,8 @@ from denseam.bench import (
     measure_inference,
     measure_step,
 )
-from denseam.cli.common import add_command, print_json, stderr, stdout
+from denseam.cli.common import add_command, device_of, print_json, stderr, stdout
+from denseam.errors import InputError
 
 _FORMS = ("reference", "autograd", "compiled", "nips16")
 _LEGEND = """\
@@ -49,7 +50,13 @@ denseam bench --threads 1 --json
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, end with a line of JSON."""
-    if args.threads:
+    if args.rounds < 1:
+        raise InputError(f"--rounds {args.rounds}: wanted a whole number >= 1")
+    if device_of(args).type != "cpu":
+        raise InputError(f"--device {args.device}: what is measured are the kernels of the cpu")
+    if args.threads is not None:
+        if args.threads < 1:
+            raise InputError(f"--threads {args.threads}: wanted a whole number >= 1")
         torch.set_num_threads(args.threads)
     hidden = not stderr.is_terminal
     steps = [

@@ -59,10 +59,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(sets: list[data.SetStatus]) -> Table:
     table = Table()
-    for column in ("name", "here", "train", "test", "classes", "where", "licence"):
-        table.add_column(
-            column, justify="right" if column in ("train", "test", "classes") else "left"
-        )
+    table.add_column("name", no_wrap=True)  # what to type
+    table.add_column("here")
+    for column in ("train", "test", "classes"):
+        table.add_column(column, justify="right")
+    table.add_column("where", overflow="fold")
+    table.add_column("licence")
     for each in sets:
         table.add_row(
             each.name, "yes" if each.available else "no", f"{each.n_train}", f"{each.n_test}",

@@ -73,7 +73,10 @@ def run(args: argparse.Namespace) -> int:
             warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
             result = train(recipe, images, args.out, callbacks=callbacks, device=device)
     except KeyboardInterrupt:
-        stderr.print(f"\nstopped; the same command goes on from the last epoch in {args.out}")
+        stderr.print(
+            f"\nstopped; the same command goes on from the last epoch in {args.out}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
         raise
     _report(result, images, args)
     return 0

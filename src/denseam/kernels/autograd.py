@@ -12,7 +12,7 @@ from torch import Tensor
 from denseam.errors import SecondDerivativeError
 from denseam.kernels import energies
 from denseam.kernels.choice import by_name, choose
-from denseam.kernels.interface import Sums
+from denseam.kernels.interface import Kernel, Sums
 
 __all__ = ["decide", "energy_gap", "log_energy"]
 
@@ -20,14 +20,16 @@ __all__ = ["decide", "energy_gap", "log_energy"]
 # large enough for full speed, small enough that 8 MB of overlaps (K = 2000) stay in the cache.
 CHUNK = 1024
 
+# In place of a back end's name: chosen within the operator, where torch.compile does not trace.
+AUTO = ""
+
 
 def energy_gap(
     visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str | None = None
 ) -> Tensor:
     """(B, N), (K, N + C) -> (B, C); see ``energy.energy_gap``. ``backend`` as in ``choose``."""
-    backend = backend or choose(visible.device, visible.dtype).kernel.name
     keep = _needs_gradient(visible, memories)
-    out: Tensor = _gap_op(visible, memories, power, temperature, backend, keep)[0]
+    out: Tensor = _gap_op(visible, memories, power, temperature, backend or AUTO, keep)[0]
     return out
 
 
@@ -35,17 +37,19 @@ def log_energy(
     visible: Tensor, memories: Tensor, power: float, backend: str | None = None
 ) -> Tensor:
     """(B, N), (K, N + C) -> (B, C); see ``energy.log_energy``."""
-    backend = backend or choose(visible.device, visible.dtype).kernel.name
     keep = _needs_gradient(visible, memories)
-    out: Tensor = _log_op(visible, memories, power, backend, keep)[0]
+    out: Tensor = _log_op(visible, memories, power, backend or AUTO, keep)[0]
     return out
 
 
 def decide(visible: Tensor, memories: Tensor, power: float, backend: str | None = None) -> Tensor:
     """(B, N), (K, N + C) -> (B,) int64: the label, from sums that neither saturate nor overflow."""
-    backend = backend or choose(visible.device, visible.dtype).kernel.name
-    out: Tensor = _decide_op(visible, memories, power, backend)
+    out: Tensor = _decide_op(visible, memories, power, backend or AUTO)
     return out
+
+
+def _kernel(backend: str, like: Tensor) -> Kernel:
+    return by_name(backend) if backend else choose(like.device, like.dtype).kernel
 
 
 def _needs_gradient(*inputs: Tensor) -> bool:
@@ -56,7 +60,7 @@ def _sums(
     visible: Tensor, memories: Tensor, power: float, backend: str, keep: bool, every_class: bool
 ) -> tuple[Sums, Tensor]:
     """The sums of a batch and, with ``keep``, its overlaps (K, B), else an empty tensor."""
-    kernel, n_visible = by_name(backend), visible.shape[1]
+    kernel, n_visible = _kernel(backend, visible), visible.shape[1]
     # Once for all chunks: the product wants its operands dense.
     visible_memories = memories[:, :n_visible].contiguous()
     class_memories = memories[:, n_visible:]
@@ -79,7 +83,9 @@ def _sizes(visible: Tensor, memories: Tensor, keep: bool) -> tuple[int, int, int
     return n_images, n_classes, memories.shape[0] if keep else 0, n_images if keep else 0
 
 
-def _shapes(visible: Tensor, memories: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _shapes(
+    visible: Tensor, memories: Tensor, keep: bool, scales: int | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The outputs of the operators below without their contents, for tracing."""
     B, C, kept_k, kept_b = _sizes(visible, memories, keep)
     overlaps = visible.new_empty(kept_k, kept_b) if keep else visible.new_empty(0)
@@ -87,7 +93,7 @@ def _shapes(visible: Tensor, memories: Tensor, keep: bool) -> tuple[Tensor, Tens
         visible.new_empty(B, C),
         overlaps,
         visible.new_empty(C + 1, B),
-        visible.new_empty(C + 1, B),
+        visible.new_empty(scales or C + 1, B),
     )
 
 
@@ -131,7 +137,7 @@ def _gradients_op(
     """To the images and to the memories; an empty tensor for the one that is not wanted."""
     n_visible = visible.shape[1]
     gradients = energies.Gradients(
-        by_name(backend), overlaps, memories[:, n_visible:], coefficients, scale, power,
+        _kernel(backend, visible), overlaps, memories[:, n_visible:], coefficients, scale, power,
         class_gradient=wanted[1],
     )  # fmt: skip
     nothing = visible.new_empty(0)
@@ -143,7 +149,7 @@ def _gradients_op(
 def _(
     visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _shapes(visible, memories, keep)
+    return _shapes(visible, memories, keep, scales=1)
 
 
 @_log_op.register_fake
@@ -171,7 +177,7 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     nothing = visible.new_empty(0)
     return (
-        torch.empty_like(visible) if wanted[0] else nothing,
+        visible.new_empty(visible.shape) if wanted[0] else nothing,
         memories.new_empty(memories.shape) if wanted[1] else nothing.clone(),
     )
 

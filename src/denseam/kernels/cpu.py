@@ -59,7 +59,8 @@ class CpuKernel:
         values = _empty_tiles(overlaps, C + 1)
         scale = torch.empty_like(values)
         _call("sums", overlaps, shifts, K, B, C, float(power), int(every_class), scale, values)
-        return Sums(_from_tiles(values, B), _from_tiles(scale, B))
+        rows = C + 1 if every_class else 1
+        return Sums(_from_tiles(values, B), _from_tiles(scale[:, :rows], B))
 
     def weights(
         self,
@@ -75,9 +76,10 @@ class CpuKernel:
         shifts, (K, B), C = field_shifts(class_memories), overlaps.shape, class_memories.shape[1]
         overlaps = overlaps.contiguous()
         half_inverse = torch.where(scale > 0, 0.5 / scale, torch.zeros_like(scale))
+        half_inverse = _to_tiles(half_inverse.expand(C + 1, B))
         weights = torch.empty_like(overlaps) if out is None else out
         to_classes = overlaps.new_empty(K, C) if class_gradient else None
-        _call("weights", overlaps, shifts, K, B, C, float(exponent), _to_tiles(half_inverse),
+        _call("weights", overlaps, shifts, K, B, C, float(exponent), half_inverse,
               _to_tiles(coefficients), weights, to_classes)  # fmt: skip
         return weights, to_classes
 

@@ -18,6 +18,8 @@ __all__ = [
     "Gradients",
     "decide",
     "energy_gap",
+    "exact_energy_gap",
+    "exact_log_energy",
     "gap_coefficients",
     "log_coefficients",
     "log_energy",
@@ -36,6 +38,8 @@ def _fit(x: Tensor, dtype: torch.dtype) -> Tensor:
 def _relative(sums: Sums, power: float) -> tuple[Tensor, Tensor]:
     """Sums on their largest scale of each image, in float64, and that scale, (B,)."""
     scale = sums.scale.double()
+    if len(scale) == 1:
+        return sums.values.double(), scale[0]
     largest = scale.amax(dim=0)
     ratio = torch.where(largest > 0, scale / largest, 0.0)
     return sums.values.double() * ratio**power, largest
@@ -43,16 +47,26 @@ def _relative(sums: Sums, power: float) -> tuple[Tensor, Tensor]:
 
 def energy_gap(sums: Sums, power: float, temperature: float) -> Tensor:
     """(B, C): the argument of tanh in Eq. 2.1."""
+    return _fit(exact_energy_gap(sums, power, temperature), sums.values.dtype)
+
+
+def exact_energy_gap(sums: Sums, power: float, temperature: float) -> Tensor:
+    """(B, C) float64: the energy gap before it has to fit the range of the model's dtype."""
     relative, largest = _relative(sums, power)
     difference = relative[:-1] - relative[-1]
     factor = ((largest / temperature) ** power).clamp(max=torch.finfo(torch.float64).max)
-    return _fit((difference * factor).T, sums.values.dtype)
+    return (difference * factor).T.contiguous()
 
 
 def log_energy(sums: Sums, power: float) -> Tensor:
     """(B, C): log sum_mu F_n(on); -inf where no memory is active."""
-    values, scale = sums.values[:-1].double(), sums.scale[:-1].double()
-    return (power * scale.log() + values.log()).T.to(sums.values.dtype)
+    return exact_log_energy(sums, power).to(sums.values.dtype)
+
+
+def exact_log_energy(sums: Sums, power: float) -> Tensor:
+    """(B, C) float64: the log-energy without the last rounding."""
+    values, scale = sums.values[:-1].double(), sums.scale.expand_as(sums.values)[:-1].double()
+    return (power * scale.log() + values.log()).T.contiguous()
 
 
 def decide(sums: Sums, power: float) -> Tensor:
@@ -60,13 +74,15 @@ def decide(sums: Sums, power: float) -> Tensor:
 
     The off term is left out: it decides nothing, and beside a large one all classes underflow.
     """
+    if len(sums.scale) == 1:
+        return sums.values[:-1].argmax(dim=0)
     return _relative(Sums(sums.values[:-1], sums.scale[:-1]), power)[0].argmax(dim=0)
 
 
 def gap_coefficients(upstream: Tensor, scale: Tensor, power: float, temperature: float) -> Tensor:
     """What ``Kernel.weights`` needs for the gradient of sum(upstream * energy_gap).
 
-    ``upstream`` (B, C), ``scale`` (C + 1, B) -> (C + 1, B), for the exponent n - 1.
+    ``upstream`` (B, C), ``scale`` (C + 1, B) or (1, B) -> (C + 1, B), for the exponent n - 1.
     """
     gap = upstream.T.double()
     signed = torch.cat([gap, -gap.sum(dim=0, keepdim=True)])

@@ -23,7 +23,7 @@ class Sums:
     """Energies of a batch on a scale of their own: E = -(scale^n) * values."""
 
     values: Tensor  # (C + 1, B), >= 0; row C is `off`
-    scale: Tensor  # (C + 1, B), >= 0; 0 where no memory is active
+    scale: Tensor  # (C + 1, B), or (1, B) for all rows; >= 0, and 0 where no memory is active
 
 
 class Kernel(Protocol):
@@ -58,9 +58,9 @@ class Kernel(Protocol):
     ) -> tuple[Tensor, Tensor | None]:
         """weights[k, b] = sum_c coefficients[c, b] relu(field[c, k, b] / scale[c, b])^exponent.
 
-        ``coefficients`` and ``scale`` are (C + 1, B). Returns the weights (K, B), in ``out`` where
-        given (which may be ``overlaps``), and with ``class_gradient`` what follows for the class
-        memories, (K, C).
+        ``coefficients`` is (C + 1, B), ``scale`` that or (1, B). Returns the weights (K, B), in
+        ``out`` where given (which may be ``overlaps``), and with ``class_gradient`` what follows
+        for the class memories, (K, C).
         """
         ...
 

@@ -25,6 +25,8 @@ def _torch_product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _onednn_product(a: Tensor, b: Tensor) -> Tensor:
+    if a.numel() == 0 or b.numel() == 0:  # an empty batch, which oneDNN refuses
+        return _torch_product(a, b)
     # Anything but dense operands sends this operator to a loop a thousand times slower.
     linear: Product = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
     return linear(_dense(a), _dense(b), None, "none", [], "")  # type: ignore[call-arg]

@@ -31,11 +31,11 @@ class ReferenceKernel:
         shifts = field_shifts(class_memories)  # (K, C + 1)
         top = shifts.amax(dim=1, keepdim=True)
         row_scale = (overlaps + top).amax(dim=0).clamp(min=0)  # (B,)
-        scale = row_scale.repeat(shifts.shape[1], 1)
-        values = torch.empty_like(scale)
+        scale = row_scale.repeat(shifts.shape[1] if every_class else 1, 1)
+        values = overlaps.new_empty(shifts.shape[1], overlaps.shape[1])
         for c, shift in enumerate(shifts.T):
             field = (overlaps + shift[:, None]).clamp_(min=0)
-            values[c] = _scaled_power(field, scale[c], power).sum(dim=0)
+            values[c] = _scaled_power(field, row_scale, power).sum(dim=0)
             lost = (values[c] < _TOO_SMALL[field.dtype]) & (row_scale > 0)
             if every_class and c < len(shifts.T) - 1 and bool(lost.any()):
                 scale[c] = field.amax(dim=0)
@@ -54,6 +54,7 @@ class ReferenceKernel:
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         shifts = field_shifts(class_memories)
+        scale = scale.expand_as(coefficients)
         weights = torch.zeros_like(overlaps)
         shares = torch.empty_like(shifts)  # (K, C + 1)
         for c, shift in enumerate(shifts.T):

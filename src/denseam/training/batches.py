@@ -47,5 +47,8 @@ def _draw(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def _mix(seed: int, epoch: int) -> int:
-    """Distinct streams for every (seed, epoch) that a run can have."""
-    return (seed * 1_000_003 + epoch) % 2**63
+    """Distinct for every epoch of a run, and for every run with a seed below 4294.
+
+    The generator keeps 32 bits; above, an epoch of one seed may be another epoch of another seed.
+    """
+    return (seed * 1_000_003 + epoch) % 2**32

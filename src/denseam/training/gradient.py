@@ -53,7 +53,7 @@ def objective_gradient(
     gradients = energies.Gradients(
         kernel, overlaps, classes, coefficients, sums.scale, power, out=overlaps
     )
-    outcome = BatchOutcome(
-        activity, energies.decide(sums, power), energy.objective(activity, target, loss_power)
-    )
+    # C = sum (Y - t) dC/dY / 2m: no second power.
+    objective = (slope * (activity - target)).sum() / (2 * loss_power)
+    outcome = BatchOutcome(activity, energies.decide(sums, power), objective)
     return gradients.to_memories(visible, out), outcome

@@ -18,7 +18,7 @@ PAPER_RAMP = 200
 SHORT_EPOCHS = 300
 SHORTEST_EPOCHS = 20
 MOST_LOSS_POWER = 500  # (Y - t)^(2m) reaches 4^m, which must stay finite
-MOST_SEED = 2**63 - 1
+MOST_SEED = 2**32 - 1  # PyTorch's generator drops the bits above
 
 
 class _Preset(NamedTuple):
@@ -82,7 +82,7 @@ class Recipe:
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"{name} = {value!r}: wanted a whole number >= {least}")
         if self.seed > MOST_SEED:
-            raise InputError(f"seed = {self.seed}: wanted a whole number < 2^63")
+            raise InputError(f"seed = {self.seed}: wanted a whole number < 2^32")
         _check_range("temperature_start", self.temperature_start, 0, math.inf, open_low=True)
         _check_range("loss_power", self.loss_power, 1, MOST_LOSS_POWER)
         _check_range("learning_rate", self.learning_rate, 0, 2, open_low=True)

@@ -74,9 +74,16 @@ class RunFolder:
         except OSError as error:
             raise SaveError(f"{self.path} cannot be made: {error.strerror or error}") from error
         try:
+            self._sweep()
             yield
         finally:
             lock.release()
+
+    def _sweep(self) -> None:
+        """Remove the temporary files of a process that was killed while it wrote."""
+        for file in (self.facts, self.records, self.checkpoint, self.model):
+            for left in self.path.glob(f".{file.name}.*"):
+                left.unlink(missing_ok=True)
 
     def claim(self, recipe: Recipe, facts: dict[str, Any], *, resume: bool) -> dict[str, Any]:
         """Make the folder this run's, or see that it already is; returns the facts that hold.

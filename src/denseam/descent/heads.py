@@ -1,0 +1,116 @@
+"""Class scores of a batch and directions back to its pixels, for any classifier.
+
+A *head* turns images into scores and keeps what it takes to pull a weighting of the scores back to
+the images. Only directions are used in pixel space, so each row of a pull may be scaled by any
+positive factor: that is what keeps it from underflowing where the gradient itself would. At noise
+images off / T is about 0.02, and 0.02^29 is zero in float32; a field divided by the image's largest
+one is at most 1, and the largest term of every row survives.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from denseam.kernels import choose, energies
+from denseam.model import DenseAM
+
+__all__ = ["Head", "Scores", "energy_gap_head", "head_of", "log_energy_head", "module_head"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a batch, and the way back."""
+
+    values: Tensor  # (B, C) float64; the label is the argmax
+    active: Tensor  # (B,) bool: False where no memory is active, and no direction exists
+    pull: Callable[[Tensor], Tensor]
+    """(B, C) weights -> (B, N): the gradient of sum(weights * values), each row up to a factor."""
+
+
+Head = Callable[[Tensor], Scores]
+
+
+def head_of(model: nn.Module, *, log_energy: bool) -> Head:
+    """The head of a DenseAM that was asked for, or of any module that returns logits (B, C)."""
+    if not isinstance(model, DenseAM):
+        return module_head(model)
+    return log_energy_head(model) if log_energy else energy_gap_head(model)
+
+
+def energy_gap_head(model: DenseAM) -> Head:
+    """Scores are the energy gap, the argument of tanh in Eq. 2.1."""
+    kernel = choose(model.memories.device, model.memories.dtype).kernel
+    memories, n_visible = model.memories.detach(), model.n_visible
+    visible_memories = memories[:, :n_visible].contiguous()
+    class_memories = memories[:, n_visible:]
+
+    def scores(visible: Tensor) -> Scores:
+        overlaps = kernel.overlaps(visible, visible_memories)
+        sums = kernel.sums(overlaps, class_memories, model.power, every_class=False)
+
+        def pull(weights: Tensor) -> Tensor:
+            # (s / T)^(n - 1) is common to an image's classes: left out.
+            on = _largest_one(weights).T
+            coefficients = torch.cat([on, -on.sum(dim=0, keepdim=True)]).to(visible.dtype)
+            gradients = energies.Gradients(
+                kernel, overlaps, class_memories, coefficients, sums.scale, model.power,
+                class_gradient=False,
+            )  # fmt: skip
+            return gradients.to_images(visible_memories)
+
+        values = energies.exact_energy_gap(sums, model.power, model.temperature)
+        return Scores(values, sums.scale.amax(dim=0) > 0, pull)
+
+    return scores
+
+
+def log_energy_head(model: DenseAM) -> Head:
+    """Scores are the log-energy: the same decisions, no saturation."""
+    kernel = choose(model.memories.device, model.memories.dtype).kernel
+    memories, n_visible = model.memories.detach(), model.n_visible
+    visible_memories = memories[:, :n_visible].contiguous()
+    class_memories = memories[:, n_visible:]
+
+    def scores(visible: Tensor) -> Scores:
+        overlaps = kernel.overlaps(visible, visible_memories)
+        sums = kernel.sums(overlaps, class_memories, model.power, every_class=True)
+
+        def pull(weights: Tensor) -> Tensor:
+            coefficients = energies.log_coefficients(_largest_one(weights), sums, model.power)
+            gradients = energies.Gradients(
+                kernel, overlaps, class_memories, _largest_one(coefficients.T).T, sums.scale,
+                model.power, class_gradient=False,
+            )  # fmt: skip
+            return gradients.to_images(visible_memories)
+
+        return Scores(
+            energies.exact_log_energy(sums, model.power), sums.scale[:-1].amax(0) > 0, pull
+        )
+
+    return scores
+
+
+def module_head(module: nn.Module) -> Head:
+    """Scores are the outputs (B, C) of any module, its gradient by autograd."""
+
+    def scores(visible: Tensor) -> Scores:
+        with torch.enable_grad():
+            images = visible.detach().requires_grad_()
+            values = module(images)
+
+        def pull(weights: Tensor) -> Tensor:
+            (gradient,) = torch.autograd.grad(values, images, weights.to(values.dtype))
+            return gradient
+
+        everywhere = torch.ones(len(visible), dtype=torch.bool, device=visible.device)
+        return Scores(values.detach().double(), everywhere, pull)
+
+    return scores
+
+
+def _largest_one(weights: Tensor) -> Tensor:
+    """Each row (B, C) divided by its largest magnitude; zero rows stay zero."""
+    largest = weights.abs().amax(dim=1, keepdim=True)
+    return torch.where(largest > 0, weights / largest, torch.zeros_like(weights))

@@ -1,0 +1,118 @@
+"""What a descent in pixel space ends with: one record for all images, failed ones included."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Descended", "DescentResult", "Distances", "Stop", "join"]
+
+
+class Stop(StrEnum):
+    """Why an image stopped."""
+
+    CONVERGED = "converged"  # it no longer gets anywhere, see ``loop.descend``
+    CROSSED = "crossed"  # the target class has overtaken
+    MAX_STEPS = "max_steps"  # the limit of steps was reached first
+    NO_GRADIENT = "no_gradient"  # the gradient is exactly zero
+    NO_ACTIVE_MEMORY = "no_active_memory"  # no memory is active for any class: a true plateau
+    NONFINITE = "nonfinite"  # scores or gradient are NaN or infinite
+
+
+@dataclass(frozen=True)
+class Descended:
+    """Where a descent ended."""
+
+    images: Tensor  # (B, N)
+    before: Tensor  # (B, N): one step earlier
+    steps: Tensor  # (B,) int64
+    codes: Tensor  # (B,) int8: positions in ``Stop``
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How far each image has moved, (B,) each, in visible units (2 from black to white)."""
+
+    l2: Tensor
+    linf: Tensor
+    l0: Tensor  # pixels that changed at all
+
+    @classmethod
+    def between(cls, start: Tensor, end: Tensor) -> "Distances":
+        """From (B, N) and (B, N), in float64."""
+        moved = (end.double() - start.double()).flatten(1)
+        return cls(moved.norm(dim=1), moved.abs().amax(dim=1), (moved != 0).sum(dim=1))
+
+
+@dataclass(frozen=True)
+class DescentResult:
+    """Images made by a descent. Failed ones are kept, with the reason."""
+
+    images: Tensor  # (B, N), visible units
+    labels: Tensor  # (B,) int64: the model's choice, or the label given, at the start
+    targets: Tensor  # (B,) int64: the class descended to, or away from
+    success: Tensor  # (B,) bool
+    distances: Distances  # from the start
+    steps: Tensor  # (B,) int64
+    stopped: tuple[Stop, ...]  # (B,)
+    clipped: bool  # whether images were kept in [-1, 1]
+
+    @classmethod
+    def of(
+        cls,
+        start: Tensor,
+        end: Descended,
+        labels: Tensor,
+        targets: Tensor,
+        success: Tensor,
+        *,
+        clipped: bool,
+    ) -> "DescentResult":
+        """The result of one descent from ``start`` (B, N)."""
+        distances = Distances.between(start, end.images)
+        stopped = codes_to_stops(end.codes)
+        return cls(end.images, labels, targets, success, distances, end.steps, stopped, clipped)
+
+    @property
+    def distance(self) -> Tensor:
+        """L2 distance from the start, (B,), in visible units."""
+        return self.distances.l2
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def stop_counts(self) -> dict[str, int]:
+        """How many images stopped for each reason."""
+        return {reason: self.stopped.count(reason) for reason in Stop if reason in self.stopped}
+
+
+def codes_to_stops(codes: Tensor) -> tuple[Stop, ...]:
+    """(B,) int8 positions in ``Stop`` -> reasons."""
+    reasons = list(Stop)
+    return tuple(reasons[code] for code in codes.tolist())
+
+
+def code(reason: Stop) -> int:
+    """The position of a reason, for tensors."""
+    return list(Stop).index(reason)
+
+
+RUNNING = torch.iinfo(torch.int8).max
+
+
+def join(parts: Sequence[Any]) -> Any:
+    """One record from those of consecutive parts of a batch; of several for each, several."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, list):
+        return [join(column) for column in zip(*parts, strict=True)]
+    if isinstance(first, tuple):
+        return tuple(each for part in parts for each in part)
+    if is_dataclass(first) and not isinstance(first, type):
+        joined = {f.name: join([getattr(p, f.name) for p in parts]) for f in fields(first)}
+        return type(first)(**joined)
+    return first

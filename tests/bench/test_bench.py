@@ -1,0 +1,112 @@
+"""The benchmark: every form does the same step, and the record is whole. No test looks at times."""
+
+import functools
+import json
+
+import pytest
+import torch
+
+from denseam import cli
+from denseam.bench import measure_inference, measure_step, report, steps, timing
+from denseam.bench.steps import STEPS, Problem
+from denseam.errors import DenseAMError
+
+FORMS = ["cpu", "reference", "autograd", "nips16"]  # torch.compile takes longer than all of these
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """One small row, without torch.compile."""
+    case = report.Case(3, K=20, C=3, B=30)
+    monkeypatch.setattr(cli.bench, "CASES", [case])
+    monkeypatch.setattr(report, "N_VISIBLE", 16)
+    monkeypatch.setattr(report, "STEPS", {form: STEPS[form] for form in FORMS})
+    few = functools.partial(measure_inference, n_images=50)
+    monkeypatch.setattr(cli.bench, "measure_inference", few)
+    return case
+
+
+def test_the_table_has_every_form_and_the_last_line_is_the_record(tiny, capsys):
+    assert cli.main(["bench", "--rounds", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    *table, last = out.splitlines()
+    record = json.loads(last)
+    assert set(record) == {"environment", "steps", "inference"}
+    (row,) = record["steps"]
+    assert row["case"] == {"power": 3, "K": 20, "C": 3, "B": 30}
+    assert set(row["milliseconds"]) == {"products", *FORMS}
+    assert [r["power"] for r in record["inference"]] == [2, 30]
+    text = "\n".join(table)
+    for word in ("products", "nips16", "one training step", "labels of 10,000 images"):
+        assert word in text
+
+
+def test_json_is_one_value(tiny, capsys):
+    assert cli.main(["bench", "--rounds", "1", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert json.loads(out)["environment"]["threads"] == torch.get_num_threads()
+
+
+def test_threads_are_those_that_were_asked_for(tiny, capsys):
+    before = torch.get_num_threads()
+    try:
+        cli.main(["bench", "--rounds", "1", "--threads", "1", "--json"])
+        assert json.loads(capsys.readouterr().out)["environment"]["threads"] == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("power", [2, 3, 20])
+@pytest.mark.parametrize("form", ["cpu", "autograd", "nips16"])
+def test_every_form_moves_memories_alike(form, power):
+    problem = Problem.random(40, 15, 20, 4, power)
+    moved = []
+    for name in (form, "reference"):
+        copy = problem.copy()
+        step = STEPS[name](copy)
+        step()
+        step()
+        moved.append(copy.memories.detach() - problem.memories)
+    assert moved[1].abs().max() > 0.015
+    assert (moved[0] - moved[1]).abs().mean() < 1e-3 * moved[1].abs().mean()
+
+
+def test_no_time_is_reported_for_a_form_that_does_something_else(tiny, monkeypatch):
+    def twice(problem):
+        step = steps.reference(problem)
+        return lambda: (step(), step())
+
+    monkeypatch.setattr(report, "STEPS", {"cpu": twice, "reference": steps.reference})
+    with pytest.raises(DenseAMError, match="the step of 'cpu' moves memories by something else"):
+        measure_step(tiny, rounds=1)
+
+
+def test_a_form_that_needs_too_much_memory_is_left_out(tiny, monkeypatch):
+    monkeypatch.setattr(report, "_LARGE", 1)
+    row = measure_step(tiny, rounds=1)
+    assert set(row.milliseconds) == {"products", "cpu", "reference"}
+    assert row.speedup("nips16") is None
+    assert "-" in str(list(cli.bench._step_table([row]).columns[-1].cells))
+
+
+def test_all_steps_take_turns_and_slow_ones_sit_out():
+    calls = []
+    steps_ = {name: lambda name=name: calls.append(name) for name in "ab"}
+    times = timing.milliseconds(steps_, rounds=3)
+    assert calls == list("ab" * 4)  # one round to warm up
+    assert set(times) == {"a", "b"}
+    calls.clear()
+    timing.milliseconds(steps_, rounds=9, budget=0.0)
+    assert calls == list("ab" * 3)
+
+
+def test_the_peak_of_memory_sees_an_array_that_is_gone_at_the_end():
+    size = 64 * 2**20
+
+    def step():
+        torch.ones(size // 4).sum()
+
+    assert timing.peak_bytes(step) > size / 2
+    assert timing.peak_bytes(lambda: None) < size / 2

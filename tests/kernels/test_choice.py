@@ -1,0 +1,155 @@
+"""Which back end and which matrix product run, and that they say why."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from denseam.kernels import by_name, choice, choose, cpu, products
+from denseam.kernels.reference import ReferenceKernel
+
+from .problems import grid, needs_c
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Choices and measurements made anew in this test, and forgotten after it."""
+    caches = (choice._choose, products.fastest_product, products.available_products)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@needs_c
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_c_kernels_run_on_the_cpu(dtype: torch.dtype) -> None:
+    chosen = choose("cpu", dtype)
+    assert chosen.kernel is by_name("cpu")
+    assert chosen.kernel.name == "cpu"
+    assert "C kernels" in chosen.reason
+    assert choose(torch.device("cpu", 0), dtype) is chosen
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "reason"),
+    [
+        ("cpu", torch.bfloat16, r"not torch\.bfloat16"),
+        ("cpu", torch.float16, r"not torch\.float16"),
+        ("meta", torch.float32, "'meta'"),
+        ("cuda", torch.float32, "'cuda'"),
+    ],
+)
+def test_reference_runs_elsewhere_and_says_why(
+    device: str, dtype: torch.dtype, reason: str
+) -> None:
+    chosen = choose(device, dtype)
+    assert chosen.kernel is by_name("reference")
+    assert re.search(reason, chosen.reason)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_reference_runs_where_the_c_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "library", lambda: None)
+    chosen = choose("cpu", torch.float32)
+    assert isinstance(chosen.kernel, ReferenceKernel)
+    assert "not installed" in chosen.reason
+    assert "C compiler" in chosen.reason
+
+
+def test_library_is_none_in_a_folder_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "__file__", str(tmp_path / "cpu.py"))
+    assert cpu.library.__wrapped__() is None
+
+
+# ---- matrix products -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", products.available_products())
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1), (0, 5, 3), (3, 0, 2), (65, 97, 33), (128, 784, 64), (3, 1000, 5)]
+)
+def test_every_available_product_is_accurate(name: str, sizes: tuple[int, int, int]) -> None:
+    m, k, n = sizes
+    generator = torch.Generator().manual_seed(k)
+    a = torch.rand(m, k, generator=generator) * 2 - 1
+    b = torch.rand(n, k, generator=generator) * 2 - 1
+    exact = a.double() @ b.double().T
+    size = a.double().abs() @ b.double().abs().T
+    layouts = [(a, b), (a.T.contiguous().T, b), (a, b.T.contiguous().T)]
+    layouts.append((torch.cat([a, a], dim=1)[:, :k], torch.cat([b, b], dim=1)[:, :k]))
+    for left, right in layouts:
+        error = (products.PRODUCTS[name](left, right) - exact).abs()
+        # k/2 eps is the worst case; a bfloat16 product would be 2^-9 of the size off.
+        assert bool((error <= max(k / 8, 4) * torch.finfo(torch.float32).eps * size).all())
+
+
+@pytest.mark.parametrize("name", products.available_products())
+def test_products_of_grid_numbers_are_exact(name: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    a, b = grid(generator, 65, 97), grid(generator, 33, 97)
+    assert torch.equal(products.PRODUCTS[name](a, b).double(), a.double() @ b.double().T)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_inaccurate_and_missing_products_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(a: Tensor, b: Tensor) -> Tensor:
+        raise AttributeError("no such operator")
+
+    def coarse(a: Tensor, b: Tensor) -> Tensor:
+        return (a.bfloat16() @ b.bfloat16().T).float()
+
+    listed = {"torch": products.PRODUCTS["torch"], "missing": missing, "coarse": coarse}
+    monkeypatch.setattr(products, "PRODUCTS", listed)
+    assert products.available_products() == ("torch",)
+    assert products.fastest_product() == "torch"
+
+
+@pytest.mark.usefixtures("fresh")
+def test_fastest_product_is_an_available_one() -> None:
+    assert products.fastest_product() in products.available_products()
+    assert products.available_products()[0] == "torch"
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(("seconds", "wanted"), [(0.5, "other"), (0.95, "torch"), (2, "torch")])
+def test_a_product_is_taken_only_when_it_is_clearly_faster(
+    seconds: float, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = products.PRODUCTS["torch"]
+    listed = {"torch": torch.mm, "other": other}
+    monkeypatch.setattr(products, "PRODUCTS", listed)
+    monkeypatch.setattr(
+        products, "_shortest", lambda product, *_: seconds if product is other else 1.0
+    )
+    assert products.fastest_product() == wanted
+
+
+@needs_c
+def test_kernel_uses_the_product_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def mine(a: Tensor, b: Tensor) -> Tensor:
+        calls.append((tuple(a.shape), tuple(b.shape)))
+        return a @ b.T
+
+    monkeypatch.setitem(products.PRODUCTS, "mine", mine)
+    kernel = cpu.CpuKernel(product="mine")
+    assert kernel.product == "mine"
+    assert kernel.overlaps(torch.ones(2, 5), torch.ones(3, 5)).shape == (3, 2)
+    assert kernel.to_memories(torch.ones(3, 2), torch.ones(2, 5)).shape == (3, 5)
+    assert kernel.to_images(torch.ones(3, 2), torch.ones(3, 5)).shape == (2, 5)
+    assert len(calls) == 3
+    kernel.overlaps(torch.ones(2, 5).double(), torch.ones(3, 5).double())
+    assert len(calls) == 3  # a float32 product would lose half of a float64
+
+
+@needs_c
+def test_kernel_measures_by_itself_when_it_is_told_nothing() -> None:
+    assert cpu.CpuKernel().product == products.fastest_product()
