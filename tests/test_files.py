@@ -293,3 +293,13 @@ def test_tensors_make_the_round_trip_with_their_facts(path: Path) -> None:
         assert found[name].dtype is tensor.dtype
     with pytest.raises(FileFormatError, match="wanted a denseam model file, found checkpoint"):
         denseam.load(path)
+
+
+def test_a_flipped_bit_among_the_numbers_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    files.save_tensors(path, "model", {"memories": torch.ones(5, 7)}, {})
+    contents = bytearray(path.read_bytes())
+    contents[-3] ^= 1
+    path.write_bytes(contents)
+    with pytest.raises(FileFormatError, match="not the ones that were written"):
+        files.load_tensors(path, "model")

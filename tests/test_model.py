@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -269,3 +270,9 @@ def test_the_folder_of_a_finished_run_is_loaded(tmp_path: Path) -> None:
     model = small()
     model.save(tmp_path / "model.safetensors")
     same(model, denseam.load(tmp_path))
+
+
+def test_sizes_power_and_temperature_may_be_numpy_numbers():
+    model = denseam.DenseAM(np.int64(4), 2, np.int32(3), np.int64(30), np.float32(2.5))
+    assert (model.n_visible, model.n_memories, model.power, model.temperature) == (4, 3, 30.0, 2.5)
+    assert isinstance(model.power, float)

@@ -5,6 +5,7 @@ Models and checkpoints are safetensors files. Their facts stand as one JSON text
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -14,6 +15,7 @@ from typing import IO, Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from denseam.errors import DataUnavailableError, FileFormatError, SaveError
@@ -84,8 +86,9 @@ def save_tensors(
     Raises:
         SaveError: when the file cannot be written; what stood there is untouched.
     """
-    header = json.dumps({"kind": kind, "version": FORMAT_VERSION, **facts}, allow_nan=False)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    described = {"kind": kind, "version": FORMAT_VERSION, "sha256": _digest(plain), **facts}
+    header = json.dumps(described, allow_nan=False)
     write_bytes(path, safetensors.torch.save(plain, metadata={_KEY: header}))
 
 
@@ -120,7 +123,18 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             f"{path} has format version {version}, this denseam reads up to "
             f"{FORMAT_VERSION}: install a newer one"
         )
+    if facts.pop("sha256", None) not in (None, _digest(tensors)):
+        raise FileFormatError(f"{path}: the numbers in it are not the ones that were written")
     return tensors, facts
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the contents: safetensors itself has no checksum."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        sha.update(name.encode())
+        sha.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _umask() -> int:

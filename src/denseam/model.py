@@ -1,6 +1,7 @@
 """DenseAM: the network of the paper as a PyTorch module, fast inside and checked at the edge."""
 
 import math
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from denseam.data.validate import check_visible
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
 from denseam.files import load_tensors, save_tensors
 
-__all__ = ["DenseAM", "load"]
+__all__ = ["DenseAM", "check_device", "check_power", "check_temperature", "load"]
 
 # NIPS16, appendix A: where memories start.
 INITIAL_MEAN = -0.3
@@ -62,7 +63,7 @@ class DenseAM(nn.Module):
         self._temperature = check_temperature(temperature)
         start = torch.empty(n_memories, n_visible + n_classes, dtype=dtype)
         start.normal_(INITIAL_MEAN, INITIAL_STD, generator=torch.Generator().manual_seed(seed))
-        self.memories = nn.Parameter(start.clamp_(-1, 1).to(device))
+        self.memories = nn.Parameter(start.clamp_(-1, 1).to(check_device(device)))
 
     @property
     def n_memories(self) -> int:
@@ -198,13 +199,13 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> DenseAM:
         raise FileFormatError(f"{path} holds memories of {memories.dtype}: wanted floating ones")
     if not bool(memories.isfinite().all()):
         raise FileFormatError(f"{path} holds memories that are NaN or infinite")
-    model.memories.data = memories.to(device=device, dtype=dtype)
+    model.memories.data = memories.to(device=check_device(device), dtype=dtype)
     return model
 
 
 def check_power(power: float) -> float:
     """n as a float; InputError unless it is a finite number >= 1."""
-    valid = isinstance(power, int | float) and not isinstance(power, bool)
+    valid = isinstance(power, Real) and not isinstance(power, bool)
     if not (valid and math.isfinite(power) and power >= 1):
         raise InputError(f"power = {power!r}: wanted a number n >= 1")
     return float(power)
@@ -212,13 +213,24 @@ def check_power(power: float) -> float:
 
 def check_temperature(temperature: float) -> float:
     """T as a float; InputError unless it is a finite number > 0."""
-    valid = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    valid = isinstance(temperature, Real) and not isinstance(temperature, bool)
     if not (valid and math.isfinite(temperature) and temperature > 0):
         raise InputError(f"temperature = {temperature!r}: wanted a number T > 0")
     return float(temperature)
 
 
+def check_device(device: torch.device | str) -> torch.device:
+    """The device; InputError where there is none of that name."""
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device} cannot be used here: {reason}") from error
+    return found
+
+
 def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise InputError(f"{name} = {size!r}: wanted a whole number >= 1")

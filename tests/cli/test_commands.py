@@ -212,7 +212,6 @@ BAD = {
     "a file that is no model": (["evaluate", "FILE"], "not a whole denseam model file"),
     "a folder without model": (["evaluate", "."], "model.safetensors"),
     "an unknown part": (["evaluate", "OUT", "--part", "half"], "half"),
-    "a device for evaluate": (["evaluate", "OUT", "--device", "cuda:99"], "cuda:99"),
     "an unknown set to show": (["data", "mnits"], "mnits"),
     "a fetch of nothing": (["data", "--fetch"], "--fetch and --check want the name of a set"),
     "no rounds": (["bench", "--rounds", "0"], "--rounds 0: wanted"),
@@ -254,6 +253,14 @@ def test_a_model_and_images_of_another_size_are_one_line(run, trained):
         "denseam evaluate: mnist test: images of 28 x 28 = 784 pixels, but the model has "
         "n_visible = 25\n"
     )
+
+
+def test_a_device_that_is_not_there_is_one_line(run, trained, toy):
+    code, out, err = run("evaluate", trained, "--dataset", toy, "--device", "cuda:99")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("denseam evaluate: ")
+    assert "cuda:99" in line
 
 
 def test_an_error_with_brackets_is_printed_as_it_is(run):

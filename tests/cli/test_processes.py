@@ -111,8 +111,8 @@ def test_a_reader_that_has_seen_enough_is_no_traceback():
     ours, theirs = os.pipe()
     os.close(ours)
     done = subprocess.run(
-        [*DENSEAM, "data", "mnist", "--json"], env=ENVIRONMENT, stdout=theirs,
-        stderr=subprocess.PIPE, check=False,
+        [*DENSEAM, "data", "mnist", "--json"], stdout=theirs, stderr=subprocess.PIPE, check=False,
+        env={**ENVIRONMENT, "PYTHONUNBUFFERED": ""},  # it fails when it is flushed, not before
     )  # fmt: skip
     os.close(theirs)
     assert (done.returncode, done.stderr) == (141, b"")

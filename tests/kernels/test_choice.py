@@ -17,7 +17,7 @@ from .problems import grid, needs_c
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Choices and measurements made anew in this test, and forgotten after it."""
-    caches = (choice._choose, products.fastest_product, products.available_products)
+    caches = (choice._choose, products.default_product, products.available_products)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -108,27 +108,25 @@ def test_inaccurate_and_missing_products_are_left_out(monkeypatch: pytest.Monkey
     listed = {"torch": products.PRODUCTS["torch"], "missing": missing, "coarse": coarse}
     monkeypatch.setattr(products, "PRODUCTS", listed)
     assert products.available_products() == ("torch",)
-    assert products.fastest_product() == "torch"
+    assert products.default_product() == "torch"
 
 
 @pytest.mark.usefixtures("fresh")
-def test_fastest_product_is_an_available_one() -> None:
-    assert products.fastest_product() in products.available_products()
-    assert products.available_products()[0] == "torch"
-
-
-@pytest.mark.usefixtures("fresh")
-@pytest.mark.parametrize(("seconds", "wanted"), [(0.5, "other"), (0.95, "torch"), (2, "torch")])
-def test_a_product_is_taken_only_when_it_is_clearly_faster(
-    seconds: float, wanted: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("vendor", "available", "wanted"),
+    [
+        ("AuthenticAMD", ("torch", "onednn"), "onednn"),
+        ("AuthenticAMD", ("torch",), "torch"),
+        ("GenuineIntel", ("torch", "onednn"), "torch"),
+        ("", ("torch", "onednn"), "torch"),
+    ],
+)
+def test_the_product_follows_from_the_processor(
+    vendor: str, available: tuple[str, ...], wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = products.PRODUCTS["torch"]
-    listed = {"torch": torch.mm, "other": other}
-    monkeypatch.setattr(products, "PRODUCTS", listed)
-    monkeypatch.setattr(
-        products, "_shortest", lambda product, *_: seconds if product is other else 1.0
-    )
-    assert products.fastest_product() == wanted
+    monkeypatch.setattr(products, "_vendor", lambda: vendor)
+    monkeypatch.setattr(products, "available_products", lambda: available)
+    assert products.default_product() == wanted
 
 
 @needs_c
@@ -151,5 +149,5 @@ def test_kernel_uses_the_product_it_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @needs_c
-def test_kernel_measures_by_itself_when_it_is_told_nothing() -> None:
-    assert cpu.CpuKernel().product == products.fastest_product()
+def test_kernel_chooses_when_it_is_told_nothing() -> None:
+    assert cpu.CpuKernel().product == products.default_product()

@@ -12,7 +12,7 @@ from denseam.bench.steps import STEPS, Problem, products_alone
 from denseam.bench.timing import milliseconds, peak_bytes
 from denseam.errors import DenseAMError
 from denseam.kernels import autograd, by_name
-from denseam.kernels.products import PRODUCTS, fastest_product
+from denseam.kernels.products import PRODUCTS, default_product
 from denseam.version import __version__
 
 __all__ = ["CASES", "InferenceRow", "StepRow", "environment", "measure_inference", "measure_step"]
@@ -91,7 +91,7 @@ def measure_inference(power: float, rounds: int, n_images: int = 10_000) -> Infe
     problem = Problem.random(n_images, 2000, N_VISIBLE, 10, power)
     memories = problem.memories
     dense = memories[:, :N_VISIBLE].contiguous()
-    multiply = PRODUCTS[fastest_product()]
+    multiply = PRODUCTS[default_product()]
 
     def predict() -> object:
         return autograd.decide(problem.visible, memories, power)

@@ -17,8 +17,9 @@ from denseam.bench import (
     measure_inference,
     measure_step,
 )
-from denseam.cli.common import add_command, device_of, print_json, stderr, stdout
+from denseam.cli.common import add_command, print_json, stderr, stdout
 from denseam.errors import InputError
+from denseam.model import check_device
 
 _FORMS = ("reference", "autograd", "compiled", "nips16")
 _LEGEND = """\
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, end with a line of JSON."""
     if args.rounds < 1:
         raise InputError(f"--rounds {args.rounds}: wanted a whole number >= 1")
-    if device_of(args).type != "cpu":
+    if check_device(args.device).type != "cpu":
         raise InputError(f"--device {args.device}: what is measured are the kernels of the cpu")
     if args.threads is not None:
         if args.threads < 1:

@@ -5,12 +5,9 @@ import json
 import sys
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from denseam.errors import InputError
-
-__all__ = ["add_command", "device_of", "percent", "print_json", "stderr", "stdout"]
+__all__ = ["add_command", "percent", "print_json", "stderr", "stdout"]
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False)
@@ -32,21 +29,6 @@ def add_command(
     shared.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     shared.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     return parser
-
-
-def device_of(args: argparse.Namespace) -> torch.device:
-    """The device that was asked for.
-
-    Raises:
-        InputError: when there is no such device here.
-    """
-    try:
-        device = torch.device(args.device)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--device {args.device} cannot be used here: {reason}") from error
-    return device
 
 
 def print_json(value: Any) -> None:

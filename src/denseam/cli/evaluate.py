@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from denseam import data
-from denseam.cli.common import add_command, device_of, percent, print_json, stdout
+from denseam.cli.common import add_command, percent, print_json, stdout
 from denseam.evaluation import Evaluation, evaluate
 from denseam.model import load
 
@@ -34,7 +34,7 @@ denseam evaluate runs/n30 --json
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
-    model = load(args.model, device=device_of(args))
+    model = load(args.model, device=args.device)
     images: data.ImageSet = getattr(data.load(args.dataset), args.part)
     found = evaluate(model, images)
     if args.json:

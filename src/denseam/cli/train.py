@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from denseam import data
-from denseam.cli.common import add_command, device_of, percent, print_json, stderr, stdout
+from denseam.cli.common import add_command, percent, print_json, stderr, stdout
 from denseam.cli.progress import TrainingBar
 from denseam.errors import DenseAMWarning
 from denseam.evaluation import evaluate
@@ -59,7 +59,6 @@ denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
 
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, say where the model lies."""
-    device = device_of(args)
     overrides = {name: getattr(args, name) for name in _RECIPE_OPTIONS}
     given = {name: value for name, value in overrides.items() if value is not None}
     images = data.load(args.dataset)
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
-            result = train(recipe, images, args.out, callbacks=callbacks, device=device)
+            result = train(recipe, images, args.out, callbacks=callbacks, device=args.device)
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; the same command goes on from the last epoch in {args.out}",

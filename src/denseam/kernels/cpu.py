@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from denseam.kernels.interface import Sums, field_shifts
-from denseam.kernels.products import PRODUCTS, fastest_product
+from denseam.kernels.products import PRODUCTS, default_product
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -20,7 +20,7 @@ _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 class CpuKernel:
     """See ``interface.Kernel``. float32 and float64, on the CPU.
 
-    ``product`` names the float32 matrix product; by default the fastest one here is measured, once.
+    ``product`` names the float32 matrix product; by default the one for this processor.
     """
 
     name = "cpu"
@@ -34,7 +34,7 @@ class CpuKernel:
     def product(self) -> str:
         """The name of the matrix product in use for float32."""
         if self._product is None:
-            self._product = fastest_product()
+            self._product = default_product()
         return self._product
 
     def _multiply(self, a: Tensor, b: Tensor) -> Tensor:

@@ -1,23 +1,21 @@
-"""Whose matrix product to use: measured once, on this machine, at the first product.
+"""Whose matrix product to use.
 
-PyTorch sends float32 products to MKL, which on many AMD processors runs well below what oneDNN,
-shipped in the same wheel, reaches with the same accuracy. The public switch to oneDNN is global,
-so it would change the user's own products, in every thread; the operator that `torch.compile`
-emits for a linear layer is not, and is what "onednn" calls. `docs/log.md` has the measurements.
+PyTorch sends float32 products to MKL, which on AMD processors runs below what oneDNN, shipped in
+the same wheel, reaches with the same accuracy. The public switch to oneDNN is global, so it would
+change the user's own products, in every thread; the operator that `torch.compile` emits for a
+linear layer is not, and is what "onednn" calls. `docs/log.md` has the measurements.
 """
 
-import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-__all__ = ["PRODUCTS", "Product", "available_products", "fastest_product"]
+__all__ = ["PRODUCTS", "Product", "available_products", "default_product"]
 
 Product = Callable[[Tensor, Tensor], Tensor]  # (m, k), (n, k) -> (m, n): a @ b.T
-
-_WORTH_IT = 0.9  # of torch's own time; a closer call stays with torch, so that choices are stable
 
 
 def _torch_product(a: Tensor, b: Tensor) -> Tensor:
@@ -58,19 +56,18 @@ def available_products() -> tuple[str, ...]:
 
 
 @cache
-def fastest_product() -> str:
-    """The name of the float32 product to use, by the shortest of a few runs of each."""
-    a, b = torch.ones(1024, 784), torch.ones(512, 784)
-    times = {name: _shortest(PRODUCTS[name], a, b) for name in available_products()}
-    best = min(times, key=times.__getitem__)
-    return best if times[best] < _WORTH_IT * times["torch"] else "torch"
+def default_product() -> str:
+    """The name of the float32 product that this processor runs fastest.
+
+    A rule, not a measurement: on a busy machine a measurement would choose now one and now the
+    other, and no two runs would end in the same bits.
+    """
+    amd = _vendor() == "AuthenticAMD"
+    return "onednn" if amd and "onednn" in available_products() else "torch"
 
 
-def _shortest(product: Product, a: Tensor, b: Tensor, runs: int = 5) -> float:
-    product(a, b)
-    seconds = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        product(a, b)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def _vendor() -> str:
+    """The maker of the processor, as the system calls it; empty where it does not say."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "")

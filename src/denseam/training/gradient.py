@@ -44,7 +44,8 @@ def objective_gradient(
     sums = kernel.sums(overlaps, classes, power, every_class=False)
 
     # (B, C) only, so float64: (Y - t)^(2m-1) with m = 30 leaves float32 early.
-    activity = torch.tanh(energies.energy_gap(sums, power, temperature).double())
+    gap = energies.exact_energy_gap(sums, power, temperature)
+    activity = torch.tanh(gap)
     target = energy.targets(labels, n_classes, torch.float64)
     slope = energy.objective_gradient(activity, target, loss_power)
     upstream = energy.class_activity_gradient(slope, activity)
@@ -55,5 +56,5 @@ def objective_gradient(
     )
     # C = sum (Y - t) dC/dY / 2m: no second power.
     objective = (slope * (activity - target)).sum() / (2 * loss_power)
-    outcome = BatchOutcome(activity, energies.decide(sums, power), objective)
+    outcome = BatchOutcome(activity, gap.argmax(dim=1), objective)
     return gradients.to_memories(visible, out), outcome

@@ -1,12 +1,10 @@
 """The training loop: epochs of class-balanced minibatches, records, checkpoints."""
 
-import platform
 import time
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +13,9 @@ from denseam.data import Dataset, ImageSet
 from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, FileFormatError, InputError
 from denseam.evaluation import check_fit, predict_images
-from denseam.kernels import Kernel, choose, cpu
-from denseam.model import DenseAM
+from denseam.kernels import Kernel, choose
+from denseam.model import DenseAM, check_device
+from denseam.training import environment
 from denseam.training.batches import batches_per_epoch, epoch_indices
 from denseam.training.callbacks import Callback
 from denseam.training.gradient import objective_gradient
@@ -26,7 +25,6 @@ from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord, append_record, read_records, write_records
 from denseam.training.runs import Checkpoint, RunFolder
 from denseam.training.tally import Tally
-from denseam.version import __version__
 
 __all__ = ["TrainResult", "train"]
 
@@ -86,24 +84,13 @@ def train(
     if not isinstance(test, ImageSet | None):
         raise InputError(f"test: wanted an ImageSet, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
-    run = _Run(recipe, images, test, _device(device), list(callbacks))
+    run = _Run(recipe, images, test, check_device(device), list(callbacks))
     if out is None:
         return run.finish(None)
     folder = RunFolder(Path(out))
     with folder.locked():
         run.attach(folder, resume=resume)
         return run.finish(folder)
-
-
-def _device(name: torch.device | str) -> torch.device:
-    """The device, or InputError where there is none of that name."""
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device {name} cannot be used here: {reason}") from error
-    return device
 
 
 class _Run:
@@ -135,10 +122,16 @@ class _Run:
 
     def attach(self, folder: RunFolder, *, resume: bool) -> None:
         """Claim the folder and take up what it holds."""
-        environment = self._environment()
+        here = environment.describe(self.memories.device, self.kernel)
         data = {"name": self.images.name, "digest": self.images.digest()}
-        found = folder.claim(self.recipe, {"data": data, "environment": environment}, resume=resume)
-        self._keep_bits(found["environment"], environment)
+        found = folder.claim(self.recipe, {"data": data, "environment": here}, resume=resume)
+        self.kernel = environment.kernel_as_before(self.kernel, found["environment"])
+        changed = environment.changes(found["environment"], here)
+        if changed:
+            self._warn(
+                f"going on with another {', '.join(changed)} than the run began with: the result "
+                "will be as good, but not the same to the bit"
+            )
         state = folder.load(self.memories.shape, self.memories.dtype)
         if state is not None:
             self.memories.copy_(state.memories)
@@ -238,31 +231,3 @@ class _Run:
         for callback in self.callbacks:
             callback.on_warning(message)
         warnings.warn(message, DenseAMWarning, stacklevel=4)
-
-    def _environment(self) -> dict[str, Any]:
-        """What the bits of a run depend on beside its recipe and data."""
-        return {
-            "denseam": __version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "device": str(self.memories.device),
-            "threads": torch.get_num_threads(),
-            "kernel": self.kernel.name,
-            "product": getattr(self.kernel, "product", None),
-        }
-
-    def _keep_bits(self, there: dict[str, Any], here: dict[str, Any]) -> None:
-        """Multiply as the first part of the run did, or say that the bits will differ."""
-        if there["kernel"] == here["kernel"] == "cpu" and there["product"] != here["product"]:
-            self.kernel = cpu.CpuKernel(there["product"])
-        changed = [
-            f"{name} ({there.get(name)}, now {here[name]})"
-            for name in ("torch", "device", "threads", "kernel")
-            if there.get(name) != here[name]
-        ]
-        if changed:
-            self._warn(
-                f"going on with another {', '.join(changed)} than the run began with: the result "
-                "will be as good, but not the same to the bit"
-            )

@@ -1,0 +1,48 @@
+"""What the bits of a run depend on beside its recipe and data: written down, and kept."""
+
+import platform
+from typing import Any
+
+import torch
+
+from denseam.kernels import Kernel, cpu
+from denseam.version import __version__
+
+__all__ = ["changes", "describe", "kernel_as_before"]
+
+_CHANGES_BITS = ("torch", "device", "threads", "kernel")
+
+
+def describe(device: torch.device, kernel: Kernel) -> dict[str, Any]:
+    """The facts of this process for ``run.json``."""
+    return {
+        "denseam": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "kernel": kernel.name,
+        "product": _product(kernel),
+    }
+
+
+def _product(kernel: Kernel) -> str | None:
+    """The matrix product of a back end that has a choice of them."""
+    return getattr(kernel, "product", None)
+
+
+def kernel_as_before(kernel: Kernel, there: dict[str, Any]) -> Kernel:
+    """The same back end with the matrix product that a run began with."""
+    if there["kernel"] == kernel.name == "cpu" and there["product"] != _product(kernel):
+        return cpu.CpuKernel(there["product"])
+    return kernel
+
+
+def changes(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """What is different here, in words, of all that changes the bits of a result."""
+    return [
+        f"{name} ({there.get(name)}, now {here[name]})"
+        for name in _CHANGES_BITS
+        if there.get(name) != here[name]
+    ]
