@@ -5,6 +5,13 @@ Inputs*, Neural Computation 30(12), 2018. Its equations stand in ``denseam.energ
 """
 
 from denseam import data, energy, errors
+from denseam.descent import (
+    basic_iterative,
+    cross_boundary,
+    least_likely,
+    rubbish,
+    sign_gradient,
+)
 from denseam.errors import DenseAMError, DenseAMWarning
 from denseam.evaluation import Evaluation, evaluate
 from denseam.model import DenseAM, load
@@ -21,10 +28,15 @@ __all__ = [
     "Recipe",
     "TrainResult",
     "__version__",
+    "basic_iterative",
+    "cross_boundary",
     "data",
     "energy",
     "errors",
     "evaluate",
+    "least_likely",
     "load",
+    "rubbish",
+    "sign_gradient",
     "train",
 ]
