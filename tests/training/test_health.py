@@ -64,15 +64,15 @@ def test_a_jump_of_objective_and_error_together():
 
 
 def test_memories_that_see_nothing():
-    (text,) = warnings_of([*learning(3), *(record(e, dead_memories=500) for e in range(3, 6))])
-    assert text.startswith("epoch 4: 500 of 2000 memories see no image any more")
+    (text,) = warnings_of([*learning(3), *(record(e, dead_memories=1200) for e in range(3, 6))])
+    assert text.startswith("epoch 4: 1200 of 2000 memories see no image any more")
     assert "Lower the learning rate, or raise the temperature" in text
 
 
 def test_every_kind_of_trouble_is_said_once_even_when_all_come_together():
     everything = [
         dataclasses.replace(
-            lost(e, range(6)), train_error=0.6, objective=99.0, saturated=0.9, dead_memories=900
+            lost(e, range(6)), train_error=0.6, objective=99.0, saturated=0.9, dead_memories=1900
         )
         for e in range(10, 20)
     ]

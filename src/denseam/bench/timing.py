@@ -10,6 +10,8 @@ from pathlib import Path
 
 __all__ = ["milliseconds", "peak_bytes"]
 
+_REST = 0.03  # seconds
+
 
 def milliseconds(
     steps: Mapping[str, Callable[[], object]], rounds: int, budget: float = 2.0
@@ -17,6 +19,8 @@ def milliseconds(
     """Median wall time of each step, in milliseconds.
 
     All take turns in every round, so that what else the machine does falls on all of them alike.
+    Before its turn each waits until the threads of the one before have gone to sleep (those of
+    NumPy and PyTorch spin for a while), and runs once untimed to wake its own.
     A step that has spent ``budget`` seconds sits out the rest.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -25,6 +29,8 @@ def milliseconds(
     for _ in range(rounds):
         for name, step in steps.items():
             if sum(seconds[name]) < budget or len(seconds[name]) < 2:
+                time.sleep(_REST)
+                step()
                 start = time.perf_counter()
                 step()
                 seconds[name].append(time.perf_counter() - start)
