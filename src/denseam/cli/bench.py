@@ -22,12 +22,13 @@ from denseam.errors import InputError
 from denseam.model import check_device
 
 _FORMS = ("reference", "autograd", "compiled", "nips16")
+_SHORT = ("ref", "auto", "comp", "nips16")
 _LEGEND = """\
-products   the two float32 matrix products of a step alone, by the fastest library here
-cpu        denseam's step, as `denseam train` does it; ratio: to the products
-reference  denseam's kernels in plain PyTorch         autograd   the equations in PyTorch
-compiled   torch.compile of those                     nips16     the matrix form of NIPS16 in NumPy
-peak       memory of a step in units of (B K + K N) floats"""
+prod    the two float32 matrix products of a step alone, by the fastest library here
+cpu     denseam's step, as `denseam train` does it; ratio: to the products
+peak    memory of that step in units of (B K + K N) floats
+ref     denseam's kernels in plain PyTorch     auto    the equations typed into PyTorch
+comp    torch.compile of those                 nips16  the matrix form of NIPS16 in NumPy"""
 
 
 def add_to(commands: Any) -> None:
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _step_table(rows: list[StepRow]) -> Table:
     table = Table(title="one training step, B = 1000, N = 784: ms, and by how much cpu is faster")
-    for name in ("n", "K", "C", "products", "cpu", "ratio", "peak", *_FORMS):
+    for name in ("n", "K", "C", "prod", "cpu", "ratio", "peak", *_SHORT):
         table.add_column(name, justify="right")
     for row in rows:
         ms = row.milliseconds
