@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from denseam.kernels import choose, energies
+from denseam.kernels import Sums, choose, energies
 from denseam.model import DenseAM
 
 __all__ = ["Head", "Scores", "energy_gap_head", "head_of", "log_energy_head", "module_head"]
@@ -41,33 +41,38 @@ def head_of(model: nn.Module, *, log_energy: bool) -> Head:
 
 def energy_gap_head(model: DenseAM) -> Head:
     """Scores are the energy gap, the argument of tanh in Eq. 2.1."""
-    kernel = choose(model.memories.device, model.memories.dtype).kernel
-    memories, n_visible = model.memories.detach(), model.n_visible
-    visible_memories = memories[:, :n_visible].contiguous()
-    class_memories = memories[:, n_visible:]
 
-    def scores(visible: Tensor) -> Scores:
-        overlaps = kernel.overlaps(visible, visible_memories)
-        sums = kernel.sums(overlaps, class_memories, model.power, every_class=False)
+    def values(sums: Sums) -> Tensor:
+        return energies.exact_energy_gap(sums, model.power, model.temperature)
 
-        def pull(weights: Tensor) -> Tensor:
-            # (s / T)^(n - 1) is common to an image's classes: left out.
-            on = _largest_one(weights).T
-            coefficients = torch.cat([on, -on.sum(dim=0, keepdim=True)]).to(visible.dtype)
-            gradients = energies.Gradients(
-                kernel, overlaps, class_memories, coefficients, sums.scale, model.power,
-                class_gradient=False,
-            )  # fmt: skip
-            return gradients.to_images(visible_memories)
+    def coefficients(weights: Tensor, sums: Sums) -> Tensor:
+        # (s / T)^(n - 1) is common to an image's classes: left out.
+        on = weights.T
+        return torch.cat([on, -on.sum(dim=0, keepdim=True)]).to(sums.values.dtype)
 
-        values = energies.exact_energy_gap(sums, model.power, model.temperature)
-        return Scores(values, sums.scale.amax(dim=0) > 0, pull)
-
-    return scores
+    return _kernel_head(model, values, coefficients, every_class=False)
 
 
 def log_energy_head(model: DenseAM) -> Head:
     """Scores are the log-energy: the same decisions, no saturation."""
+
+    def values(sums: Sums) -> Tensor:
+        return energies.exact_log_energy(sums, model.power)
+
+    def coefficients(weights: Tensor, sums: Sums) -> Tensor:
+        return _largest_one(energies.log_coefficients(weights, sums, model.power).T).T
+
+    return _kernel_head(model, values, coefficients, every_class=True)
+
+
+def _kernel_head(
+    model: DenseAM,
+    values: Callable[[Sums], Tensor],
+    coefficients: Callable[[Tensor, Sums], Tensor],
+    *,
+    every_class: bool,
+) -> Head:
+    """A head on the kernels: scores from the sums, and from weights what the kernels need."""
     kernel = choose(model.memories.device, model.memories.dtype).kernel
     memories, n_visible = model.memories.detach(), model.n_visible
     visible_memories = memories[:, :n_visible].contiguous()
@@ -75,19 +80,16 @@ def log_energy_head(model: DenseAM) -> Head:
 
     def scores(visible: Tensor) -> Scores:
         overlaps = kernel.overlaps(visible, visible_memories)
-        sums = kernel.sums(overlaps, class_memories, model.power, every_class=True)
+        sums = kernel.sums(overlaps, class_memories, model.power, every_class=every_class)
 
         def pull(weights: Tensor) -> Tensor:
-            coefficients = energies.log_coefficients(_largest_one(weights), sums, model.power)
             gradients = energies.Gradients(
-                kernel, overlaps, class_memories, _largest_one(coefficients.T).T, sums.scale,
-                model.power, class_gradient=False,
+                kernel, overlaps, class_memories, coefficients(_largest_one(weights), sums),
+                sums.scale, model.power, class_gradient=False,
             )  # fmt: skip
             return gradients.to_images(visible_memories)
 
-        return Scores(
-            energies.exact_log_energy(sums, model.power), sums.scale[:-1].amax(0) > 0, pull
-        )
+        return Scores(values(sums), sums.scale.amax(dim=0) > 0, pull)
 
     return scores
 

@@ -15,7 +15,7 @@ from denseam.descent.goals import Goal
 from denseam.descent.heads import Head, Scores
 from denseam.descent.result import RUNNING, Descended, Stop, code
 
-__all__ = ["WINDOW", "Norm", "OnStep", "descend", "unit"]
+__all__ = ["WINDOW", "Norm", "OnStep", "descend", "reasons", "unit"]
 
 WINDOW = 20
 
@@ -77,7 +77,7 @@ def descend(
         if on_step is not None:
             on_step(number, rows, scores.values)
         direction, size = unit(scores.pull(goal.weights(scores.values)), norm)
-        reason = _reasons(scores, size)
+        reason = reasons(scores, size)
         if crossed is not None:
             reason[crossed(scores.values, rows) & (reason != code(Stop.NONFINITE))] = code(
                 Stop.CROSSED
@@ -101,7 +101,7 @@ def descend(
     return Descended(images, before, steps, codes)
 
 
-def _reasons(scores: Scores, size: Tensor) -> Tensor:
+def reasons(scores: Scores, size: Tensor) -> Tensor:
     """(B,) int8: why an image cannot go on, or RUNNING."""
     reason = torch.full(size.shape, RUNNING, dtype=torch.int8, device=size.device)
     reason[size == 0] = code(Stop.NO_GRADIENT)

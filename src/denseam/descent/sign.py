@@ -20,8 +20,8 @@ from denseam.descent.common import (
 )
 from denseam.descent.goals import CrossEntropy, Goal, Margin, PaperObjective
 from denseam.descent.heads import Head, head_of
-from denseam.descent.loop import unit
-from denseam.descent.result import Descended, DescentResult, Stop, code
+from denseam.descent.loop import reasons, unit
+from denseam.descent.result import RUNNING, Descended, DescentResult, Stop, code
 from denseam.errors import InputError
 
 __all__ = ["basic_iterative", "least_likely", "sign_gradient"]
@@ -171,10 +171,8 @@ class _Attack:
         """Signs (B, N) to step along, and why an image has none (B,) int8."""
         scores = self.head(here)
         signs, size = unit(scores.pull(goal.weights(scores.values)), "linf")
-        codes = torch.full(size.shape, code(Stop.MAX_STEPS), dtype=torch.int8, device=here.device)
-        codes[size == 0] = code(Stop.NO_GRADIENT)
-        codes[~scores.active] = code(Stop.NO_ACTIVE_MEMORY)
-        codes[~size.isfinite()] = code(Stop.NONFINITE)
+        codes = reasons(scores, size)
+        codes[codes == RUNNING] = code(Stop.MAX_STEPS)
         return -signs, codes
 
     def clipped(self, images: Tensor) -> Tensor:
