@@ -3,10 +3,12 @@
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from denseam import energy, kernels
 from denseam.kernels import energies
+from denseam.kernels.interface import Outcome
 
 from .problems import (
     BACKENDS,
@@ -201,6 +203,66 @@ def test_memory_gradient_needs_a_pass_with_class_gradient(backend: str) -> None:
     assert gradients.to_images(p.memories[:, : p.n_visible]).shape == (3, 5)
     with pytest.raises(RuntimeError, match="without class gradient"):
         gradients.to_memories(p.visible)
+
+
+# ---- the head of training --------------------------------------------------------------------
+
+
+def head_of_training(p: Problem, backend: str, labels: Tensor, m: float) -> tuple[Tensor, Outcome]:
+    kernel = kernels.by_name(backend)
+    overlaps = kernel.overlaps(p.visible, p.memories[:, : p.n_visible])
+    sums = kernel.sums(overlaps, p.classes, p.power, every_class=False)
+    return kernel.objective(sums, labels, p.power, p.temperature, m)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(p=problems(), m=st.one_of(st.integers(1, 30), st.floats(0.5, 30)), data=st.data())
+def test_the_head_of_training_equals_the_oracle(
+    backend: str, p: Problem, m: float, data: st.DataObject
+) -> None:
+    p = p.to(torch.float64)
+    seed = data.draw(st.integers(0, 99))
+    labels = torch.randint(
+        p.n_classes, (len(p.visible),), generator=torch.Generator().manual_seed(seed)
+    )
+    coefficients, outcome = head_of_training(p, backend, labels, m)
+    gap = energy.energy_gap(p.visible, p.memories, p.power, p.temperature)
+    activity = torch.tanh(gap)
+    target = energy.targets(labels, p.n_classes, torch.float64)
+    assert torch.allclose(outcome.activity, activity, rtol=1e-10, atol=1e-13)
+    # Where the right class has saturated, (Y - t)^2m is a power of a rounding error.
+    assert torch.allclose(
+        outcome.objective, energy.objective(activity, target, m), rtol=1e-9, atol=1e-12
+    )
+    best = gap.gather(1, outcome.predicted[:, None]).squeeze(1)
+    assert torch.allclose(best, gap.amax(dim=1), rtol=1e-9, atol=1e-12)
+    wanted, _ = head_of_training(p, "reference", labels, m)
+    assert torch.allclose(coefficients, wanted, rtol=1e-8, atol=1e-10 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("hotness", [1e-30, 1e-3, 1e3, 1e30])
+def test_the_head_stays_finite_at_any_temperature(
+    backend: str, dtype: torch.dtype, hotness: float
+) -> None:
+    p = make_problem(70, 9, 7, 3, power=30, hotness=hotness).to(dtype)
+    p.visible[3] = -1.0
+    p.memories[:] = p.memories.abs()  # no memory is active at the fourth image
+    labels = torch.arange(70) % 3
+    coefficients, outcome = head_of_training(p, backend, labels, 30.0)
+    assert torch.isfinite(coefficients).all()
+    assert torch.isfinite(outcome.activity).all()
+    assert torch.isfinite(outcome.objective)
+    assert outcome.predicted[3] == 0
+    assert not coefficients[:, 3].any()
+    wanted, _ = head_of_training(p, "reference", labels, 30.0)
+    if dtype is torch.float32:  # at 1e-30 and 1e-3 a gap of one rounding error decides
+        wanted = coefficients
+    largest = float(wanted.abs().max()) or 1.0  # all vanish where T is beyond every field
+    assert torch.allclose(coefficients / largest, wanted / largest, rtol=1e-4, atol=1e-6)
+    summed = coefficients[:, :, None] * torch.ones(1, 1, 2000, dtype=dtype)
+    assert torch.isfinite(summed.sum(dim=(0, 2))).all(), "no room for the sum over memories"
 
 
 # ---- the update rule -------------------------------------------------------------------------

@@ -51,11 +51,13 @@ def check_steps(n, m, T_final, ramp, eps, step):
 def test_updates_of_the_training_loop_equal_the_formulas(kernel, n, m, T, ramp):
     v, labels, xi = (torch.from_numpy(x) for x in problem())
     memories, velocity = xi.clone(), torch.zeros_like(xi)
+    neurons = torch.nn.functional.pad(v, (0, C))
 
     def step(T, scale, eps):
         slope, outcome = objective_gradient(
-            by_name(kernel), v, labels, memories, power=n, temperature=T, loss_power=m
-        )
+            by_name(kernel), neurons, labels, memories,
+            power=n, temperature=T, loss_power=m, n_classes=C,
+        )  # fmt: skip
         rule = {"lr": eps, "momentum": P, "gradient_scale": scale, "floor": 1e-300}
         update(by_name(kernel), memories, velocity, slope, rule)
         return memories.numpy(), slope.numpy(), float(outcome.objective)
@@ -91,7 +93,8 @@ def test_the_loop_and_autograd_agree_on_labels_and_activity():
     model.memories.data.copy_(xi)
     for kernel in ("reference", "cpu"):
         _, outcome = objective_gradient(
-            by_name(kernel), v, labels, xi, power=20, temperature=6.5, loss_power=30
-        )
+            by_name(kernel), torch.nn.functional.pad(v, (0, C)), labels, xi,
+            power=20, temperature=6.5, loss_power=30, n_classes=C,
+        )  # fmt: skip
         assert torch.equal(outcome.predicted, model.predict(v))
         assert torch.allclose(outcome.activity, model(v), rtol=0, atol=1e-12)

@@ -81,12 +81,15 @@ def _fastest(problem: Problem, memories: Tensor, weights: Tensor) -> str:
 
 
 def _kernel_step(kernel: Kernel, problem: Problem) -> Step:
-    gradient = torch.empty_like(problem.memories)
+    # As the training loop draws a batch: class neurons, at 0, behind the pixels.
+    n_classes = problem.memories.shape[1] - problem.visible.shape[1]
+    neurons = torch.nn.functional.pad(problem.visible, (0, n_classes))
 
     def step() -> None:
-        objective_gradient(
-            kernel, problem.visible, problem.labels, problem.memories, power=problem.power,
-            temperature=problem.temperature, loss_power=problem.loss_power, out=gradient,
+        gradient, _ = objective_gradient(
+            kernel, neurons, problem.labels, problem.memories, power=problem.power,
+            temperature=problem.temperature, loss_power=problem.loss_power,
+            n_classes=n_classes,
         )  # fmt: skip
         update(kernel, problem.memories, problem.velocity, gradient, RULE)
 

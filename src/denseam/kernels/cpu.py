@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from denseam.kernels.interface import Sums, field_shifts
+from denseam.kernels.interface import Outcome, Sums
 from denseam.kernels.products import PRODUCTS, default_product
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
@@ -54,13 +54,26 @@ class CpuKernel:
     def sums(
         self, overlaps: Tensor, class_memories: Tensor, power: float, *, every_class: bool
     ) -> Sums:
-        shifts, (K, B), C = field_shifts(class_memories), overlaps.shape, class_memories.shape[1]
-        overlaps = overlaps.contiguous()
-        values = _empty_tiles(overlaps, C + 1)
-        scale = torch.empty_like(values)
-        _call("sums", overlaps, shifts, K, B, C, float(power), int(every_class), scale, values)
-        rows = C + 1 if every_class else 1
-        return Sums(_from_tiles(values, B), _from_tiles(scale[:, :rows], B))
+        (K, B), C = overlaps.shape, class_memories.shape[1]
+        overlaps, classes = overlaps.contiguous(), _whole_rows(class_memories)
+        values = overlaps.new_empty(C + 1, B)
+        scale = overlaps.new_empty(C + 1 if every_class else 1, B)
+        _call("sums", overlaps, *_rows(classes, overlaps.dtype), K, B, C, float(power),
+              int(every_class), scale, values)  # fmt: skip
+        return Sums(values, scale)
+
+    def objective(
+        self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
+    ) -> tuple[Tensor, Outcome]:
+        (rows, B), labels = sums.values.shape, labels.contiguous()
+        activity = torch.empty(B, rows - 1, dtype=torch.float64)
+        objective, predicted = torch.empty(B, dtype=torch.float64), torch.empty_like(labels)
+        coefficients = torch.empty_like(sums.values)
+        _call("objective", sums.values, sums.scale, _pointer(labels, torch.int64), B, rows - 1,
+              float(power), float(temperature), float(loss_power),
+              _pointer(activity, torch.float64), _pointer(predicted, torch.int64),
+              _pointer(objective, torch.float64), coefficients)  # fmt: skip
+        return coefficients, Outcome(activity, predicted, objective.sum())
 
     def weights(
         self,
@@ -73,14 +86,13 @@ class CpuKernel:
         class_gradient: bool,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        shifts, (K, B), C = field_shifts(class_memories), overlaps.shape, class_memories.shape[1]
-        overlaps = overlaps.contiguous()
-        half_inverse = torch.where(scale > 0, 0.5 / scale, torch.zeros_like(scale))
-        half_inverse = _to_tiles(half_inverse.expand(C + 1, B))
+        (K, B), C = overlaps.shape, class_memories.shape[1]
+        overlaps, classes = overlaps.contiguous(), _whole_rows(class_memories)
         weights = torch.empty_like(overlaps) if out is None else out
         to_classes = overlaps.new_empty(K, C) if class_gradient else None
-        _call("weights", overlaps, shifts, K, B, C, float(exponent), half_inverse,
-              _to_tiles(coefficients), weights, to_classes)  # fmt: skip
+        _call("weights", overlaps, *_rows(classes, overlaps.dtype), K, B, C, float(exponent),
+              scale.contiguous(), len(scale), coefficients.contiguous(), weights,
+              to_classes)  # fmt: skip
         return weights, to_classes
 
     def update(
@@ -99,6 +111,11 @@ class CpuKernel:
               float(gradient_scale), float(learning_rate), float(floor))  # fmt: skip
 
 
+def _whole_rows(x: Tensor) -> Tensor:
+    """A matrix whose rows are contiguous, at any distance: column slices are not copied."""
+    return x if x.stride(1) == 1 else x.contiguous()
+
+
 # ---- the C library ---------------------------------------------------------------------------
 
 
@@ -110,10 +127,7 @@ def library() -> ctypes.CDLL | None:
     ]
     if not found:
         return None
-    library = ctypes.CDLL(str(found[0]))
-    for suffix in _SUFFIX.values():
-        getattr(library, f"denseam_tile_{suffix}").restype = ctypes.c_int64
-    return library
+    return ctypes.CDLL(str(found[0]))
 
 
 @cache
@@ -125,7 +139,9 @@ def _shared_pool() -> ctypes.c_void_p | None:
         return None
 
 
-def _call(operation: str, first: Tensor, *arguments: Tensor | float | None) -> None:
+def _call(
+    operation: str, first: Tensor, *arguments: Tensor | ctypes.c_void_p | float | None
+) -> None:
     """Call a C function: tensors go as pointers, and must be contiguous and of one dtype."""
     function = getattr(library(), f"denseam_{operation}_{_SUFFIX[first.dtype]}")
     converted = [_convert(argument, first.dtype) for argument in (first, *arguments)]
@@ -134,42 +150,28 @@ def _call(operation: str, first: Tensor, *arguments: Tensor | float | None) -> N
 
 
 def _convert(
-    value: Tensor | float | None, dtype: torch.dtype
+    value: Tensor | ctypes.c_void_p | float | None, dtype: torch.dtype
 ) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double | None:
     match value:
         case Tensor():
-            if not value.is_contiguous() or value.dtype is not dtype or value.device.type != "cpu":
-                raise TypeError(
-                    f"kernel argument {tuple(value.shape)}, {value.dtype} on {value.device}: "
-                    f"wanted contiguous {dtype} on the CPU"
-                )
-            return ctypes.c_void_p(value.data_ptr())
+            return _pointer(value, dtype)
         case int():
             return ctypes.c_int64(value)
         case float():
             return ctypes.c_double(value)
-        case None:
-            return None
+        case _:
+            return value
 
 
-def _tile(dtype: torch.dtype) -> int:
-    width: int = getattr(library(), f"denseam_tile_{_SUFFIX[dtype]}")()
-    return width
+def _pointer(value: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
+    if not value.is_contiguous() or value.dtype is not dtype or value.device.type != "cpu":
+        raise TypeError(
+            f"kernel argument {tuple(value.shape)}, {value.dtype} on {value.device}: "
+            f"wanted contiguous {dtype} on the CPU"
+        )
+    return ctypes.c_void_p(value.data_ptr())
 
 
-def _empty_tiles(like: Tensor, rows: int) -> Tensor:
-    """Room for (rows, B) in the layout of the C code, (tiles, rows, width)."""
-    width = _tile(like.dtype)
-    return like.new_empty(-(-like.shape[1] // width), rows, width)
-
-
-def _to_tiles(x: Tensor) -> Tensor:
-    """(rows, B) -> (tiles, rows, width), padded with zeros."""
-    width = _tile(x.dtype)
-    padded = torch.nn.functional.pad(x, (0, -x.shape[1] % width))
-    return padded.reshape(x.shape[0], -1, width).transpose(0, 1).contiguous()
-
-
-def _from_tiles(x: Tensor, n_images: int) -> Tensor:
-    """(tiles, rows, width) -> (rows, B)."""
-    return x.transpose(0, 1).reshape(x.shape[1], -1)[:, :n_images].contiguous()
+def _rows(value: Tensor, dtype: torch.dtype) -> tuple[ctypes.c_void_p, int]:
+    """Where a matrix of whole rows begins, and how far apart they are."""
+    return _pointer(value[:1], dtype), value.stride(0)

@@ -17,38 +17,54 @@ typedef BITS bits __attribute__((vector_size(64)));
 
 typedef struct {
     int64_t K, B, C;
-    const REAL *overlaps;      /* (K, B) */
-    REAL *weights;             /* (K, B); may be the overlaps themselves */
-    const REAL *shifts;        /* (K, C + 1) */
-    double power;
-    int every_class;           /* rescale classes whose sums underflow on the row's scale */
-    REAL *scale;               /* (tiles, C + 1, WIDTH): what on was divided by */
-    REAL *sums;                /* (tiles, C + 1, WIDTH) */
-    const REAL *coefficients;  /* (tiles, C + 1, WIDTH) */
-    REAL *class_gradient;      /* (K, C), or NULL where it is not wanted */
+    const REAL *overlaps;     /* (K, B) */
+    const REAL *classes;      /* (K, C), rows `stride` apart */
+    int64_t stride;
+    exponent power;
+    /* of the sums: */
+    int every_class;          /* rescale classes whose sums underflow on the image's scale */
+    const REAL *shifts;       /* (K, C + 1) */
+    REAL *scale;              /* (C + 1, B), or (1, B) without every_class: what on was divided by */
+    REAL *sums;               /* (C + 1, B) */
+    /* of the weights: */
+    const vec *half_inverse;  /* (tiles, C + 1, VECTORS): 0.5 / scale, and 0 where scale is 0 */
+    const vec *coefficients;  /* (tiles, C + 1, VECTORS) */
+    REAL *weights;            /* (K, B); may be the overlaps themselves */
+    REAL *class_gradient;     /* (K, C); NULL where it is not wanted */
 } task;
+
+INLINE int64_t NAME(tiles)(int64_t B) { return (B + WIDTH - 1) / WIDTH; }
 
 /* Twice the positive part: exact, and no comparison in the way of the products. */
 INLINE vec NAME(twice_relu)(vec x) { return x + (vec)((bits)x & (((BITS)-1) >> 1)); }
 
-/* out = x^power for x >= 0; whole powers by repeated squaring from the top bit down, so that
- * nothing on the way exceeds the larger of x and the result. x^0 is 1 only where x > 0: F_1 has
- * no slope at zero. `whole` is a constant wherever this is inlined. */
-INLINE void NAME(power)(vec *out, const vec *x, int whole, double power) {
-    const int n = (int)power;
+/* out = x^n for n >= 1 by repeated squaring from the top bit down, so that nothing on the way
+ * exceeds the larger of x and the result. */
+INLINE void NAME(squarings)(vec *out, const vec *x, int n) {
+    for (int v = 0; v < VECTORS; v++) out[v] = x[v];
+    for (int bit = (1 << (31 - __builtin_clz((unsigned)n))) >> 1; bit; bit >>= 1) {
+        for (int v = 0; v < VECTORS; v++) out[v] *= out[v];
+        if (n & bit)
+            for (int v = 0; v < VECTORS; v++) out[v] *= x[v];
+    }
+}
+
+/* out = x^power for x >= 0. x^0 is 1 only where x > 0: F_1 has no slope at zero. `whole` is a
+ * constant wherever this is inlined. */
+INLINE void NAME(power)(vec *out, const vec *x, int whole, exponent power) {
     if (!whole) {
         for (int v = 0; v < VECTORS; v++)
             for (int l = 0; l < LANES; l++)
-                out[v][l] = x[v][l] > 0 ? POW(x[v][l], (REAL)power) : 0;
-    } else if (n == 0) {
+                out[v][l] = x[v][l] > 0 ? POW(x[v][l], (REAL)power.value) : 0;
+    } else if (power.inner == 0) {
         for (int v = 0; v < VECTORS; v++)
             out[v] = (vec)((bits)(x[v] > 0) & (bits)((vec){0} + 1));
     } else {
-        for (int v = 0; v < VECTORS; v++) out[v] = x[v];
-        for (int bit = (1 << (31 - __builtin_clz((unsigned)n))) >> 1; bit; bit >>= 1) {
-            for (int v = 0; v < VECTORS; v++) out[v] *= out[v];
-            if (n & bit)
-                for (int v = 0; v < VECTORS; v++) out[v] *= x[v];
+        NAME(squarings)(out, x, power.inner);
+        if (power.outer > 1) {
+            vec inner[VECTORS];
+            for (int v = 0; v < VECTORS; v++) inner[v] = out[v];
+            NAME(squarings)(out, inner, power.outer);
         }
     }
 }
@@ -56,6 +72,15 @@ INLINE void NAME(power)(vec *out, const vec *x, int whole, double power) {
 INLINE int64_t NAME(width)(const task *t, int64_t tile) {
     const int64_t left = t->B - tile * WIDTH;
     return left < WIDTH ? left : WIDTH;
+}
+
+/* A memory's shifts, (C + 1). */
+INLINE void NAME(shift)(REAL *out, const task *t, int64_t k) {
+    const REAL *classes = t->classes + k * t->stride;
+    REAL total = 0;
+    for (int64_t c = 0; c < t->C; c++) total += classes[c];
+    for (int64_t c = 0; c < t->C; c++) out[c] = 2 * classes[c] - total;
+    out[t->C] = -total;
 }
 
 /* One memory's overlaps with a tile of images, zero-padded. */
@@ -67,6 +92,14 @@ INLINE void NAME(load)(vec *out, const task *t, int64_t k, int64_t tile, int64_t
         memset(out, 0, sizeof(vec) * VECTORS);
         memcpy(out, row, (size_t)width * sizeof(REAL));
     }
+}
+
+/* Ask for a memory's overlaps with a tile ahead of time: rows lie a page apart, where no
+ * hardware looks ahead. */
+INLINE void NAME(prefetch)(const task *t, int64_t k, int64_t tile) {
+    if (k >= t->K) return;
+    const char *row = (const char *)(t->overlaps + k * t->B + tile * WIDTH);
+    for (int line = 0; line < VECTORS; line++) __builtin_prefetch(row + 64 * line);
 }
 
 INLINE vec NAME(larger)(vec a, vec b) {
@@ -82,6 +115,7 @@ INLINE void NAME(largest)(REAL *best, const task *t, int64_t tile, int64_t from,
         const REAL *shifts = t->shifts + k * (t->C + 1);
         REAL shift = shifts[from];
         for (int64_t c = from + 1; c < to; c++) shift = shifts[c] > shift ? shifts[c] : shift;
+        NAME(prefetch)(t, k + AHEAD, tile);
         NAME(load)(overlap, t, k, tile, NAME(width)(t, tile));
         for (int v = 0; v < VECTORS; v++) most[v] = NAME(larger)(overlap[v] + shift, most[v]);
     }
@@ -92,7 +126,7 @@ INLINE void NAME(largest)(REAL *best, const task *t, int64_t tile, int64_t from,
  * rounding grows with CHUNK + K / CHUNK and not with K. */
 INLINE void NAME(add_chunk)(REAL *sums, const vec (*overlaps)[VECTORS], const REAL *shifts,
                             int64_t stride, int64_t count, const vec *half_inverse, int whole,
-                            double power) {
+                            exponent power) {
     vec part[VECTORS] = {{0}}, x[VECTORS], p[VECTORS];
     for (int64_t k = 0; k < count; k++) {
         for (int v = 0; v < VECTORS; v++)
@@ -109,58 +143,66 @@ INLINE void NAME(half_inverse)(vec *out, const REAL *scale) {
     memcpy(out, inverse, sizeof inverse);
 }
 
-/* The sums of the classes [from, to) over all memories, on the scale given. */
-INLINE void NAME(sum_classes)(const task *t, int64_t tile, int64_t from, int64_t to,
+/* The sums of the classes [from, to) over all memories, on the scale given: (to - from, WIDTH). */
+INLINE void NAME(sum_classes)(REAL *sums, const task *t, int64_t tile, int64_t from, int64_t to,
                               const REAL *scale, int whole) {
     vec overlaps[CHUNK][VECTORS], half[VECTORS];
-    const int64_t width = NAME(width)(t, tile), rows = t->C + 1;
-    REAL *sums = t->sums + tile * rows * WIDTH;
+    const int64_t width = NAME(width)(t, tile), classes = to - from;
+    const int64_t each = (CHUNK + classes - 1) / classes; /* rows to ask for with every class */
     NAME(half_inverse)(half, scale);
-    memset(sums + from * WIDTH, 0, (size_t)((to - from) * WIDTH) * sizeof(REAL));
-    for (int64_t c = from; c < to; c++)
-        memcpy(t->scale + (tile * rows + c) * WIDTH, scale, sizeof(REAL) * WIDTH);
+    memset(sums, 0, (size_t)(classes * WIDTH) * sizeof(REAL));
     for (int64_t k = 0; k < t->K; k += CHUNK) {
         const int64_t count = t->K - k < CHUNK ? t->K - k : CHUNK;
         for (int64_t i = 0; i < count; i++) NAME(load)(overlaps[i], t, k + i, tile, width);
-        for (int64_t c = from; c < to; c++)
-            NAME(add_chunk)(sums + c * WIDTH, overlaps, t->shifts + k * rows + c, rows, count,
-                            half, whole, t->power);
-    }
-}
-
-INLINE void NAME(sums)(const task *t, int64_t tile, int whole) {
-    const int64_t rows = t->C + 1;
-    REAL scale[WIDTH];
-    NAME(largest)(scale, t, tile, 0, rows);
-    NAME(sum_classes)(t, tile, 0, rows, scale, whole);
-    if (!t->every_class) return;
-    for (int64_t c = 0; c < t->C; c++) {
-        const REAL *sums = t->sums + (tile * rows + c) * WIDTH;
-        int lost = 0;
-        for (int64_t b = 0; b < NAME(width)(t, tile); b++)
-            lost |= scale[b] > 0 && sums[b] < TOO_SMALL;
-        if (lost) {
-            REAL own[WIDTH];
-            NAME(largest)(own, t, tile, c, c + 1);
-            NAME(sum_classes)(t, tile, c, c + 1, own, whole);
+        for (int64_t c = 0; c < classes; c++) {
+            for (int64_t i = c * each; i < (c + 1) * each && i < CHUNK; i++)
+                NAME(prefetch)(t, k + CHUNK + i, tile);
+            NAME(add_chunk)(sums + c * WIDTH, overlaps, t->shifts + k * (t->C + 1) + from + c,
+                            t->C + 1, count, half, whole, t->power);
         }
     }
 }
 
-/* weight[k, b] = sum_c coefficient[c, b] relu(on / scale)^n, and the classes' own share. */
-INLINE void NAME(weights)(const task *t, int64_t index, vec *share, int whole) {
-    const int64_t rows = t->C + 1, tiles = (t->B + WIDTH - 1) / WIDTH;
+/* `sums` is room for (C + 1, WIDTH). */
+INLINE void NAME(sums)(const task *t, int64_t tile, REAL *sums, int whole) {
+    const int64_t rows = t->C + 1, width = NAME(width)(t, tile);
+    const size_t bytes = (size_t)width * sizeof(REAL);
+    REAL scale[WIDTH];
+    NAME(largest)(scale, t, tile, 0, rows);
+    NAME(sum_classes)(sums, t, tile, 0, rows, scale, whole);
+    for (int64_t c = 0; c < (t->every_class ? rows : 1); c++)
+        memcpy(t->scale + c * t->B + tile * WIDTH, scale, bytes);
+    for (int64_t c = 0; c < rows; c++) {
+        REAL *own = sums + c * WIDTH;
+        int lost = 0;
+        if (t->every_class && c < t->C)
+            for (int64_t b = 0; b < width; b++) lost |= scale[b] > 0 && own[b] < TOO_SMALL;
+        if (lost) {
+            REAL own_scale[WIDTH];
+            NAME(largest)(own_scale, t, tile, c, c + 1);
+            NAME(sum_classes)(own, t, tile, c, c + 1, own_scale, whole);
+            memcpy(t->scale + c * t->B + tile * WIDTH, own_scale, bytes);
+        }
+        memcpy(t->sums + c * t->B + tile * WIDTH, own, bytes);
+    }
+}
+
+/* weight[k, b] = sum_c coefficient[c, b] relu(on / scale)^n, and the classes' own share.
+ * `share` is room for (ROWS, C + 1) sums, lanes apart, `shifts` for (ROWS, C + 1). */
+INLINE void NAME(weights)(const task *t, int64_t index, vec *share, REAL *shifts, int whole) {
+    const int64_t rows = t->C + 1, tiles = NAME(tiles)(t->B);
     const int64_t k0 = index * ROWS, count = t->K - k0 < ROWS ? t->K - k0 : ROWS;
-    memset(share, 0, sizeof(vec) * (size_t)(ROWS * rows)); /* (ROWS, C + 1), lanes apart */
+    memset(share, 0, sizeof(vec) * (size_t)(ROWS * rows));
+    for (int64_t i = 0; i < count; i++) NAME(shift)(shifts + i * rows, t, k0 + i);
     for (int64_t tile = 0; tile < tiles; tile++) {
         const int64_t width = NAME(width)(t, tile);
-        const loose_vec *coefficients = (const loose_vec *)(t->coefficients + tile * rows * WIDTH);
-        const loose_vec *half = (const loose_vec *)(t->scale + tile * rows * WIDTH);
+        const vec *coefficients = t->coefficients + tile * rows * VECTORS;
+        const vec *half = t->half_inverse + tile * rows * VECTORS;
         for (int64_t i = 0; i < count; i++) {
             vec overlap[VECTORS], weight[VECTORS] = {{0}}, x[VECTORS], p[VECTORS];
             NAME(load)(overlap, t, k0 + i, tile, width);
             for (int64_t c = 0; c < rows; c++) {
-                const REAL shift = t->shifts[(k0 + i) * rows + c];
+                const REAL shift = shifts[i * rows + c];
                 for (int v = 0; v < VECTORS; v++)
                     x[v] = NAME(twice_relu)((overlap[v] + shift) * half[c * VECTORS + v]);
                 NAME(power)(p, x, whole, t->power);
@@ -176,33 +218,86 @@ INLINE void NAME(weights)(const task *t, int64_t index, vec *share, int whole) {
     }
     if (!t->class_gradient) return;
     for (int64_t i = 0; i < count; i++) {
-        REAL total = 0;
+        REAL *gradient = t->class_gradient + (k0 + i) * t->C, total = 0;
         for (int64_t c = 0; c < rows; c++) {
             REAL sum = 0;
             for (int l = 0; l < LANES; l++) sum += share[i * rows + c][l];
             total += sum;
-            if (c < t->C) t->class_gradient[(k0 + i) * t->C + c] = 2 * sum;
+            if (c < t->C) gradient[c] = 2 * sum;
         }
-        for (int64_t c = 0; c < t->C; c++) t->class_gradient[(k0 + i) * t->C + c] -= total;
+        for (int64_t c = 0; c < t->C; c++) gradient[c] -= total;
     }
 }
 
-/* Powers that are whole numbers below 2^30 are multiplied out, all others go through pow(). */
-INLINE int NAME(whole)(double power) {
-    return power >= 0 && power < (1 << 30) && power == floor(power);
+/* (rows, B), or one row for all of them, -> (tiles, rows, WIDTH), padded with zeros. */
+static void NAME(to_tiles)(vec *out, const REAL *x, int64_t rows, int64_t B, int one_row) {
+    for (int64_t tile = 0; tile < NAME(tiles)(B); tile++) {
+        const int64_t left = B - tile * WIDTH, width = left < WIDTH ? left : WIDTH;
+        for (int64_t c = 0; c < rows; c++, out += VECTORS) {
+            memset(out, 0, sizeof(vec) * VECTORS);
+            memcpy(out, x + (one_row ? 0 : c) * B + tile * WIDTH, (size_t)width * sizeof(REAL));
+        }
+    }
 }
 
 WIDEST static void NAME(sums_item)(const void *work, int64_t index, void *scratch) {
     const task *t = work;
-    (void)scratch;
-    if (NAME(whole)(t->power)) NAME(sums)(t, index, 1);
-    else NAME(sums)(t, index, 0);
+    if (t->power.whole) NAME(sums)(t, index, scratch, 1);
+    else NAME(sums)(t, index, scratch, 0);
 }
 
 WIDEST static void NAME(weights_item)(const void *work, int64_t index, void *scratch) {
     const task *t = work;
-    if (NAME(whole)(t->power)) NAME(weights)(t, index, scratch, 1);
-    else NAME(weights)(t, index, scratch, 0);
+    REAL *shifts = (REAL *)((vec *)scratch + ROWS * (t->C + 1));
+    if (t->power.whole) NAME(weights)(t, index, scratch, shifts, 1);
+    else NAME(weights)(t, index, scratch, shifts, 0);
+}
+
+typedef struct {
+    int64_t B, C;
+    const REAL *sums, *scale;  /* (C + 1, B), (1, B) */
+    const int64_t *labels;     /* (B) */
+    double power, temperature, loss_power;
+    exponent slope_power;      /* 2m - 1 */
+    double *activity;          /* (B, C) */
+    double *objective;         /* (B) */
+    int64_t *predicted;        /* (B) */
+    REAL *coefficients;        /* (C + 1, B) */
+} NAME(head);
+
+/* From sums to coefficients for a tile of images, Eqs. 2.1 and 2.3, in double precision:
+ * (Y - t)^(2m-1) with m = 30 leaves single precision early. As kernels/reference.py does it. */
+static void NAME(head_item)(const void *work, int64_t index, void *scratch) {
+    const NAME(head) *h = work;
+    const int64_t B = h->B, C = h->C, end = (index + 1) * WIDTH < B ? (index + 1) * WIDTH : B;
+    const double n = h->power, two_m = 2 * h->loss_power;
+    double *pull = scratch; /* (C + 1) */
+    for (int64_t b = index * WIDTH; b < end; b++) {
+        const double field = h->scale[b] / h->temperature, off = h->sums[C * B + b];
+        const double forward = within_range(pow(field, n));
+        const double back = within_range(n / h->temperature * pow(field, n - 1));
+        double best = -INFINITY, total = 0, objective = 0, largest = 0;
+        h->predicted[b] = 0;
+        for (int64_t c = 0; c < C; c++) {
+            const double gap = (h->sums[c * B + b] - off) * forward, Y = tanh(gap);
+            const double error = Y - (h->labels[b] == c ? 1 : -1);
+            const double power = scalar_power(fabs(error), h->slope_power);
+            if (gap > best) best = gap, h->predicted[b] = c;
+            h->activity[b * C + c] = Y;
+            objective += power * fabs(error);
+            pull[c] = copysign(two_m * power, error) * (1 - Y * Y);
+            total += pull[c];
+        }
+        h->objective[b] = objective;
+        pull[C] = -total;
+        for (int64_t c = 0; c <= C; c++) {
+            pull[c] = within_range(pull[c] * back);
+            largest = fmax(largest, fabs(pull[c]));
+        }
+        /* Shrunk as a whole, so that a gradient beyond the range keeps its direction. */
+        const double shrink = fmin(LARGEST * ROOM / largest, 1);
+        for (int64_t c = 0; c <= C; c++) h->coefficients[c * B + b] = (REAL)(pull[c] * shrink);
+    }
 }
 
 typedef struct {
@@ -235,28 +330,60 @@ WIDEST static void NAME(update_item)(const void *work, int64_t index, void *scra
 
 /* ---- what kernels/cpu.py calls ------------------------------------------- */
 
-EXPORT int64_t NAME(denseam_tile)(void) { return WIDTH; }
-
-EXPORT int NAME(denseam_sums)(const REAL *overlaps, const REAL *shifts, int64_t K, int64_t B, int64_t C,
-                              double power, int64_t every_class, REAL *scale, REAL *sums,
-                              void *parallel, int threads) {
-    const task t = {.K = K, .B = B, .C = C, .overlaps = overlaps, .shifts = shifts,
-                    .power = power, .every_class = every_class != 0,
-                    .scale = scale, .sums = sums};
-    queue q = {.item = NAME(sums_item), .work = &t, .items = (B + WIDTH - 1) / WIDTH};
-    return run(&q, (parallel_fn)parallel, threads);
+EXPORT int NAME(denseam_sums)(const REAL *overlaps, const REAL *classes, int64_t stride, int64_t K,
+                              int64_t B, int64_t C, double power, int64_t every_class,
+                              REAL *scale, REAL *sums, void *parallel, int threads) {
+    REAL *shifts = room(sizeof(REAL) * (size_t)(K * (C + 1)));
+    if (!shifts) return OUT_OF_MEMORY;
+    const task t = {.K = K, .B = B, .C = C, .overlaps = overlaps, .classes = classes,
+                    .stride = stride, .power = exponent_of(power), .every_class = every_class != 0,
+                    .shifts = shifts, .scale = scale, .sums = sums};
+    for (int64_t k = 0; k < K; k++) {
+        __builtin_prefetch(classes + (k + AHEAD < K ? k + AHEAD : k) * stride);
+        NAME(shift)(shifts + k * (C + 1), &t, k);
+    }
+    queue q = {.item = NAME(sums_item), .work = &t, .items = NAME(tiles)(B),
+               .scratch = sizeof(REAL) * (size_t)((C + 1) * WIDTH)};
+    const int outcome = run(&q, (parallel_fn)parallel, threads);
+    free(shifts);
+    return outcome;
 }
 
-/* `half_inverse` is 0.5 / scale, and 0 where scale is 0. */
-EXPORT int NAME(denseam_weights)(const REAL *overlaps, const REAL *shifts, int64_t K, int64_t B,
-                                 int64_t C, double power, REAL *half_inverse,
-                                 const REAL *coefficients, REAL *weights, REAL *class_gradient,
-                                 void *parallel, int threads) {
-    const task t = {.K = K, .B = B, .C = C, .overlaps = overlaps, .shifts = shifts,
-                    .power = power, .scale = half_inverse, .coefficients = coefficients,
-                    .weights = weights, .class_gradient = class_gradient};
+/* `scale` is (1, B) or (C + 1, B), `coefficients` (C + 1, B). */
+EXPORT int NAME(denseam_weights)(const REAL *overlaps, const REAL *classes, int64_t stride,
+                                 int64_t K, int64_t B, int64_t C, double power,
+                                 const REAL *scale, int64_t scale_rows, const REAL *coefficients,
+                                 REAL *weights, REAL *class_gradient, void *parallel, int threads) {
+    const int64_t numbers = NAME(tiles)(B) * (C + 1) * VECTORS;
+    vec *tiles = room(sizeof(vec) * (size_t)(2 * numbers)), *half_inverse = tiles + numbers;
+    if (!tiles) return OUT_OF_MEMORY;
+    NAME(to_tiles)(tiles, coefficients, C + 1, B, 0);
+    NAME(to_tiles)(half_inverse, scale, C + 1, B, scale_rows == 1);
+    for (int64_t i = 0; i < numbers; i++)
+        for (int64_t l = 0; l < LANES; l++)
+            half_inverse[i][l] = half_inverse[i][l] > 0 ? (REAL)0.5 / half_inverse[i][l] : 0;
+    const task t = {.K = K, .B = B, .C = C, .overlaps = overlaps, .classes = classes,
+                    .stride = stride, .power = exponent_of(power), .half_inverse = half_inverse,
+                    .coefficients = tiles, .weights = weights, .class_gradient = class_gradient};
     queue q = {.item = NAME(weights_item), .work = &t, .items = (K + ROWS - 1) / ROWS,
-               .scratch = sizeof(vec) * (size_t)(ROWS * (C + 1))};
+               .scratch = (sizeof(vec) + sizeof(REAL)) * (size_t)(ROWS * (C + 1))};
+    const int outcome = run(&q, (parallel_fn)parallel, threads);
+    free(tiles);
+    return outcome;
+}
+
+EXPORT int NAME(denseam_objective)(const REAL *sums, const REAL *scale, const int64_t *labels,
+                                   int64_t B, int64_t C, double power, double temperature,
+                                   double loss_power, double *activity, int64_t *predicted,
+                                   double *objective, REAL *coefficients, void *parallel,
+                                   int threads) {
+    const NAME(head) h = {.B = B, .C = C, .sums = sums, .scale = scale, .labels = labels,
+                          .power = power, .temperature = temperature, .loss_power = loss_power,
+                          .slope_power = exponent_of(2 * loss_power - 1),
+                          .activity = activity, .objective = objective, .predicted = predicted,
+                          .coefficients = coefficients};
+    queue q = {.item = NAME(head_item), .work = &h, .items = NAME(tiles)(B),
+               .scratch = sizeof(double) * (size_t)(C + 1)};
     return run(&q, (parallel_fn)parallel, threads);
 }
 

@@ -109,8 +109,7 @@ def log_coefficients(upstream: Tensor, sums: Sums, power: float) -> Tensor:
 class Gradients:
     """Gradients of sum(coefficients * powers) with respect to memories and images.
 
-    Holds the weights of one backward pass; ``to_memories`` and ``to_images`` are one matrix
-    product each.
+    Holds the weights of one backward pass; each of its methods is one matrix product.
     """
 
     def __init__(
@@ -126,21 +125,26 @@ class Gradients:
         out: Tensor | None = None,  # (K, B), may be overlaps
     ) -> None:
         self._kernel = kernel
-        self.weights, self.to_classes = kernel.weights(
+        self.weights, self._to_classes = kernel.weights(
             overlaps, class_memories, coefficients, scale, power - 1,
             class_gradient=class_gradient, out=out,
         )  # fmt: skip
 
-    def to_memories(self, visible: Tensor, out: Tensor | None = None) -> Tensor:
-        """(B, N) -> (K, N + C)."""
-        if self.to_classes is None:
+    @property
+    def _classes(self) -> Tensor:
+        if self._to_classes is None:
             raise RuntimeError("asked for a memory gradient of a pass without class gradient")
-        n_memories, n_visible = self.weights.shape[0], visible.shape[1]
-        if out is None:
-            out = visible.new_empty(n_memories, n_visible + self.to_classes.shape[1])
-        out[:, :n_visible] = self._kernel.to_memories(self.weights, visible)
-        out[:, n_visible:] = self.to_classes
-        return out
+        return self._to_classes
+
+    def to_memories(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (K, N + C)."""
+        return torch.cat([self._kernel.to_memories(self.weights, visible), self._classes], dim=1)
+
+    def to_whole_memories(self, neurons: Tensor) -> Tensor:
+        """(B, N + C), 0 in the class neurons -> (K, N + C): without a copy of the product."""
+        gradient = self._kernel.to_memories(self.weights, neurons)
+        gradient[:, -self._classes.shape[1] :] = self._classes
+        return gradient
 
     def to_images(self, visible_memories: Tensor) -> Tensor:
         """(K, N) -> (B, N)."""

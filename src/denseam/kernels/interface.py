@@ -26,6 +26,15 @@ class Sums:
     scale: Tensor  # (C + 1, B), or (1, B) for all rows; >= 0, and 0 where no memory is active
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a minibatch looks like to the objective."""
+
+    activity: Tensor  # (B, C) float64: Y
+    predicted: Tensor  # (B,) int64
+    objective: Tensor  # () float64: C
+
+
 class Kernel(Protocol):
     """The operations that every back end provides."""
 
@@ -42,6 +51,16 @@ class Kernel(Protocol):
 
         With ``every_class`` a class whose sum would underflow beside the image's best class gets
         a scale of its own, so that its logarithm stays exact.
+        """
+        ...
+
+    def objective(
+        self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
+    ) -> tuple[Tensor, Outcome]:
+        """The head of training, Eqs. 2.1 and 2.3, from sums without ``every_class``.
+
+        Returns the coefficients, (C + 1, B), that ``weights`` needs for the gradient of C, and
+        the outcome. (B, C) numbers only, so in float64 throughout.
         """
         ...
 

@@ -6,7 +6,9 @@ Loops over classes, so that nothing of size (B, K, C) is held; the rest is what 
 import torch
 from torch import Tensor
 
-from denseam.kernels.interface import Sums, field_shifts
+from denseam import energy
+from denseam.kernels import energies
+from denseam.kernels.interface import Outcome, Sums, field_shifts
 
 # A sum below this part of the image's best has lost terms to underflow.
 _TOO_SMALL = {
@@ -41,6 +43,18 @@ class ReferenceKernel:
                 scale[c] = field.amax(dim=0)
                 values[c] = _scaled_power(field, scale[c], power).sum(dim=0)
         return Sums(values, scale)
+
+    def objective(
+        self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
+    ) -> tuple[Tensor, Outcome]:
+        gap = energies.exact_energy_gap(sums, power, temperature)
+        activity = torch.tanh(gap)
+        target = energy.targets(labels, gap.shape[1], torch.float64)
+        slope = energy.objective_gradient(activity, target, loss_power)
+        upstream = energy.class_activity_gradient(slope, activity)
+        coefficients = energies.gap_coefficients(upstream, sums.scale, power, temperature)
+        value = energy.objective(activity, target, loss_power)
+        return coefficients, Outcome(activity, gap.argmax(dim=1), value)
 
     def weights(
         self,

@@ -113,7 +113,6 @@ class _Run:
             check_fit(self.model, test)
         self.memories = self.model.memories.data
         self.velocity = torch.zeros_like(self.memories)
-        self.gradient = torch.empty_like(self.memories)
         self.kernel: Kernel = choose(device, self.memories.dtype).kernel
         # The whole set as one tensor on the device; a batch is converted when it is drawn.
         self.pixels = images.images.flatten(1).to(device)  # (M, N)
@@ -183,10 +182,10 @@ class _Run:
         ).to(self.pixels.device)
         tally = Tally(C, self.pixels.device)
         for number, rows in enumerate(order):
-            visible, labels = self._batch(rows), self.labels[rows]
+            neurons, labels = self._batch(rows), self.labels[rows]
             gradient, outcome = objective_gradient(
-                self.kernel, visible, labels, self.memories, power=recipe.power,
-                temperature=temperature, loss_power=recipe.loss_power, out=self.gradient,
+                self.kernel, neurons, labels, self.memories, power=recipe.power,
+                temperature=temperature, loss_power=recipe.loss_power, n_classes=C,
             )  # fmt: skip
             update(self.kernel, self.memories, self.velocity, gradient, rule)
             tally.add(outcome.activity, outcome.predicted, labels, outcome.objective)
@@ -199,7 +198,7 @@ class _Run:
             test_error=self._test_error(),
             temperature=temperature,
             learning_rate=rule["lr"],
-            dead_memories=self._dead_memories(visible),
+            dead_memories=self._dead_memories(neurons),
             seconds=time.perf_counter() - start,
         )
         self.records.append(record)
@@ -209,10 +208,17 @@ class _Run:
         return record
 
     def _batch(self, rows: Tensor) -> Tensor:
-        """Images of these rows, visible: (B, N) in [-1, 1]; as ``ImageSet.visible`` does it."""
+        """Images of these rows as neurons, (B, N + C): class neurons are 0.
+
+        The visible ones, in [-1, 1], are as ``ImageSet.visible`` makes them.
+        """
         drawn = self.pixels.index_select(0, rows)
-        visible = drawn.to(self.memories.dtype)
-        return visible.div_(127.5).sub_(1) if drawn.dtype is torch.uint8 else visible
+        neurons = self.memories.new_zeros(len(rows), self.memories.shape[1])
+        visible = neurons[:, : drawn.shape[1]]
+        visible.copy_(drawn)
+        if drawn.dtype is torch.uint8:
+            visible.div_(127.5).sub_(1)
+        return neurons
 
     def _test_error(self) -> float | None:
         if self.test is None:
@@ -220,9 +226,9 @@ class _Run:
         predicted = predict_images(self.model, self.test)
         return float((predicted.cpu() != self.test.labels).double().mean())
 
-    def _dead_memories(self, visible: Tensor) -> int:
+    def _dead_memories(self, neurons: Tensor) -> int:
         """How many memories have a positive field for no image of a batch and no class."""
-        overlaps = self.kernel.overlaps(visible, self.model.visible_memories.detach())
+        overlaps = self.kernel.overlaps(neurons, self.memories)
         classes = self.model.class_memories.detach()
         shift = (2 * classes.amax(dim=1)).clamp(min=0) - classes.sum(dim=1)
         return int((overlaps.amax(dim=1) + shift <= 0).sum())
