@@ -1,26 +1,37 @@
 """What the descents share: defaults, checks of arguments, work in parts."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 from torch import Tensor, nn
 
 from denseam.data.validate import check_labels, check_visible
+from denseam.descent.loop import OnStep, Step
 from denseam.descent.result import join
 from denseam.errors import InputError
 from denseam.model import DenseAM
 
 __all__ = [
+    "Progress",
     "bounds_of",
+    "check_choice",
     "check_images",
     "check_numbers",
     "check_targets",
     "default_loss_power",
     "in_parts",
+    "watch",
 ]
 
 Progress = Callable[[int, int], None]
+"""Told of images done and images in all."""
+
 Result = TypeVar("Result")
+
+_ONLY_IN_TRAINING = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+)  # fmt: skip
 
 
 def bounds_of(*, clip: bool) -> tuple[float, float] | None:
@@ -43,18 +54,24 @@ def check_numbers(*, step: float, max_steps: int, chunk: int) -> None:
 
 
 def check_images(model: nn.Module, visible: Tensor) -> None:
-    """InputError unless there are images, in range, of the model's dtype and on its device."""
-    n_visible = model.n_visible if isinstance(model, DenseAM) else visible.shape[-1]
-    if not isinstance(model, DenseAM):
-        visible = visible.flatten(1)
-        n_visible = visible.shape[1]
-    check_visible(visible, n_visible, allow_empty=False)
+    """InputError unless there are images, in range, of the model's dtype and on its device.
+
+    And unless the model is deterministic: dropout and batch normalisation as in training are not.
+    """
+    if isinstance(model, DenseAM) or not isinstance(visible, Tensor) or visible.ndim < 2:
+        n_visible = model.n_visible if isinstance(model, DenseAM) else 1
+        check_visible(visible, n_visible, allow_empty=False)
+    else:
+        check_visible(visible.flatten(1), visible[0].numel(), allow_empty=False)
     own = next(model.parameters(), None)
     if own is not None and (visible.dtype != own.dtype or visible.device != own.device):
         raise InputError(
             f"images are {visible.dtype} on {visible.device}, the model {own.dtype} on "
             f"{own.device}: convert one with .to()"
         )
+    for module in model.modules():
+        if module.training and isinstance(module, _ONLY_IN_TRAINING):
+            raise InputError(f"the model's {type(module).__name__} is training: call .eval() first")
 
 
 def check_targets(targets: Tensor, count: int, n_classes: int, top: Tensor) -> None:
@@ -68,14 +85,42 @@ def check_targets(targets: Tensor, count: int, n_classes: int, top: Tensor) -> N
         )
 
 
+def check_choice(**choices: tuple[Any, Any]) -> None:
+    """InputError unless each value is one of its ``Literal``'s."""
+    for name, (value, literal) in choices.items():
+        if value not in get_args(literal):
+            wanted = " or ".join(map(repr, get_args(literal)))
+            raise InputError(f"{name} = {value!r}: wanted {wanted}")
+
+
 def in_parts(
-    run: Callable[[slice], Result], count: int, chunk: int, on_progress: Progress | None
+    run: Callable[[slice], Result],
+    count: int,
+    chunk: int,
+    on_progress: Progress | None = None,
 ) -> Result:
     """``run`` over consecutive slices of ``chunk`` images, joined; memory stays that of one."""
     parts = []
     for start in range(0, count, chunk):
-        parts.append(run(slice(start, start + chunk)))
+        stop = min(start + chunk, count)
+        parts.append(run(slice(start, stop)))
         if on_progress is not None:
-            on_progress(min(start + chunk, count), count)
+            on_progress(stop, count)
     joined: Result = join(parts)
     return joined
+
+
+def watch(
+    part: slice, count: int, on_step: OnStep | None, on_progress: Progress | None
+) -> OnStep | None:
+    """A callback of a part's steps: rows count from the whole batch, stopped images are done."""
+    if on_step is None and on_progress is None:
+        return None
+
+    def look(step: Step) -> None:
+        if on_step is not None:
+            on_step(Step(step.number, step.rows + part.start, step.images, step.scores))
+        if on_progress is not None:
+            on_progress(part.stop - len(step.rows), count)
+
+    return look

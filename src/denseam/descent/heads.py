@@ -32,10 +32,13 @@ class Scores:
 Head = Callable[[Tensor], Scores]
 
 
-def head_of(model: nn.Module, *, log_energy: bool) -> Head:
-    """The head of a DenseAM that was asked for, or of any module that returns logits (B, C)."""
+def head_of(model: nn.Module, shape: torch.Size, *, log_energy: bool) -> Head:
+    """The head of a DenseAM that was asked for, or of any module that returns logits (B, C).
+
+    ``shape`` is that of one image as the module takes it; heads take them flat.
+    """
     if not isinstance(model, DenseAM):
-        return module_head(model)
+        return module_head(model, shape)
     return log_energy_head(model) if log_energy else energy_gap_head(model)
 
 
@@ -94,13 +97,13 @@ def _kernel_head(
     return scores
 
 
-def module_head(module: nn.Module) -> Head:
+def module_head(module: nn.Module, shape: torch.Size) -> Head:
     """Scores are the outputs (B, C) of any module, its gradient by autograd."""
 
     def scores(visible: Tensor) -> Scores:
         with torch.enable_grad():
             images = visible.detach().requires_grad_()
-            values = module(images)
+            values = module(images.reshape(-1, *shape))
 
         def pull(weights: Tensor) -> Tensor:
             (gradient,) = torch.autograd.grad(values, images, weights.to(values.dtype))

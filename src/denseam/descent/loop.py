@@ -6,6 +6,7 @@ fixed length, so at a minimum it is thrown to and fro, and at an edge of the box
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,14 +16,25 @@ from denseam.descent.goals import Goal
 from denseam.descent.heads import Head, Scores
 from denseam.descent.result import RUNNING, Descended, Stop, code
 
-__all__ = ["WINDOW", "Norm", "OnStep", "descend", "reasons", "unit"]
+__all__ = ["WINDOW", "Norm", "OnStep", "Step", "descend", "reasons", "unit"]
 
 WINDOW = 20
 
 Norm = Literal["l2", "linf"]
 Crossed = Callable[[Tensor, Tensor], Tensor]  # scores (B, C), rows (B,) -> (B,) bool
-OnStep = Callable[[int, Tensor, Tensor], None]
-"""Told of every step: its number, which images are still on their way (A,), their scores (A, C)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A descent before one of its steps, as callbacks see it: the images still on their way."""
+
+    number: int
+    rows: Tensor  # (A,) int64: which of the images
+    images: Tensor  # (A, N): where they are
+    scores: Tensor  # (A, C) float64
+
+
+OnStep = Callable[[Step], None]
 
 
 def unit(gradient: Tensor, norm: Norm = "l2") -> tuple[Tensor, Tensor]:
@@ -31,13 +43,17 @@ def unit(gradient: Tensor, norm: Norm = "l2") -> tuple[Tensor, Tensor]:
     In L2 that is the unit vector, in Linf the sign. Zero and non-finite rows give zeros. Rows are
     divided by their largest component first, so that no square under- or overflows.
     """
-    flat = gradient.flatten(1)
-    largest = flat.abs().amax(dim=1, keepdim=True)
+    largest = torch.linalg.vector_norm(gradient, ord=torch.inf, dim=1, keepdim=True)
     usable = (largest > 0) & largest.isfinite()
-    scaled = torch.where(usable, flat / largest, torch.zeros_like(flat))
+    scaled = gradient / torch.where(usable, largest, 1.0)
+    if not bool(usable.all()):
+        scaled = torch.where(usable, scaled, 0.0)
     size = torch.linalg.vector_norm(scaled, dim=1, keepdim=True, dtype=torch.float64)
-    direction = scaled.sign() if norm == "linf" else torch.where(usable, scaled / size, 0.0)
-    return direction.to(gradient.dtype).view_as(gradient), (size * largest).squeeze(1)
+    if norm == "linf":
+        scaled.sign_()
+    else:
+        scaled.div_(torch.where(usable, size, 1.0).to(gradient.dtype))
+    return scaled, (size * largest).squeeze(1)
 
 
 def descend(
@@ -63,42 +79,40 @@ def descend(
         bounds: kept by clipping after every step; None for no clipping.
         norm: the norm that a step has its length in.
         crossed: told of the scores and the rows they belong to; where true, an image stops as
-            ``crossed``. Without it images stop as ``converged``.
+            ``crossed``.
         on_step: told of every step.
     """
-    B = len(start)
-    images, before = start.clone(), start.clone()
-    steps = torch.zeros(B, dtype=torch.int64, device=start.device)
-    codes = torch.full((B,), RUNNING, dtype=torch.int8, device=start.device)
-    rows = torch.arange(B, device=start.device)
-    here, anchor = start.clone(), start.clone()
+    ended = Descended.at_start(start)
+    rows = torch.arange(len(start), device=start.device)
+    here, previous, anchor = start, start, start
     for number in range(max_steps + 1):
         scores = head(here)
         if on_step is not None:
-            on_step(number, rows, scores.values)
+            on_step(Step(number, rows, here, scores.values))
         direction, size = unit(scores.pull(goal.weights(scores.values)), norm)
         reason = reasons(scores, size)
-        if crossed is not None:
-            reason[crossed(scores.values, rows) & (reason != code(Stop.NONFINITE))] = code(
-                Stop.CROSSED
-            )
-        elif number and number % WINDOW == 0:
-            moved = torch.linalg.vector_norm((here - anchor).flatten(1), dim=1)
+        if number and number % WINDOW == 0:
+            moved = torch.linalg.vector_norm(here - anchor, dim=1)
             reason[(moved < step) & (reason == RUNNING)] = code(Stop.CONVERGED)
-            anchor = here.clone()
+            anchor = here
+        if crossed is not None:
+            across = crossed(scores.values, rows) & (reason != code(Stop.NONFINITE))
+            reason[across] = code(Stop.CROSSED)
         if number == max_steps:
             reason[reason == RUNNING] = code(Stop.MAX_STEPS)
         done = reason != RUNNING
-        images[rows[done]], codes[rows[done]], steps[rows[done]] = here[done], reason[done], number
-        going = ~done
-        rows, goal, anchor = rows[going], goal.at(going), anchor[going]
-        if not len(rows):
-            break
-        before[rows] = here[going]
-        here = here[going] - step * direction[going]
+        if bool(done.any()):
+            ended.put(rows[done], here[done], previous[done], number, reason[done])
+            going = ~done
+            if not bool(going.any()):
+                break
+            rows, goal, anchor = rows[going], goal.at(going), anchor[going]
+            here, direction = here[going], direction[going]
+        previous = here
+        here = torch.add(here, direction, alpha=-step)
         if bounds is not None:
             here.clamp_(*bounds)
-    return Descended(images, before, steps, codes)
+    return ended
 
 
 def reasons(scores: Scores, size: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ class Stop(StrEnum):
     NONFINITE = "nonfinite"  # scores or gradient are NaN or infinite
 
 
+RUNNING = torch.iinfo(torch.int8).max  # among codes: not stopped
+
+
 @dataclass(frozen=True)
 class Descended:
     """Where a descent ended."""
@@ -30,6 +33,20 @@ class Descended:
     before: Tensor  # (B, N): one step earlier
     steps: Tensor  # (B,) int64
     codes: Tensor  # (B,) int8: positions in ``Stop``
+
+    @classmethod
+    def at_start(cls, start: Tensor) -> "Descended":
+        """Nobody has stopped yet."""
+        steps = torch.zeros(len(start), dtype=torch.int64, device=start.device)
+        codes = torch.full_like(steps, RUNNING, dtype=torch.int8)
+        return cls(start.clone(), start.clone(), steps, codes)
+
+    def put(
+        self, rows: Tensor, images: Tensor, before: Tensor, steps: Tensor | int, codes: Tensor
+    ) -> None:
+        """Write down the images (A,) that have stopped."""
+        self.images[rows], self.before[rows] = images, before
+        self.steps[rows], self.codes[rows] = steps, codes
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ class Distances:
 class DescentResult:
     """Images made by a descent. Failed ones are kept, with the reason."""
 
-    images: Tensor  # (B, N), visible units
+    images: Tensor  # (B, N) or of the shape given, visible units
     labels: Tensor  # (B,) int64: the model's choice, or the label given, at the start
     targets: Tensor  # (B,) int64: the class descended to, or away from
     success: Tensor  # (B,) bool
@@ -69,12 +86,13 @@ class DescentResult:
         targets: Tensor,
         success: Tensor,
         *,
+        shape: torch.Size,
         clipped: bool,
     ) -> "DescentResult":
-        """The result of one descent from ``start`` (B, N)."""
+        """The result of one descent from ``start`` (B, N), of images of ``shape``."""
         distances = Distances.between(start, end.images)
-        stopped = codes_to_stops(end.codes)
-        return cls(end.images, labels, targets, success, distances, end.steps, stopped, clipped)
+        images, stopped = end.images.reshape(-1, *shape), codes_to_stops(end.codes)
+        return cls(images, labels, targets, success, distances, end.steps, stopped, clipped)
 
     @property
     def distance(self) -> Tensor:
@@ -98,9 +116,6 @@ def codes_to_stops(codes: Tensor) -> tuple[Stop, ...]:
 def code(reason: Stop) -> int:
     """The position of a reason, for tensors."""
     return list(Stop).index(reason)
-
-
-RUNNING = torch.iinfo(torch.int8).max
 
 
 def join(parts: Sequence[Any]) -> Any:

@@ -1,20 +1,22 @@
 """Rubbish images (section 3): where the objective of a class leads from noise."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from denseam.descent.common import (
+    Progress,
     bounds_of,
     check_images,
     check_numbers,
     default_loss_power,
     in_parts,
+    watch,
 )
 from denseam.descent.goals import PaperObjective
-from denseam.descent.heads import energy_gap_head
-from denseam.descent.loop import descend
+from denseam.descent.heads import head_of
+from denseam.descent.loop import OnStep, descend
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
 from denseam.model import DenseAM
@@ -23,11 +25,12 @@ __all__ = ["rubbish"]
 
 
 def rubbish(
-    model: DenseAM,
+    model: nn.Module,
     classes: Sequence[int] | None = None,
     *,
     per_class: int = 1,
     start: Tensor | None = None,
+    shape: Sequence[int] | None = None,
     noise: float = 0.1,
     step: float = 0.1,
     max_steps: int = 2000,
@@ -35,7 +38,8 @@ def rubbish(
     clip: bool = True,
     seed: int = 0,
     chunk: int = 1000,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
+    on_progress: Progress | None = None,
 ) -> DescentResult:
     """Descend C_alpha (Eqs. 3.1, 3.2) from noise, or from given images, for every class.
 
@@ -43,10 +47,12 @@ def rubbish(
     then is labelled as its class; on the plateau where no memory is active none does.
 
     Args:
-        model: whose objective to descend.
+        model: whose objective to descend: a DenseAM, or any module that returns logits (B, C),
+            whose tanh is then taken for Y.
         classes: alpha, the targets; all by default.
         per_class: how many images for each of them.
         start: (per_class, N) visible, used for every class; normal noise around 0 by default.
+        shape: of one image, where it is not (N,) of a DenseAM.
         noise: standard deviation of that noise.
         step: eps, the L2 length of a step, visible units.
         max_steps: most steps of an image.
@@ -54,6 +60,7 @@ def rubbish(
         clip: keep pixels in [-1, 1].
         seed: of the noise.
         chunk: images at once: the memory needed does not grow with their number.
+        on_step: told of every step, with the images still on their way.
         on_progress: told of images done and images in all.
 
     Returns:
@@ -64,30 +71,47 @@ def rubbish(
         InputError: for classes that the model has not, or arguments out of range.
     """
     check_numbers(step=step, max_steps=max_steps, chunk=chunk)
-    wanted = list(range(model.n_classes)) if classes is None else list(classes)
-    if not wanted or not all(0 <= c < model.n_classes for c in wanted):
-        raise InputError(f"classes = {classes}: wanted some of 0 .. {model.n_classes - 1}")
     if start is None:
-        if per_class < 1 or noise <= 0:
-            raise InputError(f"per_class = {per_class}, noise = {noise}: wanted both > 0")
-        generator = torch.Generator().manual_seed(seed)
-        start = noise * torch.randn(per_class, model.n_visible, generator=generator)
-        start = start.clamp(-1, 1).to(model.memories)
+        start = _noise(model, shape, per_class, noise, seed)
     check_images(model, start)
-    images = start.repeat(len(wanted), 1)
-    targets = torch.tensor(wanted, device=start.device).repeat_interleave(len(start))
+    shape, flat = start.shape[1:], start.flatten(1)
+    head = head_of(model, shape, log_energy=False)
+    n_classes = head(flat[:1]).values.shape[1]
+    wanted = list(range(n_classes)) if classes is None else list(classes)
+    if not wanted or not all(0 <= c < n_classes for c in wanted):
+        raise InputError(f"classes = {classes}: wanted some of 0 .. {n_classes - 1}")
+    images = flat.repeat(len(wanted), 1)
+    targets = torch.tensor(wanted, device=flat.device).repeat_interleave(len(flat))
     m = default_loss_power(model) if loss_power is None else loss_power
-    head = energy_gap_head(model)
 
     def run(part: slice) -> DescentResult:
-        first = head(images[part]).values.argmax(dim=1)
-        goal = PaperObjective(targets[part], m)
+        begin, goal = images[part], PaperObjective(targets[part], m)
+        first = head(begin).values.argmax(dim=1)
         end = descend(
-            head, images[part], goal, step=step, max_steps=max_steps, bounds=bounds_of(clip=clip)
-        )
+            head, begin, goal, step=step, max_steps=max_steps, bounds=bounds_of(clip=clip),
+            on_step=watch(part, len(images), on_step, on_progress),
+        )  # fmt: skip
         success = (end.codes == code(Stop.CONVERGED)) & (
             head(end.images).values.argmax(dim=1) == targets[part]
         )
-        return DescentResult.of(images[part], end, first, targets[part], success, clipped=clip)
+        return DescentResult.of(
+            begin, end, first, targets[part], success, shape=shape, clipped=clip
+        )
 
     return in_parts(run, len(images), chunk, on_progress)
+
+
+def _noise(
+    model: nn.Module, shape: Sequence[int] | None, count: int, deviation: float, seed: int
+) -> Tensor:
+    """Normal noise around 0 (count, *shape), clipped to [-1, 1]."""
+    if count < 1 or not deviation > 0:
+        raise InputError(f"per_class = {count}, noise = {deviation}: wanted both > 0")
+    if shape is None:
+        if not isinstance(model, DenseAM):
+            raise InputError("noise for a module that is no DenseAM: wanted the shape of one image")
+        shape = (model.n_visible,)
+    generator = torch.Generator().manual_seed(seed)
+    noise = (deviation * torch.randn(count, *shape, generator=generator)).clamp_(-1, 1)
+    own = next(model.parameters(), None)
+    return noise if own is None else noise.to(own)

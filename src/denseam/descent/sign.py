@@ -1,18 +1,21 @@
 """The sign-of-gradient family (section 6): FGSM, the basic iterative method, least likely class.
 
 Goodfellow et al. 2014; Kurakin et al. 2016. Sizes are Linf, in visible units, where black and white
-are 2 apart: half as large in [0, 1] units.
+are 2 apart: half as large in [0, 1] units. Directions are exact: where float32 would compute a
+gradient of zero from a saturated tanh, its sign is still known here.
 """
 
-from collections.abc import Sequence
-from typing import Literal, overload
+from collections.abc import Callable, Sequence
+from typing import Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, nn
 
 from denseam.data.validate import check_labels
 from denseam.descent.common import (
+    Progress,
     bounds_of,
+    check_choice,
     check_images,
     check_numbers,
     default_loss_power,
@@ -24,46 +27,61 @@ from denseam.descent.loop import reasons, unit
 from denseam.descent.result import RUNNING, Descended, DescentResult, Stop, code
 from denseam.errors import InputError
 
-__all__ = ["basic_iterative", "least_likely", "sign_gradient"]
+__all__ = ["Loss", "basic_iterative", "least_likely", "sign_gradient"]
 
 Loss = Literal["objective", "cross_entropy", "margin"]
 
 
+class Options(TypedDict, total=False):
+    """What all three take besides model, images, labels and ``eps``."""
+
+    loss: Loss
+    """"objective" (default): the paper's C on Y; "cross_entropy" or "margin" on the log-energy."""
+    loss_power: float | None
+    """m of the objective; by default 4 below n = 10 and 30 from there on."""
+    clip: bool
+    """Keep pixels in [-1, 1] (default)."""
+    chunk: int
+    """Images at once, 1000 by default: the memory needed does not grow with their number."""
+    on_progress: Progress | None
+    """Told of images done and images in all."""
+
+
+class IterativeOptions(Options, total=False):
+    """And what the iterative ones take."""
+
+    steps: int
+    """How many; 10 by default."""
+    step: float | None
+    """Linf length of one, visible units; ``eps / steps`` by default."""
+
+
 @overload
 def sign_gradient(
-    model: nn.Module, visible: Tensor, labels: Tensor, eps: float, *, loss: Loss = ...,
-    loss_power: float | None = ..., clip: bool = ..., chunk: int = ...,
-) -> DescentResult: ...  # fmt: skip
+    model: nn.Module, visible: Tensor, labels: Tensor, eps: float, **options: Unpack[Options]
+) -> DescentResult: ...
 @overload
 def sign_gradient(
-    model: nn.Module, visible: Tensor, labels: Tensor, eps: Sequence[float], *, loss: Loss = ...,
-    loss_power: float | None = ..., clip: bool = ..., chunk: int = ...,
+    model: nn.Module, visible: Tensor, labels: Tensor, eps: Sequence[float],
+    **options: Unpack[Options],
 ) -> list[DescentResult]: ...  # fmt: skip
 def sign_gradient(
     model: nn.Module,
     visible: Tensor,
     labels: Tensor,
     eps: float | Sequence[float],
-    *,
-    loss: Loss = "objective",
-    loss_power: float | None = None,
-    clip: bool = True,
-    chunk: int = 1000,
+    **options: Unpack[Options],
 ) -> DescentResult | list[DescentResult]:
     """One step of length ``eps`` along the sign of the loss gradient (FGSM).
 
-    The direction is exact: where float32 would compute a gradient of zero from a saturated tanh,
-    its sign is still known here. An image succeeds when it is no longer labelled as its class.
+    An image succeeds when it is no longer labelled as its class.
 
     Args:
         model: a DenseAM, or any module that returns logits (B, C).
-        visible: (B, N) in [-1, 1].
+        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
         labels: (B,) right classes.
         eps: Linf size in visible units, or several, which share one gradient.
-        loss: "objective", the paper's C on Y; "cross_entropy" or "margin" on the log-energy.
-        loss_power: m of the objective; by default 4 below n = 10 and 30 from there on.
-        clip: keep pixels in [-1, 1].
-        chunk: images at once.
+        **options: see ``Options``.
 
     Returns:
         A result, or a list of one for each of several ``eps``.
@@ -71,97 +89,118 @@ def sign_gradient(
     Raises:
         InputError: for eps <= 0, images outside [-1, 1], labels that do not fit.
     """
-    sizes = [eps] if isinstance(eps, int | float) else list(eps)
-    attack = _Attack(model, loss, loss_power, clip=clip)
-    attack.check(visible, labels, sizes, chunk)
+    attack = _Attack(model, visible, labels, eps, **options)
 
     def run(part: slice) -> list[DescentResult]:
-        start = visible[part]
-        direction, codes = attack.direction(start, attack.goal(start, labels[part]))
-        ends = [attack.clipped(start + size * direction) for size in sizes]
+        start = attack.images[part]
+        direction, codes = attack.direction(start, attack.goal(start, labels[part], away=True))
         steps = torch.ones(len(start), dtype=torch.int64, device=start.device)
+        ends = [attack.clipped(start + size * direction) for size in attack.sizes]
         return [
-            attack.result(start, Descended(end, start, steps, codes), labels[part]) for end in ends
+            attack.result(start, Descended(end, start, steps, codes), labels[part], labels[part])
+            for end in ends
         ]
 
-    found = in_parts(run, len(visible), chunk, None)
-    return found[0] if isinstance(eps, int | float) else found
+    return attack.over(run)
 
 
+@overload
+def basic_iterative(
+    model: nn.Module, visible: Tensor, labels: Tensor, eps: float,
+    **options: Unpack[IterativeOptions],
+) -> DescentResult: ...  # fmt: skip
+@overload
+def basic_iterative(
+    model: nn.Module, visible: Tensor, labels: Tensor, eps: Sequence[float],
+    **options: Unpack[IterativeOptions],
+) -> list[DescentResult]: ...  # fmt: skip
 def basic_iterative(
     model: nn.Module,
     visible: Tensor,
     labels: Tensor,
-    eps: float,
+    eps: float | Sequence[float],
     *,
-    step: float | None = None,
     steps: int = 10,
-    loss: Loss = "objective",
-    loss_power: float | None = None,
-    clip: bool = True,
-    chunk: int = 1000,
-) -> DescentResult:
-    """FGSM in small steps, never farther than ``eps`` from the start (Linf).
+    step: float | None = None,
+    **options: Unpack[Options],
+) -> DescentResult | list[DescentResult]:
+    """FGSM in small steps, never farther than ``eps`` from the start (BIM).
 
-    ``step`` is ``eps / steps`` by default; the rest as in ``sign_gradient``.
+    Arguments, result and errors as for ``sign_gradient``, and those of ``IterativeOptions``.
     """
-    attack = _Attack(model, loss, loss_power, clip=clip)
-    attack.check(visible, labels, [eps], chunk)
-    return attack.iterate(visible, labels, None, eps, step, steps, chunk)
+    attack = _Attack(model, visible, labels, eps, **options)
+    return attack.iterate(labels, None, steps, step)
 
 
+@overload
+def least_likely(
+    model: nn.Module, visible: Tensor, labels: Tensor, eps: float,
+    **options: Unpack[IterativeOptions],
+) -> DescentResult: ...  # fmt: skip
+@overload
+def least_likely(
+    model: nn.Module, visible: Tensor, labels: Tensor, eps: Sequence[float],
+    **options: Unpack[IterativeOptions],
+) -> list[DescentResult]: ...  # fmt: skip
 def least_likely(
     model: nn.Module,
     visible: Tensor,
     labels: Tensor,
-    eps: float,
+    eps: float | Sequence[float],
     *,
-    step: float | None = None,
     steps: int = 10,
-    loss: Loss = "objective",
-    loss_power: float | None = None,
-    clip: bool = True,
-    chunk: int = 1000,
-) -> DescentResult:
-    """Iterative steps towards the class that the model found least likely at the start.
+    step: float | None = None,
+    **options: Unpack[Options],
+) -> DescentResult | list[DescentResult]:
+    """Small steps towards the class that the model finds least likely at the start (LLC).
 
-    ``targets`` of the result are those classes; success is any label but the right one.
+    Arguments and errors as for ``basic_iterative``. ``targets`` of the result are those classes;
+    an image succeeds when it is no longer labelled as its own.
     """
-    attack = _Attack(model, loss, loss_power, clip=clip)
-    attack.check(visible, labels, [eps], chunk)
+    attack = _Attack(model, visible, labels, eps, **options)
     least = in_parts(
-        lambda part: attack.head(visible[part]).values.argmin(dim=1), len(visible), chunk, None
-    )
-    return attack.iterate(visible, labels, least, eps, step, steps, chunk)
+        lambda part: attack.head(attack.images[part]).values.argmin(dim=1),
+        len(visible), attack.chunk,
+    )  # fmt: skip
+    return attack.iterate(labels, least, steps, step)
 
 
 class _Attack:
-    """A model, a loss on one of its heads, and what the methods do with them."""
+    """Checked arguments, a loss on a head of the model, and what the methods do with them."""
 
     def __init__(
-        self, model: nn.Module, loss: Loss, loss_power: float | None, *, clip: bool
+        self,
+        model: nn.Module,
+        visible: Tensor,
+        labels: Tensor,
+        eps: float | Sequence[float],
+        *,
+        loss: Loss = "objective",
+        loss_power: float | None = None,
+        clip: bool = True,
+        chunk: int = 1000,
+        on_progress: Progress | None = None,
     ) -> None:
-        if loss not in ("objective", "cross_entropy", "margin"):
-            raise InputError(f"loss = {loss!r}: wanted 'objective', 'cross_entropy' or 'margin'")
-        self.model, self.loss, self.clip = model, loss, clip
-        self.loss_power = default_loss_power(model) if loss_power is None else loss_power
-        self.head: Head = head_of(model, log_energy=loss != "objective")
-
-    def check(self, visible: Tensor, labels: Tensor, sizes: Sequence[float], chunk: int) -> None:
-        check_images(self.model, visible)
-        n_classes = self.head(visible[:1]).values.shape[1]
-        check_labels(labels, n_classes, len(visible))
-        for eps in sizes:
-            if not eps > 0:
-                raise InputError(f"eps = {eps!r}: wanted an Linf size > 0, in visible units")
+        check_choice(loss=(loss, Loss))
+        check_images(model, visible)
         check_numbers(step=1.0, max_steps=1, chunk=chunk)
+        self.one = isinstance(eps, int | float)
+        self.sizes = [eps] if isinstance(eps, int | float) else list(eps)
+        if not self.sizes or not all(size > 0 for size in self.sizes):
+            raise InputError(f"eps = {eps!r}: wanted Linf sizes > 0, in visible units")
+        self.loss, self.bounds = loss, bounds_of(clip=clip)
+        self.chunk, self.on_progress = chunk, on_progress
+        self.loss_power = default_loss_power(model) if loss_power is None else loss_power
+        self.shape, self.images = visible.shape[1:], visible.flatten(1)
+        self.head: Head = head_of(model, self.shape, log_energy=loss != "objective")
+        check_labels(labels, self.head(self.images[:1]).values.shape[1], len(visible))
 
-    def goal(self, start: Tensor, labels: Tensor, *, away: bool = True) -> Goal:
-        """What falls when an image leaves ``labels``, or with ``away=False`` comes to them."""
+    def goal(self, here: Tensor, labels: Tensor, *, away: bool) -> Goal:
+        """What falls when an image leaves ``labels``, or comes to them."""
         if self.loss == "cross_entropy":
             return CrossEntropy(labels, away)
         if self.loss == "margin":
-            scores = self.head(start).values
+            scores = self.head(here).values
             best = scores.scatter(1, labels[:, None], -torch.inf).argmax(dim=1)
             return Margin(labels, best) if away else Margin(best, labels)
         goal = PaperObjective(labels, self.loss_power)
@@ -176,45 +215,44 @@ class _Attack:
         return -signs, codes
 
     def clipped(self, images: Tensor) -> Tensor:
-        bounds = bounds_of(clip=self.clip)
-        return images if bounds is None else images.clamp(*bounds)
+        return images if self.bounds is None else images.clamp(*self.bounds)
 
     def iterate(
-        self,
-        visible: Tensor,
-        labels: Tensor,
-        targets: Tensor | None,
-        eps: float,
-        step: float | None,
-        steps: int,
-        chunk: int,
-    ) -> DescentResult:
-        """Steps along signs within Linf ``eps``: away from the labels, or towards targets."""
-        check_numbers(step=1.0, max_steps=steps, chunk=chunk)
-        length = eps / steps if step is None else step
-        if not length > 0:
-            raise InputError(f"step = {step!r}: wanted an Linf size > 0, in visible units")
+        self, labels: Tensor, targets: Tensor | None, steps: int, step: float | None
+    ) -> DescentResult | list[DescentResult]:
+        """Steps along signs within each size: away from the labels, or towards ``targets``."""
+        check_numbers(step=1.0 if step is None else step, max_steps=steps, chunk=self.chunk)
+        aims = labels if targets is None else targets
 
-        def run(part: slice) -> DescentResult:
-            start = here = before = visible[part]
-            aim = labels[part] if targets is None else targets[part]
+        def to(size: float, part: slice) -> DescentResult:
+            start = here = before = self.images[part]
             for _ in range(steps):
-                goal = self.goal(here, aim, away=targets is None)
+                goal = self.goal(here, aims[part], away=targets is None)
                 direction, codes = self.direction(here, goal)
-                before = here
-                moved = (here + length * direction).clamp(start - eps, start + eps)
+                length, before = size / steps if step is None else step, here
+                moved = (here + length * direction).clamp(start - size, start + size)
                 here = self.clipped(moved)
             taken = torch.full((len(start),), steps, dtype=torch.int64, device=start.device)
-            return self.result(start, Descended(here, before, taken, codes), labels[part], aim)
+            end = Descended(here, before, taken, codes)
+            return self.result(start, end, labels[part], aims[part])
 
-        return in_parts(run, len(visible), chunk, None)
+        return self.over(lambda part: [to(size, part) for size in self.sizes])
+
+    def over(
+        self, run: Callable[[slice], list[DescentResult]]
+    ) -> DescentResult | list[DescentResult]:
+        """All parts joined: one result for each size, or the only one."""
+        found = in_parts(run, len(self.images), self.chunk, self.on_progress)
+        return found[0] if self.one else found
 
     def result(
-        self, start: Tensor, end: Descended, labels: Tensor, targets: Tensor | None = None
+        self, start: Tensor, end: Descended, labels: Tensor, targets: Tensor
     ) -> DescentResult:
         success = self.head(end.images).values.argmax(dim=1) != labels
-        aim = labels if targets is None else targets
-        return DescentResult.of(start, end, labels, aim, success, clipped=self.clip)
+        return DescentResult.of(
+            start, end, labels, targets, success,
+            shape=self.shape, clipped=self.bounds is not None,
+        )  # fmt: skip
 
 
 class _Away:
