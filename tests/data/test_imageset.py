@@ -1,5 +1,9 @@
 """Putting image sets together from what people have, and reading them back."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -163,3 +167,126 @@ def test_train_and_test_must_go_together() -> None:
     assert Dataset("d", made, made).train is made
     with pytest.raises(InputError, match="n_classes differs"):
         Dataset("d", made, small(n_classes=3))
+
+
+# ---- facts -----------------------------------------------------------------------------------
+
+FACTS = {
+    "target": torch.tensor([1, 0, 0, 1]),
+    "success": torch.tensor([True, False, True, True]),
+    "l2": torch.tensor([0.5, torch.nan, 1.5, 2.5], dtype=torch.float64),
+    "boundary": torch.arange(24.0).reshape(4, 2, 3),
+    "nothing": torch.zeros(4, 0, dtype=torch.int8),
+}
+
+
+def same_facts(a: ImageSet, b: Mapping[str, torch.Tensor]) -> bool:
+    return list(a.facts) == list(b) and all(
+        value.dtype is b[name].dtype and torch.allclose(value, b[name], 0, 0, equal_nan=True)
+        for name, value in a.facts.items()
+    )
+
+
+def test_facts() -> None:
+    assert small().facts == {}
+    given_facts = dict(FACTS)
+    with_facts = ImageSet(small().images, small().labels, 2, facts=given_facts)
+    assert same_facts(with_facts, FACTS)
+    given_facts["bad"] = torch.zeros(3)
+    assert "bad" not in with_facts.facts
+    assert with_facts.digest() == small().digest()
+
+
+def test_facts_from_arrays() -> None:
+    assert same_facts(small(facts=FACTS), FACTS)
+    arrays = {name: value.numpy() for name, value in FACTS.items()}
+    assert same_facts(small(facts=arrays), FACTS)
+    assert small(facts={"steps": [3, 1, 4, 1]}).facts["steps"].dtype is torch.int64
+    with pytest.raises(InputError, match="fact 'x' must be an array of numbers"):
+        small(facts={"x": ["a"] * 4})
+    with pytest.raises(InputError, match="facts must map names to tensors, got list"):
+        small(facts=[1])
+
+
+BAD_FACTS = {
+    "list": ([], "must map names to tensors, got list"),
+    "empty name": ({"": torch.zeros(4)}, "non-empty string, got ''"),
+    "number": ({3: torch.zeros(4)}, "non-empty string, got 3"),
+    "slash": ({"a/b": torch.zeros(4)}, "no NUL, '/' or surrogate, got 'a/b'"),
+    "nul": ({"a\0": torch.zeros(4)}, "no NUL, '/' or surrogate"),
+    "surrogate": ({"\ud800": torch.zeros(4)}, "no NUL, '/' or surrogate"),
+    "images": ({"images": torch.zeros(4)}, "no fact may be called 'images'"),
+    "labels": ({"labels": torch.zeros(4)}, "no fact may be called 'labels'"),
+    "array": ({"x": np.zeros(4)}, "fact 'x' must be a torch.Tensor, got ndarray"),
+    "complex": ({"x": torch.zeros(4, dtype=torch.complex64)}, "bool, integer or floating, got"),
+    "sparse": ({"x": torch.zeros(4).to_sparse()}, "must be dense .*sparse_coo"),
+    "scalar": ({"x": torch.tensor(3)}, r"fact 'x' must have shape \(4,\) or .*, got \(\)"),
+    "short": ({"x": torch.zeros(3)}, r"must have shape \(4,\) or \(4, \.\.\.\), got \(3,\)"),
+    "turned": ({"x": torch.zeros(2, 4)}, r"must have shape .*, got \(2, 4\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_FACTS)
+def test_facts_are_refused(case: str) -> None:
+    facts, message = BAD_FACTS[case]
+    with pytest.raises(InputError, match=message):
+        ImageSet(small().images, small().labels, 2, facts=facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "rows", [[2, 0], torch.tensor([2, 0]), torch.tensor([True, False, True, False]), slice(1, 3)]
+)
+def test_subset_takes_the_facts_along(rows: Any) -> None:
+    where = torch.tensor(rows) if isinstance(rows, list) else rows
+    part = small(facts=FACTS, name="s", metadata={"k": 1}).subset(rows)
+    assert same_facts(part, {name: value[where] for name, value in FACTS.items()})
+    assert (part.name, part.metadata) == ("s", {"k": 1})
+
+
+def test_concatenate_undoes_cutting_up() -> None:
+    whole = small(facts=FACTS, name="s", class_names=("no", "yes"), metadata={"k": 1})
+    parts = [whole.subset([0]), whole.subset([1, 2]), whole.subset([3])]
+    backwards = dict(reversed([*parts[1].facts.items()]))
+    parts[1] = replace(parts[1], name="other", metadata={}, facts=backwards)
+    joined = ImageSet.concatenate(parts)
+    assert joined.digest() == whole.digest()
+    assert same_facts(joined, FACTS)
+    assert (joined.name, joined.metadata, joined.class_names) == ("s", {"k": 1}, ("no", "yes"))
+    assert ImageSet.concatenate([whole]).digest() == whole.digest()
+
+
+ODD_PARTS: dict[str, tuple[Callable[[ImageSet], ImageSet], str]] = {
+    "shape": (lambda s: ImageSet(s.images.mT, s.labels, 2), r"shape is \(2, 3\) .* \(3, 2\)"),
+    "dtype": (
+        lambda s: ImageSet(s.visible().reshape(4, 2, 3), s.labels, 2),
+        "dtype is torch.uint8 in part 0 .* and torch.float32 in part 2",
+    ),
+    "n_classes": (lambda s: ImageSet(s.images, s.labels, 3), "n_classes is 2 .* and 3"),
+    "class_names": (lambda s: replace(s, class_names=("a", "b")), "class_names is .* and .*'b'"),
+    "fact gone": (
+        lambda s: replace(s, facts={}),
+        r"fact 'x' is int64 \(M,\) .* and absent in part",
+    ),
+    "fact new": (
+        lambda s: replace(s, facts={**s.facts, "y": s.images}),
+        r"fact 'y' is absent .* and uint8 \(M, 2, 3\) in part 2 \('odd'\)",
+    ),
+    "fact dtype": (
+        lambda s: replace(s, facts={"x": s.labels.int()}),
+        r"fact 'x' is int64 \(M,\) .* and int32 \(M,\)",
+    ),
+    "fact shape": (
+        lambda s: replace(s, facts={"x": s.labels[:, None]}),
+        r"fact 'x' is int64 \(M,\) .* and int64 \(M, 1\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ODD_PARTS)
+def test_concatenate_refuses_sets_that_differ(case: str) -> None:
+    change, message = ODD_PARTS[case]
+    one = small(facts={"x": torch.arange(4)})
+    with pytest.raises(InputError, match=f"must be alike: {message}"):
+        ImageSet.concatenate([one, one, replace(change(one), name="odd")])
+    with pytest.raises(InputError, match="nothing to concatenate"):
+        ImageSet.concatenate([])

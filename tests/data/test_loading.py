@@ -3,13 +3,16 @@
 import gzip
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from denseam import data
-from denseam.data import idx
+from denseam.data import Dataset, idx
+from denseam.data.arrays import Scale
+from denseam.data.registry import KNOWN, KnownName
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
 
 Arrays = dict[str, NDArray[np.uint8]]
@@ -24,6 +27,12 @@ STYLES = {
 }
 
 
+def load(path: str | Path, *, scale: Scale | None = None) -> Dataset:
+    found = data.load(path, scale=scale)
+    assert isinstance(found, Dataset)
+    return found
+
+
 def write_folder(folder: Path, arrays: Arrays, style: str) -> None:
     pattern, test = STYLES[style]
     for role, array in arrays.items():
@@ -36,7 +45,7 @@ def write_folder(folder: Path, arrays: Arrays, style: str) -> None:
 def test_folder(tmp_path: Path, arrays: Arrays, style: str) -> None:
     write_folder(tmp_path, arrays, style)
     (tmp_path / "README.md").write_text("train-images")
-    loaded = data.load(tmp_path)
+    loaded = load(tmp_path)
     assert np.array_equal(loaded.train.images.numpy(), arrays["train-images"])
     assert np.array_equal(loaded.train.labels.numpy(), arrays["train-labels"])
     assert np.array_equal(loaded.test.images.numpy(), arrays["test-images"])
@@ -48,7 +57,7 @@ def test_emnist_letters_are_turned_and_counted_from_0(tmp_path: Path, arrays: Ar
         labels = array.ndim == 1
         stored = array + 1 if labels else array.transpose(0, 2, 1)
         idx.write(tmp_path / f"emnist-letters-{role}-idx{array.ndim}-ubyte.gz", stored)
-    loaded = data.load(tmp_path)
+    loaded = load(tmp_path)
     assert np.array_equal(loaded.train.images.numpy(), arrays["train-images"])
     assert np.array_equal(loaded.test.labels.numpy(), arrays["test-labels"])
 
@@ -56,7 +65,7 @@ def test_emnist_letters_are_turned_and_counted_from_0(tmp_path: Path, arrays: Ar
 def test_a_file_beside_its_own_gz_is_no_riddle(tmp_path: Path, arrays: Arrays) -> None:
     write_folder(tmp_path, arrays, "mnist")
     write_folder(tmp_path, arrays, "gz")
-    assert len(data.load(tmp_path).train) == 30
+    assert len(load(tmp_path).train) == 30
     write_folder(tmp_path, arrays, "test")
     with pytest.raises(InputError, match="more than one file for test-images"):
         data.load(tmp_path)
@@ -100,11 +109,11 @@ def npz(path: Path, arrays: Arrays, **changes: NDArray[np.generic]) -> Path:
 
 
 def test_npz(tmp_path: Path, arrays: Arrays) -> None:
-    loaded = data.load(str(npz(tmp_path / "mine.npz", arrays)))
+    loaded = load(str(npz(tmp_path / "mine.npz", arrays)))
     assert np.array_equal(loaded.test.images.numpy(), arrays["test-images"])
     assert loaded.train.name == "mine.npz train"
     unit = {f"x_{p}": arrays[f"{p}-images"] / 255 for p in ("train", "test")}
-    loaded = data.load(npz(tmp_path / "unit.npz", arrays, **unit), scale="unit")
+    loaded = load(npz(tmp_path / "unit.npz", arrays, **unit), scale="unit")
     assert loaded.train.images.min() >= -1
 
 
@@ -157,6 +166,10 @@ def test_names_and_paths_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailableError, match="no such folder"):
         data.load(tmp_path / "nothing.npz")
     with pytest.raises(InputError, match="got int"):
-        data.load(3)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="known units"):
+        data.load(3)  # type: ignore[call-overload]
+    with pytest.raises(InputError, match="mnist has known units"):
         data.load("mnist", scale="unit")
+
+
+def test_type_checkers_know_the_known_names() -> None:
+    assert get_args(KnownName) == tuple(KNOWN)

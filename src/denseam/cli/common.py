@@ -7,7 +7,21 @@ from typing import Any
 
 from rich.console import Console
 
-__all__ = ["add_command", "percent", "print_json", "stderr", "stdout"]
+from denseam import data
+from denseam.data import Dataset, ImageSet
+from denseam.errors import InputError
+
+__all__ = [
+    "add_command",
+    "add_images",
+    "chosen_images",
+    "dataset_of",
+    "images_of",
+    "percent",
+    "print_json",
+    "stderr",
+    "stdout",
+]
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False)
@@ -39,3 +53,42 @@ def print_json(value: Any) -> None:
 def percent(fraction: float) -> str:
     """A fraction as the paper writes it."""
     return f"{100 * fraction:.2f} %"
+
+
+def add_images(parser: argparse.ArgumentParser, *, count: int) -> None:
+    """The options that say which images to start from."""
+    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
+    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    parser.add_argument(
+        "--count", type=int, default=count, help="the first so many (default: %(default)s)"
+    )
+
+
+def chosen_images(args: argparse.Namespace) -> ImageSet:
+    """The images that were asked for.
+
+    Raises:
+        InputError: for a count below 1.
+    """
+    found = images_of(args.dataset, args.part)
+    if args.count < 1:
+        raise InputError(f"--count {args.count}: wanted at least 1")
+    return found.subset(slice(args.count))
+
+
+def images_of(name: str, part: str) -> ImageSet:
+    """A part of a data set, or the whole of an image set file."""
+    found = data.load(name)
+    return found if isinstance(found, ImageSet) else getattr(found, part)
+
+
+def dataset_of(name: str) -> Dataset:
+    """A data set with training and test images.
+
+    Raises:
+        InputError: for the file of a single image set.
+    """
+    found = data.load(name)
+    if isinstance(found, ImageSet):
+        raise InputError(f"{name} is one set of images: wanted a data set with train and test")
+    return found

@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from denseam import data
-from denseam.cli.common import add_command, percent, print_json, stdout
+from denseam.cli.common import add_command, images_of, percent, print_json, stdout
 from denseam.evaluation import Evaluation, evaluate
 from denseam.model import load
 
@@ -35,7 +34,7 @@ denseam evaluate runs/n30 --json
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     model = load(args.model, device=args.device)
-    images: data.ImageSet = getattr(data.load(args.dataset), args.part)
+    images = images_of(args.dataset, args.part)
     found = evaluate(model, images)
     if args.json:
         facts = {"model": str(args.model), "dataset": images.name, "part": args.part}

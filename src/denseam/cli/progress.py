@@ -1,12 +1,41 @@
-"""The live progress bar of a training run."""
+"""Live progress bars, on a terminal only."""
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
 from denseam.cli.common import percent, stderr
 from denseam.training import Callback, EpochRecord, Recipe
 
-__all__ = ["TrainingBar"]
+__all__ = ["TrainingBar", "images_bar"]
+
+
+@contextlib.contextmanager
+def images_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar to be told of images done and images in all."""
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeLeftColumn(),
+        console=stderr,
+        transient=True,
+        disable=not stderr.is_terminal,
+    ) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 class TrainingBar(Callback):

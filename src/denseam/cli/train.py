@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from denseam import data
-from denseam.cli.common import add_command, percent, print_json, stderr, stdout
+from denseam.cli.common import add_command, dataset_of, percent, print_json, stderr, stdout
 from denseam.cli.progress import TrainingBar
 from denseam.errors import DenseAMWarning
 from denseam.evaluation import evaluate
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, evaluate, say where the model lies."""
     overrides = {name: getattr(args, name) for name in _RECIPE_OPTIONS}
     given = {name: value for name, value in overrides.items() if value is not None}
-    images = data.load(args.dataset)
+    images = dataset_of(args.dataset)
     preset = Recipe.paper(args.power, args.epochs, seed=args.seed).for_data(images.train)
     recipe = preset.replace(**given)
     callbacks: list[Callback] = [TrainingBar()]

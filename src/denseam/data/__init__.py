@@ -2,6 +2,7 @@
 
     train = denseam.data.load("mnist").train
     train.visible()  # (60000, 784) float32 in [-1, 1]
+    train.save("train.safetensors")  # and denseam.data.load("train.safetensors")
 
 Nothing is read on import, and nothing is fetched but the set that is asked for.
 ``DENSEAM_DATA`` names the folder for fetched files, where the usual cache folder

@@ -10,7 +10,7 @@ from torch import Tensor
 from denseam.data.validate import range_hint
 from denseam.errors import InputError
 
-__all__ = ["Scale", "to_images", "to_labels"]
+__all__ = ["Scale", "to_images", "to_labels", "to_tensor"]
 
 Scale = Literal["visible", "unit", "byte"]
 """Units of pixels: visible [-1, 1], unit [0, 1], byte 0..255."""
@@ -31,7 +31,7 @@ def to_images(images: object, *, shape: tuple[int, int] | None, scale: Scale | N
     """
     if scale is not None and scale not in get_args(Scale):
         raise InputError(f"scale must be one of {', '.join(get_args(Scale))}, got {scale!r}")
-    return _to_scale(_to_three_axes(_to_tensor(images, "images"), shape), scale)
+    return _to_scale(_to_three_axes(to_tensor(images, "images"), shape), scale)
 
 
 def to_labels(labels: object) -> Tensor:
@@ -40,7 +40,7 @@ def to_labels(labels: object) -> Tensor:
     Raises:
         InputError: when they are not whole numbers along one axis.
     """
-    given = _to_tensor(labels, "labels")
+    given = to_tensor(labels, "labels")
     if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
         raise InputError(f"labels must be integers, got {given.dtype}")
     if given.ndim != 1:
@@ -48,7 +48,12 @@ def to_labels(labels: object) -> Tensor:
     return given.to(torch.int64)
 
 
-def _to_tensor(values: object, what: str) -> Tensor:
+def to_tensor(values: object, what: str) -> Tensor:
+    """A tensor as it is, an array of numbers copied into one; ``what`` is for messages.
+
+    Raises:
+        InputError: when it is neither.
+    """
     if isinstance(values, Tensor):
         return values.detach()
     try:

@@ -2,15 +2,18 @@
 
 import hashlib
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from denseam.data.arrays import Scale, to_images, to_labels
+from denseam.data.facts import check_facts, to_facts
+from denseam.data.joining import check_alike
 from denseam.data.validate import (
     check_class_names,
     check_every_class_present,
@@ -35,6 +38,8 @@ class ImageSet:
         class_names: C distinct strings; the class numbers where none are given.
         name: what to call the set in messages and records.
         metadata: JSON-able facts (where the images come from, how they were made).
+        facts: what is known of each image, by name: tensors (M, ...), bool, integer or
+            floating; NaN where there is no value. `subset` and `concatenate` carry them along.
 
     Raises:
         InputError: when any of it does not fit together.
@@ -46,13 +51,16 @@ class ImageSet:
     class_names: tuple[str, ...] = ()
     name: str = "images"
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_images(self.images)
         check_labels(self.labels, self.n_classes, len(self.images))
         names = tuple(self.class_names) or tuple(str(c) for c in range(self.n_classes))
         check_class_names(names, self.n_classes)
+        check_facts(self.facts, len(self.images))
         object.__setattr__(self, "class_names", names)
+        object.__setattr__(self, "facts", dict(self.facts))  # what was checked stays checked
 
     @classmethod
     def from_arrays(
@@ -66,6 +74,7 @@ class ImageSet:
         n_classes: int | None = None,
         class_names: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> "ImageSet":
         """Take images and labels from NumPy arrays or tensors of the usual shapes.
 
@@ -82,6 +91,7 @@ class ImageSet:
                 every class must have an example.
             class_names: C names.
             metadata: JSON-able facts to keep with the set.
+            facts: what is known of each image, by name: arrays or tensors (M, ...).
 
         Raises:
             InputError: when the arrays are not of that kind.
@@ -89,7 +99,8 @@ class ImageSet:
         pixels = to_images(images, shape=shape, scale=scale)
         numbers = to_labels(labels)
         count = n_classes or len(class_names) or _infer_classes(numbers)
-        made = cls(pixels, numbers, count, tuple(class_names), name, dict(metadata or {}))
+        known = to_facts(facts)
+        made = cls(pixels, numbers, count, tuple(class_names), name, dict(metadata or {}), known)
         if n_classes is None:
             check_every_class_present(numbers, count)
         if scale is None:
@@ -140,12 +151,48 @@ class ImageSet:
         rows = indices if isinstance(indices, slice | Tensor) else torch.tensor([*indices]).long()
         try:
             images, labels = self.images[rows], self.labels[rows]
+            facts = {name: value[rows] for name, value in self.facts.items()}
         except IndexError as error:
             raise InputError(f"subset of {len(self)} images: {error}") from error
-        return ImageSet(images, labels, self.n_classes, self.class_names, self.name, self.metadata)
+        return replace(self, images=images, labels=labels, facts=facts)
+
+    @staticmethod
+    def concatenate(parts: "Sequence[ImageSet]") -> "ImageSet":
+        """The images of all parts, one after the other; name and metadata of the first.
+
+        Raises:
+            InputError: when there is no part, or two differ in image shape, dtype or classes, or
+                in the names, types or shapes of their facts.
+        """
+        check_alike(parts)
+        first = parts[0]
+        return replace(
+            first,
+            images=torch.cat([part.images for part in parts]),
+            labels=torch.cat([part.labels for part in parts]),
+            facts={name: torch.cat([part.facts[name] for part in parts]) for name in first.facts},
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the set to one file, ``.safetensors`` or (compressed) ``.npz``, bit for bit.
+
+        `denseam.data.load` reads it back. Metadata come back as JSON has them: a tuple as a
+        list, a number that served as a key as a string.
+
+        Raises:
+            InputError: on another suffix, metadata that are no JSON, or a type of numbers that
+                the format does not have (bfloat16 in ``.npz``).
+            SaveError: when the file cannot be written; what stood there is untouched.
+        """
+        from denseam.data import setfiles  # noqa: PLC0415 (it makes image sets of files)
+
+        setfiles.write(self, path)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of shape, type, pixels and labels: the identity of the data."""
+        """SHA-256 (hex) of shape, type, pixels and labels: the identity of the data.
+
+        The facts have no part in it: they are about the data.
+        """
         images, labels = (t.detach().cpu().contiguous() for t in (self.images, self.labels))
         sha = hashlib.sha256(f"{tuple(images.shape)} {images.dtype} ".encode())
         sha.update(images.numpy().data)

@@ -1,26 +1,34 @@
-"""``load``: an image set by name, or by the path of a folder or an ``.npz`` file."""
+"""``load``: images by name, or by the path of a folder, an ``.npz`` or a ``.safetensors`` file."""
 
+import lzma
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from denseam.data import idx
+from denseam.data import idx, setfiles
 from denseam.data.arrays import Scale
 from denseam.data.imageset import Dataset, ImageSet
 from denseam.data.known import load_known
-from denseam.data.registry import KNOWN, ROLES
+from denseam.data.registry import KNOWN, ROLES, KnownName
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
 
 __all__ = ["load"]
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+# What zipfile and NumPy raise over a damaged file. A spoilt byte may ask for a password
+# (RuntimeError), another compression, or an array larger than the memory.
+_DAMAGE = (
+    *(ValueError, TypeError, LookupError, OSError, EOFError, RuntimeError, MemoryError),
+    *(OverflowError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
 # train-images-idx3-ubyte, t10k-labels.idx1-ubyte.gz, emnist-letters-test-images-idx3-ubyte
 _IDX_NAME = re.compile(
     r"(?:(?P<prefix>.+)-)?(?P<part>train|t10k|test)-(?P<kind>images|labels)"
@@ -28,20 +36,27 @@ _IDX_NAME = re.compile(
 )
 
 
-def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) -> Dataset:
-    """An image set.
+@overload
+def load(name_or_path: KnownName, *, scale: None = None) -> Dataset: ...
+@overload
+def load(
+    name_or_path: str | os.PathLike[str], *, scale: Scale | None = None
+) -> Dataset | ImageSet: ...
+def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) -> Dataset | ImageSet:
+    """A training and a test set, or one image set from the file that it was saved to.
 
     Args:
         name_or_path: a known name (``mnist``, ``fashion-mnist``, ``kmnist``,
-            ``emnist-letters``, ``usps``), the path of a folder of IDX files, or
-            of an ``.npz`` file with x_train, y_train, x_test and y_test. Known
+            ``emnist-letters``, ``usps``), the path of a folder of IDX files, of an
+            ``.npz`` file with x_train, y_train, x_test and y_test, or of an image set
+            file (``.safetensors`` or ``.npz``, see :meth:`ImageSet.save`). Known
             names come first: write ``./mnist`` for a folder of that name.
         scale: for floating pixels by path, their units: see
-            :meth:`ImageSet.from_arrays`.
+            :meth:`ImageSet.from_arrays`. Image set files know theirs.
 
     Returns:
-        A dataset with ``.train`` and ``.test``. ``mnist`` is decoded once per
-        process and then shared.
+        A dataset with ``.train`` and ``.test``, or of an image set file the
+        :class:`ImageSet`. ``mnist`` is decoded once per process and then shared.
 
     Raises:
         InputError: when the name is unknown, or the data are not usable.
@@ -50,22 +65,29 @@ def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) ->
             fetched; says which files to put where.
     """
     if isinstance(name_or_path, str) and name_or_path in KNOWN:
-        if scale is not None:
-            raise InputError(f"{name_or_path} has known units; scale is for data by path")
+        _refuse_scale(name_or_path, scale)
         return load_known(KNOWN[name_or_path])
     if not isinstance(name_or_path, str | os.PathLike):
         raise InputError(f"load takes a name or a path, got {type(name_or_path).__name__}")
     path = Path(name_or_path)
     if path.is_dir():
         return _load_folder(path, scale)
+    if path.is_file() and path.suffix.lower() == ".safetensors":
+        _refuse_scale(path, scale)
+        return setfiles.read_safetensors(path)
     if path.is_file():
         return _load_npz(path, scale)
     if path.suffix or len(path.parts) > 1:
-        raise DataUnavailableError(f"{path}: no such folder or .npz file")
+        raise DataUnavailableError(f"{path}: no such folder, .npz file or image set file")
     raise InputError(
         f"no image set is called {str(path)!r}; known are {', '.join(KNOWN)}, or give the path "
-        "of a folder of IDX files or of an .npz file"
+        "of a folder of IDX files, of an .npz file or of an image set file"
     )
+
+
+def _refuse_scale(what: str | Path, scale: Scale | None) -> None:
+    if scale is not None:
+        raise InputError(f"{what} has known units; scale is for floating pixels by path")
 
 
 def _load_folder(folder: Path, scale: Scale | None) -> Dataset:
@@ -105,27 +127,32 @@ def _find_idx(folder: Path) -> dict[str, Path]:
     return {role: next(iter(paths.values())) for role, paths in found.items()}
 
 
-def _load_npz(path: Path, scale: Scale | None) -> Dataset:
+def _load_npz(path: Path, scale: Scale | None) -> Dataset | ImageSet:
     try:
         with path.open("rb") as file:  # np.load leaves a file of its own open when it fails
-            arrays = _read_npz(np.load(file, allow_pickle=False), path)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            found = _read_npz(np.load(file, allow_pickle=False), path)
+    except _DAMAGE as error:
         if isinstance(error, FileFormatError):
             raise
         # Pickled objects end here too: they are refused, never loaded.
         raise FileFormatError(f"{path}: not a readable .npz file of numbers: {error}") from error
-    return _dataset(path, arrays, scale)
+    if isinstance(found, ImageSet):
+        _refuse_scale(path, scale)
+        return found
+    return _dataset(path, found, scale)
 
 
-def _read_npz(bundle: Any, path: Path) -> list[NDArray[Any]]:
+def _read_npz(bundle: Any, path: Path) -> list[NDArray[Any]] | ImageSet:
     if not isinstance(bundle, np.lib.npyio.NpzFile):
         raise FileFormatError(f"{path}: one array (.npy); wanted an .npz file")
     with bundle:
+        if setfiles.TEXT in bundle and bundle.zip is not None:
+            return setfiles.read_npz(bundle.zip, path)
         missing = [key for key in _NPZ_KEYS if key not in bundle]
         if missing:
             raise FileFormatError(
                 f"{path}: no {', '.join(missing)}; wanted the arrays {', '.join(_NPZ_KEYS)}, "
-                f"found {', '.join(bundle) or 'none'}"
+                f"or a file of ImageSet.save; found {', '.join(bundle) or 'none'}"
             )
         return [bundle[key] for key in _NPZ_KEYS]
 

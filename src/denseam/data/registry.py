@@ -15,10 +15,13 @@ from typing import Final, Literal
 
 from denseam.errors import InputError
 
-__all__ = ["KNOWN", "ROLES", "KnownSet", "RemoteFile", "known"]
+__all__ = ["KNOWN", "ROLES", "KnownName", "KnownSet", "RemoteFile", "known"]
 
 ROLES: Final = ("train-images", "train-labels", "test-images", "test-labels")
 DIGITS: Final = tuple(string.digits)
+
+KnownName = Literal["mnist", "fashion-mnist", "kmnist", "emnist-letters", "usps"]
+"""The names in KNOWN, for type checkers."""
 
 
 @dataclass(frozen=True)

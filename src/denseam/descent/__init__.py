@@ -1,12 +1,15 @@
 """Descent in pixel space: rubbish images, decision boundaries, the sign-of-gradient family.
 
-`loop` is Eq. 3.2; `goals` is what is descended; `heads` are scores and the way back to pixels,
-with directions that never underflow; the rest are the procedures on top of them.
+`loop` is Eq. 3.2, `controller` the same with steps as long as the way is straight; `goals` is what
+is descended; `heads` are scores and the way back to pixels, with directions that never underflow.
+On top of them `rubbish`, `boundary` and `sign`, and `sets`, which makes image sets of them in parts
+that outlive an interruption.
 """
 
 from denseam.descent.boundary import BoundaryResult, cross_boundary
 from denseam.descent.result import DescentResult, Distances, Stop
 from denseam.descent.rubbish import rubbish
+from denseam.descent.sets import attack_set, boundary_set, rubbish_set
 from denseam.descent.sign import basic_iterative, least_likely, sign_gradient
 
 __all__ = [
@@ -14,9 +17,12 @@ __all__ = [
     "DescentResult",
     "Distances",
     "Stop",
+    "attack_set",
     "basic_iterative",
+    "boundary_set",
     "cross_boundary",
     "least_likely",
     "rubbish",
+    "rubbish_set",
     "sign_gradient",
 ]

@@ -1,0 +1,84 @@
+"""`denseam attack`"""
+
+import argparse
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from denseam.cli.common import add_command, add_images, chosen_images
+from denseam.cli.sets import add_output, given_options, making, report
+from denseam.data import ImageSet
+from denseam.descent import attack_set
+from denseam.descent.sets import Method
+from denseam.descent.sign import Loss
+from denseam.errors import InputError
+from denseam.model import load
+
+_OPTIONS = ("loss", "loss_power", "clip")
+_ITERATIVE = ("steps", "step")
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "attack",
+        "attack a model along signs of its gradient",
+        "Section 6 of the paper: one step (fgsm), many small ones (bim), or many towards the\n"
+        "least likely class (llc). Directions are exact, also where tanh has saturated. Sizes are\n"
+        "Linf in visible units, where black and white are 2 apart. Interrupt it when you like:\n"
+        "the same command goes on.",
+        """
+denseam attack runs/n30 --method fgsm --eps 0.3 --out fgsm.safetensors
+denseam attack runs/n2 --method fgsm --eps 0 0.1 0.2 0.3 0.4 0.5 --out n2.npz --figure fig8.png
+denseam attack runs/n20 --method bim --steps 20 --loss cross_entropy --eps 0.2 --out bim.safetensors
+denseam attack runs/n20 --method llc --eps 0.2 --out llc.safetensors --grid llc.png
+""",
+    )
+    parser.add_argument("model", type=Path, help="a model file, or the folder of a finished run")
+    parser.add_argument("--method", choices=get_args(Method), required=True, help="which")
+    parser.add_argument("--eps", type=float, nargs="+", default=[0.1, 0.2, 0.3, 0.4, 0.5],
+                        help="Linf sizes; 0 is the clean image (default: 0.1 to 0.5)")  # fmt: skip
+    add_images(parser, count=1000)
+    add_output(parser, "error and confidence on errors against eps (Fig. 8)")
+    way = parser.add_argument_group("the way")
+    way.add_argument("--loss", choices=get_args(Loss), help="the paper's C on Y, or cross-entropy "
+                     "or margin on the log-energy (default: objective)")  # fmt: skip
+    way.add_argument("--loss-power", type=float, help="m (default: 4, from n = 10 on 30)")
+    way.add_argument("--steps", type=int, help="of bim and llc (default: 10)")
+    way.add_argument("--step", type=float, help="length of one (default: eps / steps)")
+    way.add_argument("--no-clip", dest="clip", action="store_false", default=None,
+                     help="let pixels leave [-1, 1]")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the set, draw, report."""
+    iterative = given_options(args, *_ITERATIVE)
+    if args.method == "fgsm" and iterative:
+        raise InputError(
+            f"--{next(iter(iterative))} is for bim and llc: fgsm takes one step of eps"
+        )
+    model, images = load(args.model, device=args.device), chosen_images(args)
+    with making(args) as bar:
+        made = attack_set(
+            model, images, args.method, args.eps, args.out, chunk=args.chunk, on_progress=bar,
+            **given_options(args, *_OPTIONS), **iterative,
+        )  # fmt: skip
+        if args.figure is not None:
+            from denseam.figures import sign  # noqa: PLC0415 (loads matplotlib)
+            from denseam.figures.records import sign_curves  # noqa: PLC0415
+
+            sign.save(sign_curves([made]), args.figure)
+    report(made, args, {"errors": _errors(made)})
+    return 0
+
+
+def _errors(made: ImageSet) -> dict[str, float]:
+    """The error for every size."""
+    wrong, eps = made.facts["predicted"] != made.labels, made.facts["eps"]
+    return {
+        f"{size:g}": float(wrong[eps == size].double().mean())
+        for size in torch.unique(eps).tolist()
+    }

@@ -1,0 +1,74 @@
+"""`denseam rubbish`"""
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from denseam.cli.common import add_command
+from denseam.cli.sets import add_output, given_options, making, report
+from denseam.descent import rubbish_set
+from denseam.errors import InputError
+from denseam.model import DenseAM, load
+
+_OPTIONS = ("noise", "step", "max_steps", "loss_power", "clip")
+_ROWS = 4  # of the figure, at most
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "rubbish",
+        "make rubbish images of every class",
+        "Section 3 of the paper: descend the objective of each class from noise until it\n"
+        "converges. At small n that ends in speckle, at large n in images like those learned.\n"
+        "Interrupt it when you like: the same command goes on.",
+        """
+denseam rubbish runs/n30 --out rubbish-n30.safetensors --figure fig3.png
+denseam rubbish runs/n2 --per-class 100 --out rubbish-n2.safetensors
+denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.png
+""",
+    )
+    parser.add_argument("model", type=Path, help="a model file, or the folder of a finished run")
+    parser.add_argument("--classes", type=int, nargs="+", help="(default: all)")
+    parser.add_argument("--per-class", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument(
+        "--shape", type=int, nargs=2, metavar=("H", "W"), help="of an image (default: a square)"
+    )
+    add_output(parser, "a row for every image of a class (Fig. 3)")
+    way = parser.add_argument_group("the way")
+    way.add_argument("--noise", type=float, help="deviation at the start (default: 0.1)")
+    way.add_argument("--step", type=float, help="eps, visible units (default: 0.1)")
+    way.add_argument("--loss-power", type=float, help="m (default: 4, from n = 10 on 30)")
+    way.add_argument("--max-steps", type=int, help="(default: 2000)")
+    way.add_argument("--no-clip", dest="clip", action="store_false", default=None,
+                     help="let pixels leave [-1, 1]")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the set, draw, report."""
+    model = load(args.model, device=args.device)
+    with making(args) as bar:
+        made = rubbish_set(
+            model, args.classes, args.out, shape=_shape(model, args.shape),
+            per_class=args.per_class, seed=args.seed, chunk=args.chunk, on_progress=bar,
+            **given_options(args, *_OPTIONS),
+        )  # fmt: skip
+        if args.figure is not None:
+            from denseam.figures import rubbish  # noqa: PLC0415 (loads matplotlib)
+            from denseam.figures.records import rubbish_grid  # noqa: PLC0415
+
+            rubbish.save(rubbish_grid([made], min(args.per_class, _ROWS)), args.figure)
+    report(made, args, {})
+    return 0
+
+
+def _shape(model: DenseAM, given: list[int] | None) -> tuple[int, int]:
+    if given is not None:
+        return given[0], given[1]
+    side = math.isqrt(model.n_visible)
+    if side * side != model.n_visible:
+        raise InputError(f"images of {model.n_visible} pixels are no squares: wanted --shape H W")
+    return side, side

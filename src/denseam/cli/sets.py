@@ -1,0 +1,95 @@
+"""What `denseam rubbish`, `boundary` and `attack` share: options, making the set, the report."""
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from denseam.cli.common import percent, print_json, stderr, stdout
+from denseam.cli.progress import images_bar
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.figures.grid import save_grid
+
+__all__ = ["add_output", "given_options", "making", "report"]
+
+_SHOWN = 100  # images of a contact sheet
+
+
+def add_output(parser: argparse.ArgumentParser, figure: str) -> None:
+    """The options that say where everything goes."""
+    parser.add_argument(
+        "--out", type=Path, required=True, help="image set to write, .safetensors or .npz"
+    )
+    parser.add_argument("--figure", type=Path, help=f"{figure}: .png, .svg or .pdf")
+    parser.add_argument("--grid", type=Path, help=f"contact sheet of the first {_SHOWN}: .png")
+    parser.add_argument(
+        "--chunk", type=int, default=1000,
+        help="images at once; finished chunks outlive an interruption (default: %(default)s)",
+    )  # fmt: skip
+
+
+def given_options(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options of the procedure that were given; its own defaults stay its own."""
+    given = {name: getattr(args, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@contextlib.contextmanager
+def making(args: argparse.Namespace) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, and on Ctrl-C a word about what is kept."""
+    for path in (args.figure, args.grid):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InputError(f"{path}: no such folder {path.absolute().parent}")
+    try:
+        with images_bar(args.command) as bar:
+            yield bar
+    except KeyboardInterrupt:
+        stderr.print(
+            f"\nstopped; finished chunks are kept beside {args.out}, the same command goes on",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        raise
+
+
+def report(images: ImageSet, args: argparse.Namespace, extra: dict[str, Any]) -> None:
+    """Print what came of it, and draw the contact sheet."""
+    if args.grid is not None:
+        save_grid(
+            images.images[:_SHOWN], args.grid, columns=10, marked=~images.facts["success"][:_SHOWN]
+        )
+    facts, reasons = images.facts, images.metadata["stopped"]
+    stops = torch.bincount(facts["stopped"].long(), minlength=len(reasons)).tolist()
+    found = {
+        "out": str(args.out),
+        "images": len(images),
+        "success": int(facts["success"].sum()),
+        "stopped": {reason: n for reason, n in zip(reasons, stops, strict=True) if n},
+        "median_steps": float(facts["steps"].double().median()),
+        "median_l2": float(facts["l2"].median()),
+        "median_linf": float(facts["linf"].median()),
+        **extra,
+        "parameters": images.metadata["parameters"],
+    }
+    if args.json:
+        print_json(found)
+        return
+    stdout.print(
+        f"{found['success']} of {found['images']} images "
+        f"({percent(found['success'] / found['images'])}) got where they were to go"
+    )
+    stopped = ", ".join(f"{reason} {n}" for reason, n in found["stopped"].items())
+    stdout.print(f"stopped: {stopped}; median {found['median_steps']:g} steps")
+    stdout.print(
+        f"median distance L2 {found['median_l2']:.3f}, Linf {found['median_linf']:.3f} "
+        f"(visible units; in [0, 1] units {found['median_l2'] / 2:.3f}, "
+        f"{found['median_linf'] / 2:.3f})"
+    )
+    for name, value in extra.items():
+        stdout.print(f"{name.replace('_', ' ')}: {value}")
+    for what, path in (("set", args.out), ("figure", args.figure), ("grid", args.grid)):
+        if path is not None:
+            stdout.print(f"{what} in {path}", markup=False)

@@ -1,0 +1,191 @@
+"""Image sets as files: ``.safetensors``, or ``.npz`` for NumPy.
+
+Both hold the arrays ``images``, ``labels`` and one ``fact:NAME`` for each fact, bit for bit, and
+under the key ``denseam`` one JSON text with the rest. Damage is noticed: safetensors files carry
+sums of their own, zip files a CRC of every member. Nothing is ever unpickled.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from denseam.data.imageset import ImageSet
+from denseam.data.validate import check_class_names
+from denseam.errors import FileFormatError, InputError, SaveError
+from denseam.files import FORMAT_VERSION, load_tensors, save_tensors, write_bytes
+
+__all__ = ["TEXT", "read_npz", "read_safetensors", "write"]
+
+_KIND = "image set"
+TEXT = "denseam"
+"""The array that an ``.npz`` file has if it is one of ours."""
+_FACT = "fact:"
+_FIELDS = {"name": str, "n_classes": int, "class_names": list, "metadata": dict, "facts": list}
+_SUM = "description_sha256"
+
+
+def write(images: ImageSet, path: str | os.PathLike[str]) -> None:
+    """Write a set to ``path``, in the format of its suffix; see ``ImageSet.save``.
+
+    Raises:
+        InputError: on another suffix, or where the format cannot hold what is in the set.
+        SaveError: when the file cannot be written; what stood there is untouched.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in (".safetensors", ".npz"):
+        raise InputError(
+            f"{target}: an image set is saved as .safetensors or .npz, got {suffix or 'no suffix'}"
+        )
+    description = _describe(images)
+    tensors = {"images": images.images, "labels": images.labels.clone()}
+    # Copies: safetensors refuses tensors that share memory, and a fact may be the labels.
+    tensors |= {_FACT + name: value.clone() for name, value in images.facts.items()}
+    contents = _to_npz(tensors, description) if suffix == ".npz" else None
+    try:
+        if contents is None:
+            save_tensors(target, _KIND, tensors, description)
+        else:
+            write_bytes(target, contents)
+    except (ValueError, safetensors.SafetensorError) as error:  # a NUL in the path, say
+        raise SaveError(f"{target} could not be written: {error}") from error
+
+
+def read_safetensors(path: Path) -> ImageSet:
+    """The set in a ``.safetensors`` file.
+
+    Raises:
+        DataUnavailableError: when there is no such file.
+        FileFormatError: when it is truncated, garbled or something else.
+    """
+    tensors, description = load_tensors(path, _KIND)
+    # Copies: what was read is a view of the file, and would follow whatever becomes of it.
+    return _rebuild(path, {name: value.clone() for name, value in tensors.items()}, description)
+
+
+def read_npz(archive: zipfile.ZipFile, path: Path) -> ImageSet:
+    """The set in an open ``.npz`` file; ``path`` is for messages.
+
+    Raises:
+        FileFormatError: when it is garbled or something else. Damage that zipfile and NumPy
+            notice is raised as they raise it.
+    """
+    arrays = {member.removesuffix(".npy"): _array(archive, member) for member in archive.namelist()}
+    description = _parse(arrays.pop(TEXT), path)
+    return _rebuild(path, {name: _to_tensor(value) for name, value in arrays.items()}, description)
+
+
+def _parse(text: NDArray[Any], path: Path) -> dict[str, Any]:
+    """The JSON of an ``.npz`` file, of our kind and version."""
+    found = json.loads(text.item()) if text.dtype.kind == "U" and text.ndim == 0 else None
+    if not isinstance(found, dict) or found.get("kind") != _KIND:
+        kind = found.get("kind") if isinstance(found, dict) else "a file of another program"
+        raise FileFormatError(f"{path}: wanted a denseam {_KIND} file, found {kind}")
+    version = found.get("version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FileFormatError(
+            f"{path} has format version {version!r}, this denseam reads up to {FORMAT_VERSION}"
+        )
+    return found
+
+
+def _describe(images: ImageSet) -> dict[str, Any]:
+    """The JSON beside the tensors; read back once, so that it is what a reader will get."""
+    try:
+        given = {
+            "name": images.name,
+            "n_classes": int(images.n_classes),
+            "class_names": list(images.class_names),
+            "metadata": dict(images.metadata),
+            "facts": list(images.facts),
+        }
+        description: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"name and metadata of an image set must be JSON: {error}") from error
+    _check_fields(description)
+    return {**description, _SUM: _sum(description)}
+
+
+def _sum(description: Mapping[str, Any]) -> str:
+    """SHA-256 of the text: the sum in a safetensors file is of the numbers alone."""
+    return hashlib.sha256(
+        json.dumps({key: description[key] for key in _FIELDS}).encode()
+    ).hexdigest()
+
+
+def _rebuild(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> ImageSet:
+    try:
+        return _image_set(tensors, description)
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+
+
+def _image_set(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> ImageSet:
+    _check_fields(description)
+    if description.get(_SUM) not in (None, _sum(description)):
+        raise InputError("the description in it is not the one that was written")
+    names = description["facts"]
+    wanted = ["images", "labels", *(f"{_FACT}{name}" for name in names)]
+    if set(wanted) != set(tensors):
+        raise InputError(f"wanted the arrays {_list(wanted)}, found {_list(tensors)}")
+    check_class_names(description["class_names"], description["n_classes"])
+    return ImageSet(
+        tensors["images"],
+        tensors["labels"],
+        description["n_classes"],
+        tuple(description["class_names"]),
+        description["name"],
+        description["metadata"],
+        {name: tensors[f"{_FACT}{name}"] for name in names},
+    )
+
+
+def _check_fields(description: Mapping[str, Any]) -> None:
+    for key, kind in _FIELDS.items():
+        found = type(description.get(key))
+        if found is not kind:
+            raise InputError(f"{key} must be of type {kind.__name__}, got {found.__name__}")
+
+
+def _to_npz(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"kind": _KIND, "version": FORMAT_VERSION, **description})
+    arrays = {name: _to_array(name, value) for name, value in tensors.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{TEXT: np.array(text), **arrays})  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _to_array(name: str, value: Tensor) -> NDArray[Any]:
+    try:
+        return value.detach().cpu().numpy()
+    except TypeError as error:
+        dtype = str(value.dtype).removeprefix("torch.")
+        raise InputError(
+            f"{name} is {dtype}, which .npz files do not have: save as .safetensors, or convert"
+        ) from error
+
+
+def _array(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
+    # The whole member first: its CRC is checked before anything is made of it.
+    contents = io.BytesIO(archive.read(member))
+    return np.lib.format.read_array(contents, allow_pickle=False)
+
+
+def _to_tensor(array: NDArray[Any]) -> Tensor:
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return torch.from_numpy(native).contiguous()
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

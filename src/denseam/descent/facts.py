@@ -1,0 +1,123 @@
+"""What is written down of generated images: facts for each, metadata for the set."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from denseam.data import ImageSet
+from denseam.descent.common import check_images, default_loss_power, in_parts
+from denseam.descent.result import DescentResult, Stop, code
+from denseam.errors import InputError
+from denseam.model import DenseAM
+
+__all__ = ["describe", "describe_model", "facts_of", "inputs", "outputs", "to_set"]
+
+
+# Arguments that do not change the images, or are written down otherwise.
+_NO_MATTER = ("chunk", "converge", "on_progress", "on_step", "samples", "shape", "start")
+
+
+def inputs(model: nn.Module, images: ImageSet, shape: Sequence[int] | None) -> Tensor:
+    """The images as the model takes them, (M, *shape), of its dtype and on its device."""
+    shape = tuple(shape or (images.n_visible,))
+    own = next(model.parameters(), None)
+    visible = images.visible(torch.float32 if own is None else own.dtype)
+    if own is not None:
+        visible = visible.to(own.device)
+    if visible.numel() != len(images) * torch.Size(shape).numel():
+        raise InputError(f"input_shape = {shape}: images have {images.n_visible} pixels")
+    visible = visible.reshape(-1, *shape)
+    check_images(model, visible)
+    return visible
+
+
+def outputs(model: nn.Module, visible: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """Labels (B,) and scores (B, C): Y of a DenseAM, what another module returns."""
+
+    def run(part: slice) -> list[Tensor]:
+        with torch.no_grad():
+            scores = model(visible[part])
+        if isinstance(model, DenseAM):  # Y may have saturated
+            return [model.predict(visible[part]), scores]
+        return [scores.argmax(dim=1), scores]
+
+    labels, scores = in_parts(run, len(visible), chunk)
+    return labels, scores
+
+
+def facts_of(
+    model: nn.Module, found: DescentResult, source: Tensor, chunk: int
+) -> dict[str, Tensor]:
+    """The facts that every set has; see ``sets``. ``source`` is (M,)."""
+    predicted, scores = outputs(model, found.images, chunk)
+    facts = {
+        "source": source,
+        "top": found.labels,
+        "target": found.targets,
+        "predicted": predicted,
+        "scores": scores,
+        "success": found.success,
+        "stopped": torch.tensor([code(reason) for reason in found.stopped], dtype=torch.int8),
+        "steps": found.steps,
+        "l2": found.distances.l2,
+        "linf": found.distances.linf,
+        "l0": found.distances.l0,
+    }
+    return {name: value.cpu() for name, value in facts.items()}
+
+
+def describe(
+    kind: str,
+    model: nn.Module,
+    images: ImageSet | None,
+    procedure: Callable[..., Any],
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The metadata of a set: what made it, JSON-able, with the defaults that were not given."""
+    signature = inspect.signature(procedure).parameters.values()
+    defaults = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
+    parameters = {k: v for k, v in defaults.items() if k not in _NO_MATTER} | dict(given)
+    if parameters.get("loss_power") is None:
+        parameters["loss_power"] = default_loss_power(model)
+    return {
+        "made_by": kind,
+        "model": describe_model(model),
+        "images": None if images is None else {"name": images.name, "sha256": images.digest()},
+        "parameters": parameters,
+        "stopped": [str(reason) for reason in Stop],
+        "scores": "Y" if isinstance(model, DenseAM) else "outputs of the module",
+        "units": "pixels and distances in visible units, black -1, white +1",
+    }
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """Which model it was: its kind and the SHA-256 of its numbers."""
+    sha = hashlib.sha256()
+    for name, value in sorted(
+        {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()
+    ):
+        sha.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
+        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+    facts: dict[str, Any] = {"type": type(model).__name__}
+    if isinstance(model, DenseAM):
+        facts |= {"power": model.power, "temperature": model.temperature}
+        facts["n_memories"] = model.n_memories
+    return {**facts, "sha256": sha.hexdigest()}
+
+
+def to_set(
+    visible: Tensor,
+    labels: Tensor,
+    like: ImageSet,
+    facts: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+) -> ImageSet:
+    """Images (M, ...) of the model as a set, with the classes and the shape of ``like``."""
+    return ImageSet(
+        visible.detach().reshape(-1, *like.shape).cpu(), labels.cpu(), like.n_classes,
+        like.class_names, f"{metadata['made_by']} images", metadata, facts,
+    )  # fmt: skip

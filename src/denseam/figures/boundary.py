@@ -1,0 +1,143 @@
+"""Fig. 4: across a decision boundary, as two objectives and as images."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from denseam.errors import InputError
+from denseam.figures import canvas
+from denseam.figures.checks import check_names, check_numbers, check_pictures
+from denseam.figures.mosaic import draw_mosaic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["BoundaryTrace", "plot", "plot_objectives", "plot_triplets", "save"]
+
+_COLUMNS = ("clean", "boundary", "final")
+
+
+@dataclass(frozen=True, eq=False)
+class BoundaryTrace:
+    """One image on its way to another class.
+
+    Attributes:
+        name: of the model, like "n = 30".
+        log_top: (S,) log C of the class that is left, after 0, 1, ..., S - 1 steps.
+        log_target: (S,) log C of the class that is descended to, at the same images.
+        crossing: after how many steps, a fraction included, the two are equal; None if never.
+        step: eps, the L2 length of a step, visible units.
+        images: (3, H, W) floating, visible units [-1, 1]: clean, on the boundary, at the end.
+        labels: of these three, like ("5", "5 / 3", "3").
+
+    Raises:
+        InputError: when any of it does not fit together.
+    """
+
+    name: str
+    log_top: tuple[float, ...]
+    log_target: tuple[float, ...]
+    crossing: float | None
+    step: float
+    images: Tensor
+    labels: tuple[str, str, str]
+
+    def __post_init__(self) -> None:
+        check_names((self.name,), "name")
+        check_numbers(self.log_top, "log_top")
+        check_numbers(self.log_target, "log_target")
+        check_numbers((self.step,), "step")
+        S = len(self.log_top)
+        if len(self.log_target) != S:
+            raise InputError(f"log_top has {S} values and log_target {len(self.log_target)}")
+        if self.step <= 0:
+            raise InputError(f"step = {self.step}: wanted > 0")
+        if self.crossing is not None and not 0 <= self.crossing <= S - 1:
+            raise InputError(f"crossing = {self.crossing}: wanted 0 .. {S - 1} steps, or None")
+        check_pictures(self.images, (3,))
+        check_names(self.labels, "labels")
+        if len(self.labels) != 3:
+            raise InputError(f"labels of three images, got {self.labels!r}")
+
+
+def plot_objectives(trace: BoundaryTrace, ax: "Axes") -> None:
+    """Draw both objectives against the length of the path, and where they cross."""
+    path = [number * trace.step for number in range(len(trace.log_top))]
+    top, target = ({**c, "marker": ""} for c in canvas.CURVES[:2])
+    ax.plot(path, trace.log_top, label=r"$\log\,C_\mathrm{top}$", **top)
+    ax.plot(path, trace.log_target, label=r"$\log\,C_\mathrm{target}$", **target)
+    if trace.crossing is not None:
+        where = trace.crossing * trace.step
+        ax.axvline(where, color="0.4", linewidth=0.7, zorder=0)
+        # Above the Axes, where no curve can run through it.
+        ax.text(where, 1.02, f"boundary at {where:.2f}", transform=ax.get_xaxis_transform(),
+                ha="center", va="bottom", color="0.25", fontsize="small")  # fmt: skip
+    ax.set_xlabel("path length, visible units (2 = black to white)")
+    ax.set_ylabel("log objective")
+    ax.legend(title=trace.name, alignment="left")
+
+
+def plot_triplets(traces: Sequence[BoundaryTrace], ax: "Axes") -> None:
+    """Draw clean, boundary and final image of every trace, each above its label.
+
+    Each name is a row; several traces of one name stand side by side in it.
+
+    Raises:
+        InputError: when there is no trace, or the images differ in size.
+    """
+    rows = _by_name(traces)
+    sizes = {tuple(trace.images.shape[1:]) for trace in traces}
+    if len(sizes) > 1:
+        raise InputError(f"images of one size go into one figure, got {sorted(sizes)}")
+    most, (H, W) = max(map(len, rows.values())), sizes.pop()
+    images = torch.full((len(rows), 3 * most, H, W), torch.nan)
+    for r, row in enumerate(rows.values()):
+        for t, trace in enumerate(row):
+            images[r, 3 * t : 3 * t + 3] = trace.images.detach()
+    made = draw_mosaic(ax, images, tuple(rows), _COLUMNS * most, row_gap=0.42, group=3)
+    for r, row in enumerate(rows.values()):
+        for c, label in enumerate(label for trace in row for label in trace.labels):
+            x, y = made.centre(r, c)
+            ax.annotate(label, (x, y + H / 2), (0, -1.5), textcoords="offset points",
+                        ha="center", va="top", fontsize="small")  # fmt: skip
+
+
+def plot(traces: Sequence[BoundaryTrace], axes: Sequence["Axes"]) -> None:
+    """Draw the objectives of the first trace on ``axes[0]``, triplets of all on ``axes[1]``.
+
+    Raises:
+        InputError: when there is no trace, or the images differ in size.
+    """
+    _by_name(traces)
+    plot_objectives(traces[0], axes[0])
+    plot_triplets(traces, axes[1])
+
+
+def save(traces: Sequence[BoundaryTrace], path: str | os.PathLike[str]) -> None:
+    """Write the figure to a .png, .svg or .pdf file; errors as in ``plot`` and ``canvas.save``."""
+    rows = _by_name(traces)
+    most = max(map(len, rows.values()))
+    width, height = 0.7 + 1.9 * most, 0.35 + 0.75 * len(rows)
+
+    def draw(*axes: "Axes") -> None:
+        plot(traces, axes)
+
+    if most == 1:
+        size = 3.3 + width, max(2.2, height)
+        canvas.save(path, draw, size=size, columns=2, widths=(3.3, width))
+    else:
+        canvas.save(path, draw, size=(width, 2.0 + height), rows=2, heights=(2.0, height))
+
+
+def _by_name(traces: Sequence[BoundaryTrace]) -> dict[str, list[BoundaryTrace]]:
+    """The traces of each name, in the order given."""
+    if not traces:
+        raise InputError("no trace to draw, wanted one or more")
+    rows: dict[str, list[BoundaryTrace]] = {}
+    for trace in traces:
+        rows.setdefault(trace.name, []).append(trace)
+    return rows

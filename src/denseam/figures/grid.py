@@ -1,0 +1,123 @@
+"""Contact sheets: many images at a whole number of screen pixels each, as PNG."""
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from denseam import files
+from denseam.data.validate import check_images
+from denseam.errors import InputError
+from denseam.figures.canvas import need_matplotlib
+from denseam.figures.checks import check_mask
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["grid", "save_grid"]
+
+_FRAME = (213, 94, 0)  # vermilion: neither black nor white, in gray neither
+_FONT_SIZE = 10  # pixels
+_LINE = 13  # height of a caption
+
+
+def grid(
+    images: Tensor,
+    *,
+    columns: int | None = None,
+    captions: Sequence[str] | None = None,
+    scale: int = 1,
+    marked: Tensor | None = None,
+) -> "Image":
+    """Images row by row on white, as an RGB image of Pillow.
+
+    Args:
+        images: (M, H, W) uint8, or floating in visible units [-1, 1].
+        columns: images in a row; by default about as many as rows.
+        captions: M short texts to stand under the images; cut where they are wider.
+        scale: sheet pixels along the edge of an image pixel.
+        marked: (M,) bool: these get a frame.
+
+    Raises:
+        InputError: when any of it does not fit together.
+        DenseAMError: when Pillow is not installed.
+    """
+    check_images(images)
+    M, H, W = images.shape
+    wide = math.ceil(math.sqrt(M)) if columns is None else min(columns, M)
+    if wide < 1 or scale < 1:
+        raise InputError(f"columns = {columns}, scale = {scale}: wanted both >= 1")
+    if captions is not None and len(captions) != M:
+        raise InputError(f"{M} images need {M} captions, got {len(captions)}")
+    if marked is not None:
+        check_mask(marked, (M,), "marked")
+    need_matplotlib()
+    from PIL import Image  # noqa: PLC0415
+
+    edge = 2 + scale  # white around each image, in which the frame is drawn
+    cell_height = H * scale + 2 * edge + (0 if captions is None else _LINE)
+    cell_width = W * scale + 2 * edge
+    high = math.ceil(M / wide)
+    sheet = np.full((high * cell_height, wide * cell_width, 3), 255, np.uint8)
+    for m, pixels in enumerate(_bytes(images).repeat(scale, 1).repeat(scale, 2)):
+        cell = sheet[(m // wide) * cell_height :, (m % wide) * cell_width :]
+        if marked is not None and marked[m]:
+            cell[1 : H * scale + 2 * edge - 1, 1 : cell_width - 1] = _FRAME
+        cell[edge : edge + H * scale, edge : edge + W * scale] = pixels[..., None]
+        if captions is not None:
+            top = H * scale + 2 * edge
+            cell[top : top + _LINE, :cell_width] = _caption(captions[m], cell_width)[..., None]
+    return Image.fromarray(sheet)
+
+
+def save_grid(
+    images: Tensor,
+    path: str | os.PathLike[str],
+    *,
+    columns: int | None = None,
+    captions: Sequence[str] | None = None,
+    scale: int = 2,
+    marked: Tensor | None = None,
+) -> None:
+    """Write ``grid`` of the same arguments atomically to a .png file.
+
+    Raises:
+        InputError: when any of it does not fit together, or for another suffix.
+        DenseAMError: when Pillow is not installed.
+        SaveError: when the file cannot be written; what stood there is untouched.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: a contact sheet is a .png file, got {path.suffix!r}")
+    sheet = grid(images, columns=columns, captions=captions, scale=scale, marked=marked)
+    contents = io.BytesIO()
+    sheet.save(contents, format="PNG")
+    files.write_bytes(path, contents.getvalue())
+
+
+def _bytes(images: Tensor) -> NDArray[np.uint8]:
+    """(M, H, W) as uint8: -1 becomes 0 and +1 becomes 255."""
+    plain = images.detach().cpu()
+    if plain.dtype != torch.uint8:
+        plain = plain.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return plain.numpy()
+
+
+def _caption(text: str, width: int) -> NDArray[np.uint8]:
+    """(_LINE, width): a text in the middle, black on white."""
+    import matplotlib as mpl  # noqa: PLC0415
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
+
+    # Matplotlib's own font is always there, and has arrows and Greek.
+    name = Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    strip = Image.new("L", (width, _LINE), 255)
+    font = ImageFont.truetype(name, _FONT_SIZE)
+    ImageDraw.Draw(strip).text((width / 2, 0), text, fill=0, font=font, anchor="ma")
+    return np.asarray(strip)

@@ -1,0 +1,76 @@
+"""Fig. 3: the images to which the objectives of the classes lead from noise."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from denseam.figures import canvas
+from denseam.figures.checks import check_mask, check_names, check_pictures
+from denseam.figures.mosaic import draw_mosaic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["RubbishGrid", "plot", "save"]
+
+
+@dataclass(frozen=True, eq=False)
+class RubbishGrid:
+    """One image for each model and class.
+
+    Attributes:
+        rows: R names of models, like "n = 2".
+        columns: C names of classes.
+        images: (R, C, H, W) floating, visible units [-1, 1].
+        missing: (R, C) bool: the descent ended on a plateau where no memory is active, or did not
+            converge. Shown all the same, and crossed out.
+
+    Raises:
+        InputError: when any of it does not fit together.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    images: Tensor
+    missing: Tensor
+
+    def __post_init__(self) -> None:
+        check_names(self.rows, "rows")
+        check_names(self.columns, "columns")
+        shape = len(self.rows), len(self.columns)
+        check_pictures(self.images, shape)
+        check_mask(self.missing, shape, "missing")
+
+
+def plot(record: RubbishGrid, ax: "Axes") -> None:
+    """Draw the images as one mosaic, models by classes; missing ones are crossed out."""
+    made = draw_mosaic(ax, record.images.cpu(), record.rows, record.columns)
+    missing = record.missing.nonzero().tolist()
+    caption = "gray scale: black -1, white +1"
+    if missing:
+        # The two strokes of every cross in one line: NaN lifts the pen.
+        xs, ys = [], []
+        for row, column in missing:
+            x, y = made.centre(row, column)
+            dx, dy = made.width / 2, made.height / 2
+            xs += [x - dx, x + dx, float("nan"), x - dx, x + dx, float("nan")]
+            ys += [y - dy, y + dy, float("nan"), y + dy, y - dy, float("nan")]
+        limits = ax.get_xlim(), ax.get_ylim()
+        # White around black shows on any image.
+        ax.plot(xs, ys, color="white", linewidth=2.4, solid_capstyle="butt")
+        ax.plot(xs, ys, color="black", linewidth=0.9, solid_capstyle="butt")
+        ax.set(xlim=limits[0], ylim=limits[1])
+        caption += (
+            f"; crossed out: no memory active, or not converged "
+            f"({len(missing)} of {record.missing.numel()})"
+        )
+    ax.set_xlabel(caption)
+
+
+def save(record: RubbishGrid, path: str | os.PathLike[str]) -> None:
+    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
+    R, C = record.missing.shape
+    size = 0.7 + 0.56 * C, 0.5 + 0.56 * R
+    canvas.save(path, lambda ax: plot(record, ax), size=size)
