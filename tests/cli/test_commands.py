@@ -12,7 +12,7 @@ import denseam
 from denseam.errors import DataUnavailableError
 from denseam.version import __version__
 
-COMMANDS = ("train", "evaluate", "data", "bench")
+COMMANDS = ("train", "evaluate", "rubbish", "boundary", "attack", "data", "bench")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

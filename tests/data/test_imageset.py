@@ -205,7 +205,7 @@ def test_facts_from_arrays() -> None:
     with pytest.raises(InputError, match="fact 'x' must be an array of numbers"):
         small(facts={"x": ["a"] * 4})
     with pytest.raises(InputError, match="facts must map names to tensors, got list"):
-        small(facts=[1])
+        small(facts=[])
 
 
 BAD_FACTS = {
@@ -245,7 +245,7 @@ def test_subset_takes_the_facts_along(rows: Any) -> None:
 
 def test_concatenate_undoes_cutting_up() -> None:
     whole = small(facts=FACTS, name="s", class_names=("no", "yes"), metadata={"k": 1})
-    parts = [whole.subset([0]), whole.subset([1, 2]), whole.subset([3])]
+    parts = [whole.subset([0]), whole.subset([1]), whole.subset([2, 3])]
     backwards = dict(reversed([*parts[1].facts.items()]))
     parts[1] = replace(parts[1], name="other", metadata={}, facts=backwards)
     joined = ImageSet.concatenate(parts)

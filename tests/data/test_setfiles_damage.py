@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import string
+import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -234,6 +235,49 @@ def test_zip_files_with_other_things_in_them(tmp_path: Path) -> None:
         archive.writestr("fact:letters.npy", letters.getvalue())
     with pytest.raises(FileFormatError, match=r"not a readable \.npz file .* can't convert"):
         data.load(path)
+
+
+def test_a_shorter_shape_is_noticed_by_its_sum(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    rewrite(path, lambda t, a: a.update({"fact:l2": torch.rand(5, 3)}))
+    whole = path.read_bytes()
+    assert whole.count(b"(5, 3)") == 1
+    path.write_bytes(whole.replace(b"(5, 3)", b"(5, 2)"))
+    with pytest.raises(FileFormatError, match="Bad CRC-32 for file 'fact:l2"):
+        data.load(path)
+
+
+def npy(header: str) -> bytes:
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header) + 1) + header.encode() + b"\n"
+
+
+@pytest.mark.parametrize("shape", ["(100000000000000000,)", f"({10**30},)", "(-1,)", "3", "("])
+@pytest.mark.parametrize("descr", ["'<f8'", "()", "'|O'", "'U9'"])
+def test_headers_that_ask_for_the_impossible(tmp_path: Path, shape: str, descr: str) -> None:
+    path = tmp_path / "a.npz"
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"
+    for names in (["images", "denseam"], ["x_train", "y_train", "x_test", "y_test"]):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(f"{name}.npy", npy(header))
+        with pytest.raises(FileFormatError, match=r"not a readable \.npz"):
+            data.load(path)
+
+
+def test_other_compressions_are_read_and_their_damage_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    made().save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for name, contents in members.items():
+                archive.writestr(name, contents)
+        assert parts(read(path)) == parts(made())
+        whole = path.read_bytes()
+        path.write_bytes(whole[:70] + bytes(20) + whole[90:])
+        with pytest.raises(FileFormatError, match=r"not a readable \.npz"):
+            data.load(path)
 
 
 def test_big_endian_arrays_are_read(tmp_path: Path) -> None:

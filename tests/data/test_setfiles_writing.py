@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from denseam import files
@@ -31,6 +32,9 @@ def test_other_suffixes_are_refused(tmp_path: Path, name: str, said: str) -> Non
 
 CIRCULAR: list[Any] = []
 CIRCULAR.append(CIRCULAR)
+DEEP: list[Any] = []
+for _ in range(10**5):
+    DEEP = [DEEP]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,7 @@ CIRCULAR.append(CIRCULAR)
         ({"metadata": {"x": np.float32(1)}}, "float32 is not JSON serializable"),
         ({"metadata": {(1, 2): 3}}, "keys must be"),
         ({"metadata": {"x": CIRCULAR}}, "Circular"),
+        ({"metadata": {"x": DEEP}}, "recursion"),
         ({"metadata": [1]}, "must be JSON"),
         ({"name": Path("x")}, "Path is not JSON serializable"),
         ({"name": 5}, "name must be of type str, got int"),
@@ -89,6 +94,18 @@ def test_places_that_cannot_be_written_are_a_save_error(path: Path) -> None:
             made().save(place)
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_safetensors_refuses_is_a_save_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> bytes:
+        raise safetensors.SafetensorError("header too large")  # past 100 MB of metadata
+
+    monkeypatch.setattr(safetensors.torch, "save", refuse)
+    with pytest.raises(SaveError, match="could not be written: header too large"):
+        made().save(tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

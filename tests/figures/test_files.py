@@ -124,9 +124,9 @@ def test_every_figure_saves_itself(tmp_path):
             sizes[path.stem] = image.size
             assert min(image.convert("L").getextrema()) < 60  # something is drawn
     assert sizes["8"] == (1890, 720)
-    assert sizes["3"] == (714, 486)
+    assert sizes["3"] == (1200, 516)
     assert sizes["4"][0] > sizes["4"][1]
-    assert sizes["4-stacked"] == (1350, 930)
+    assert sizes["4-stacked"] == (1350, 990)
 
 
 def test_without_matplotlib_the_first_drawing_says_what_to_install(tmp_path, monkeypatch):

@@ -103,3 +103,5 @@ def test_records_at_their_limits_are_taken():
     assert some_trace(log_top=(0.0,), log_target=(1.0,), crossing=0).crossing == 0
     # An interval that float32 has rounded to just inside the error.
     some_curves(intervals=some_curves().errors[:, :, None].expand(2, 3, 2) + 1e-7 * ROW[:, :, None])
+    # A mean that rounding has carried past 1.
+    some_curves(confidences=some_curves().confidences.clamp(min=1) + 1e-7)

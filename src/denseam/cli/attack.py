@@ -13,9 +13,11 @@ from denseam.descent import attack_set
 from denseam.descent.sets import Method
 from denseam.descent.sign import Loss
 from denseam.errors import InputError
+from denseam.figures import sign
+from denseam.figures.records import sign_curves
 from denseam.model import load
 
-_OPTIONS = ("loss", "loss_power", "clip")
+_OPTIONS = ("loss", "loss_power")
 _ITERATIVE = ("steps", "step")
 
 
@@ -48,8 +50,6 @@ denseam attack runs/n20 --method llc --eps 0.2 --out llc.safetensors --grid llc.
     way.add_argument("--loss-power", type=float, help="m (default: 4, from n = 10 on 30)")
     way.add_argument("--steps", type=int, help="of bim and llc (default: 10)")
     way.add_argument("--step", type=float, help="length of one (default: eps / steps)")
-    way.add_argument("--no-clip", dest="clip", action="store_false", default=None,
-                     help="let pixels leave [-1, 1]")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -67,9 +67,6 @@ def run(args: argparse.Namespace) -> int:
             **given_options(args, *_OPTIONS), **iterative,
         )  # fmt: skip
         if args.figure is not None:
-            from denseam.figures import sign  # noqa: PLC0415 (loads matplotlib)
-            from denseam.figures.records import sign_curves  # noqa: PLC0415
-
             sign.save(sign_curves([made]), args.figure)
     report(made, args, {"errors": _errors(made)})
     return 0

@@ -3,23 +3,29 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import track
 from rich.table import Table
 
+from denseam import data
 from denseam.bench import (
     CASES,
+    CrossingRow,
     InferenceRow,
+    IterationRow,
     StepRow,
     environment,
+    measure_crossing,
     measure_inference,
+    measure_iteration,
     measure_step,
 )
 from denseam.cli.common import add_command, print_json, stderr, stdout
 from denseam.errors import InputError
-from denseam.model import check_device
+from denseam.model import check_device, load
 
 _FORMS = ("reference", "autograd", "compiled", "nips16")
 _SHORT = ("ref", "auto", "comp", "nips16")
@@ -36,17 +42,25 @@ def add_to(commands: Any) -> None:
     parser = add_command(
         commands,
         "bench",
-        "measure the speed of a training step and of inference on this machine",
-        "All forms take turns in one run; times are medians, in milliseconds. The last line of\n"
-        "the output is the whole record as JSON.",
+        "measure the speed of training, inference and descent on this machine",
+        "All forms take turns in one run; times are medians, in milliseconds. With models,\n"
+        "also how many images a second are led across their boundaries. The last line of the\n"
+        "output is the whole record as JSON.",
         """
 denseam bench
 denseam bench --rounds 50
+denseam bench --models runs/n2 runs/n30
 denseam bench --threads 1 --json
 """,
     )
     parser.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as PyTorch chooses)")
+    parser.add_argument(
+        "--models", type=Path, nargs="+", default=[], help="to lead MNIST images across boundaries"
+    )
+    parser.add_argument(
+        "--images", type=int, default=1000, help="how many of them (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -69,10 +83,23 @@ def run(args: argparse.Namespace) -> int:
         measure_inference(power, args.rounds)
         for power in track((2, 30), "inference", console=stderr, disable=hidden)
     ]
+    iterations = [
+        measure_iteration(power, args.rounds)
+        for power in track((2, 30), "descent", console=stderr, disable=hidden)
+    ]
+    crossings = []
+    if args.models:
+        visible = data.load("mnist").test.visible()[: args.images]
+        crossings = [
+            measure_crossing(load(path), visible)
+            for path in track(args.models, "boundaries", console=stderr, disable=hidden)
+        ]
     record = {
         "environment": environment(),
         "steps": [row.to_json() for row in steps],
         "inference": [row.to_json() for row in inference],
+        "iterations": [row.to_json() for row in iterations],
+        "crossings": [row.to_json() for row in crossings],
     }
     if args.json:
         print_json(record)
@@ -82,6 +109,9 @@ def run(args: argparse.Namespace) -> int:
     stdout.print(_step_table(steps))
     stdout.print(_LEGEND)
     stdout.print(_inference_table(inference))
+    stdout.print(_iteration_table(iterations))
+    if crossings:
+        stdout.print(_crossing_table(crossings))
     sys.stdout.write(json.dumps(record) + "\n")
     return 0
 
@@ -110,4 +140,30 @@ def _inference_table(rows: list[InferenceRow]) -> Table:
             f"{row.power:g}", f"{alone:.0f}", f"{cpu:.0f}", f"{cpu / alone:.2f}",
             f"{row.peak_floats:.2f}",
         )  # fmt: skip
+    return table
+
+
+def _iteration_table(rows: list[IterationRow]) -> Table:
+    table = Table(title="one iteration of Eq. 3.2 on 1000 images, beside its kernels")
+    for name in ("n", "kernels", "iteration", "/ kernels"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        ms = row.milliseconds
+        table.add_row(
+            f"{row.power:g}", f"{ms['kernels']:.1f}", f"{ms['iteration']:.1f}",
+            f"{row.to_kernels:.2f}",
+        )  # fmt: skip
+    return table
+
+
+def _crossing_table(rows: list[CrossingRow]) -> Table:
+    table = Table(title=f"{rows[0].n_images} images to the boundary of their second choice")
+    for name in ("n", "mode", "images / s", "gradients each", "crossed"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        for mode, seconds in row.seconds.items():
+            table.add_row(
+                f"{row.power:g}", mode, f"{row.n_images / seconds:.0f}",
+                f"{row.gradients[mode]:.1f}", f"{100 * row.crossed[mode]:.1f} %",
+            )  # fmt: skip
     return table

@@ -12,9 +12,11 @@ from denseam.descent.boundary import Mode, Objective
 from denseam.descent.loop import Norm
 from denseam.descent.sets import Keep
 from denseam.errors import InputError
+from denseam.figures import boundary
+from denseam.figures.records import boundary_traces, model_name
 from denseam.model import DenseAM, load
 
-_OPTIONS = ("step", "norm", "objective", "mode", "max_steps", "loss_power", "clip")
+_OPTIONS = ("step", "norm", "objective", "mode", "max_steps", "loss_power")
 _TRACED = 3  # images of the figure
 
 
@@ -51,8 +53,6 @@ denseam boundary runs/n20 --count 20 --target each --keep boundary --out around.
                      "log-energy margin, which never saturates (default: paper)")  # fmt: skip
     way.add_argument("--loss-power", type=float, help="m (default: 4, from n = 10 on 30)")
     way.add_argument("--max-steps", type=int, help="(default: 1000)")
-    way.add_argument("--no-clip", dest="clip", action="store_false", default=None,
-                     help="let pixels leave [-1, 1]")  # fmt: skip
     way.add_argument("--keep", nargs="+", choices=get_args(Keep), default=[],
                      help="further images to keep in the set")  # fmt: skip
     parser.set_defaults(run=run)
@@ -90,9 +90,6 @@ def _draw(
     options: dict[str, Any],
 ) -> None:
     """Fig. 4 of the first images of the set that crossed."""
-    from denseam.figures import boundary  # noqa: PLC0415 (loads matplotlib)
-    from denseam.figures.records import boundary_traces, model_name  # noqa: PLC0415
-
     rows = made.facts["success"].nonzero().flatten()[:_TRACED]
     if not len(rows):
         raise InputError(f"{args.figure}: no image crossed, there is nothing to draw")

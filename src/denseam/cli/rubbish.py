@@ -9,9 +9,11 @@ from denseam.cli.common import add_command
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.descent import rubbish_set
 from denseam.errors import InputError
+from denseam.figures import rubbish
+from denseam.figures.records import rubbish_grid
 from denseam.model import DenseAM, load
 
-_OPTIONS = ("noise", "step", "max_steps", "loss_power", "clip")
+_OPTIONS = ("noise", "step", "max_steps", "loss_power")
 _ROWS = 4  # of the figure, at most
 
 
@@ -36,14 +38,12 @@ denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.pn
     parser.add_argument(
         "--shape", type=int, nargs=2, metavar=("H", "W"), help="of an image (default: a square)"
     )
-    add_output(parser, "a row for every image of a class (Fig. 3)")
+    add_output(parser, "a row for every image of a class (Fig. 3)", chunk=100)
     way = parser.add_argument_group("the way")
     way.add_argument("--noise", type=float, help="deviation at the start (default: 0.1)")
     way.add_argument("--step", type=float, help="eps, visible units (default: 0.1)")
     way.add_argument("--loss-power", type=float, help="m (default: 4, from n = 10 on 30)")
-    way.add_argument("--max-steps", type=int, help="(default: 2000)")
-    way.add_argument("--no-clip", dest="clip", action="store_false", default=None,
-                     help="let pixels leave [-1, 1]")  # fmt: skip
+    way.add_argument("--max-steps", type=int, help="(default: 5000)")
     parser.set_defaults(run=run)
 
 
@@ -57,9 +57,6 @@ def run(args: argparse.Namespace) -> int:
             **given_options(args, *_OPTIONS),
         )  # fmt: skip
         if args.figure is not None:
-            from denseam.figures import rubbish  # noqa: PLC0415 (loads matplotlib)
-            from denseam.figures.records import rubbish_grid  # noqa: PLC0415
-
             rubbish.save(rubbish_grid([made], min(args.per_class, _ROWS)), args.figure)
     report(made, args, {})
     return 0

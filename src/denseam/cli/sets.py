@@ -12,14 +12,16 @@ from denseam.cli.common import percent, print_json, stderr, stdout
 from denseam.cli.progress import images_bar
 from denseam.data import ImageSet
 from denseam.errors import InputError
+from denseam.figures.canvas import need_matplotlib
 from denseam.figures.grid import save_grid
 
 __all__ = ["add_output", "given_options", "making", "report"]
 
 _SHOWN = 100  # images of a contact sheet
+_SUFFIXES = {"figure": (".png", ".svg", ".pdf"), "grid": (".png",)}
 
 
-def add_output(parser: argparse.ArgumentParser, figure: str) -> None:
+def add_output(parser: argparse.ArgumentParser, figure: str, *, chunk: int = 1000) -> None:
     """The options that say where everything goes."""
     parser.add_argument(
         "--out", type=Path, required=True, help="image set to write, .safetensors or .npz"
@@ -27,7 +29,7 @@ def add_output(parser: argparse.ArgumentParser, figure: str) -> None:
     parser.add_argument("--figure", type=Path, help=f"{figure}: .png, .svg or .pdf")
     parser.add_argument("--grid", type=Path, help=f"contact sheet of the first {_SHOWN}: .png")
     parser.add_argument(
-        "--chunk", type=int, default=1000,
+        "--chunk", type=int, default=chunk,
         help="images at once; finished chunks outlive an interruption (default: %(default)s)",
     )  # fmt: skip
 
@@ -41,9 +43,8 @@ def given_options(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def making(args: argparse.Namespace) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, and on Ctrl-C a word about what is kept."""
-    for path in (args.figure, args.grid):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise InputError(f"{path}: no such folder {path.absolute().parent}")
+    for name, suffixes in _SUFFIXES.items():
+        _check_picture(getattr(args, name), suffixes)
     try:
         with images_bar(args.command) as bar:
             yield bar
@@ -53,6 +54,17 @@ def making(args: argparse.Namespace) -> Iterator[Callable[[int, int], None]]:
             markup=False, soft_wrap=True,
         )  # fmt: skip
         raise
+
+
+def _check_picture(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    """Said before the work begins, not after."""
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: wanted a {' or '.join(suffixes)} file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: no such folder {path.absolute().parent}")
+    need_matplotlib()
 
 
 def report(images: ImageSet, args: argparse.Namespace, extra: dict[str, Any]) -> None:

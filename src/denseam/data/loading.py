@@ -3,11 +3,11 @@
 import lzma
 import os
 import re
-import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, overload
 
 import numpy as np
@@ -24,10 +24,11 @@ __all__ = ["load"]
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What zipfile and NumPy raise over a damaged file. A spoilt byte may ask for a password
-# (RuntimeError), another compression, or an array larger than the memory.
+# (RuntimeError), another compression, an array larger than the memory, or a header that is
+# no Python (TokenError).
 _DAMAGE = (
     *(ValueError, TypeError, LookupError, OSError, EOFError, RuntimeError, MemoryError),
-    *(OverflowError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OverflowError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, TokenError),
 )
 # train-images-idx3-ubyte, t10k-labels.idx1-ubyte.gz, emnist-letters-test-images-idx3-ubyte
 _IDX_NAME = re.compile(

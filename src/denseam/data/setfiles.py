@@ -168,7 +168,7 @@ def _to_npz(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> by
 
 def _to_array(name: str, value: Tensor) -> NDArray[Any]:
     try:
-        return value.detach().cpu().numpy()
+        return value.detach().cpu().contiguous().numpy()
     except TypeError as error:
         dtype = str(value.dtype).removeprefix("torch.")
         raise InputError(
@@ -183,8 +183,7 @@ def _array(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
 
 
 def _to_tensor(array: NDArray[Any]) -> Tensor:
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return torch.from_numpy(native).contiguous()
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _list(names: Iterable[str]) -> str:

@@ -77,7 +77,13 @@ def describe(
     procedure: Callable[..., Any],
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The metadata of a set: what made it, JSON-able, with the defaults that were not given."""
+    """The metadata of a set: what made it, JSON-able, with the defaults that were not given.
+
+    Raises:
+        InputError: for images that may leave [-1, 1].
+    """
+    if not given.get("clip", True):
+        raise InputError("clip = False: an image set holds pixels in [-1, 1]")
     signature = inspect.signature(procedure).parameters.values()
     defaults = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
     parameters = {k: v for k, v in defaults.items() if k not in _NO_MATTER} | dict(given)

@@ -33,7 +33,7 @@ def rubbish(
     shape: Sequence[int] | None = None,
     noise: float = 0.1,
     step: float = 0.1,
-    max_steps: int = 2000,
+    max_steps: int = 5000,
     loss_power: float | None = None,
     clip: bool = True,
     seed: int = 0,

@@ -70,7 +70,7 @@ def boundary_set(
         seed: of random targets.
         chunk: images at once.
         on_progress: told of images done and images in all.
-        **options: of ``cross_boundary``: step, norm, objective, mode, max_steps, loss_power, clip.
+        **options: of ``cross_boundary``: step, norm, objective, mode, max_steps, loss_power.
 
     Raises:
         InputError: as ``cross_boundary``, and for what ``keep`` does not know.
@@ -112,7 +112,7 @@ def rubbish_set(
     class_names: Sequence[str] = (),
     per_class: int = 1,
     input_shape: Sequence[int] | None = None,
-    chunk: int = 1000,
+    chunk: int = 100,
     on_progress: Progress | None = None,
     **options: Any,
 ) -> ImageSet:
@@ -121,14 +121,14 @@ def rubbish_set(
     Args:
         model: a DenseAM, or any module that returns logits (B, C).
         classes: all by default.
-        out: file to write; see ``boundary_set``. A part is a class.
+        out: file to write; see ``boundary_set``. A chunk holds whole classes.
         shape: (H, W) of an image, H W = N.
         class_names: C names; numbers by default.
         per_class: how many for each class.
         input_shape: of one image as the module takes it; (N,) by default.
         chunk: images at once.
         on_progress: told of images done and images in all.
-        **options: of ``rubbish``: noise, step, max_steps, loss_power, clip, seed.
+        **options: of ``rubbish``: noise, step, max_steps, loss_power, seed.
 
     Raises:
         InputError: as ``rubbish``.
@@ -147,15 +147,17 @@ def rubbish_set(
 
     def make(cut: slice, progress: Progress) -> ImageSet:
         found = rubbish(
-            model, [wanted[cut.start // per_class]], per_class=per_class, shape=as_taken,
-            chunk=chunk, on_progress=progress, **options,
+            model, wanted[cut.start // per_class : cut.stop // per_class], per_class=per_class,
+            shape=as_taken, chunk=chunk, on_progress=progress, **options,
         )  # fmt: skip
-        facts = facts_of(model, found, torch.arange(per_class), chunk)
+        facts = facts_of(model, found, torch.arange(len(found)) % per_class, chunk)
         images = found.images.reshape(-1, *shape).cpu()
         like = ImageSet(images, found.targets.cpu(), n_classes, names)
         return to_set(images, like.labels, like, facts, metadata)
 
-    return build(make, _cuts(len(wanted) * per_class, per_class), out, metadata, on_progress)
+    check_numbers(step=1.0, max_steps=1, chunk=chunk)
+    part = max(1, chunk // per_class) * per_class
+    return build(make, _cuts(len(wanted) * per_class, part), out, metadata, on_progress)
 
 
 def attack_set(

@@ -1,5 +1,6 @@
 """Fig. 4: across a decision boundary, as two objectives and as images."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BoundaryTrace", "plot", "plot_objectives", "plot_triplets", "save"]
 
 _COLUMNS = ("clean", "boundary", "final")
+_BEYOND = 4  # crossings
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +67,15 @@ class BoundaryTrace:
 
 
 def plot_objectives(trace: BoundaryTrace, ax: "Axes") -> None:
-    """Draw both objectives against the length of the path, and where they cross."""
-    path = [number * trace.step for number in range(len(trace.log_top))]
+    """Draw both objectives against the length of the path, and where they cross.
+
+    Convergence takes many times as long as crossing, so only the way until ``_BEYOND`` times the
+    crossing is shown; the images of ``plot_triplets`` show where it ends.
+    """
+    path = [number * trace.step for number in range(_shown(trace))]
     top, target = ({**c, "marker": ""} for c in canvas.CURVES[:2])
-    ax.plot(path, trace.log_top, label=r"$\log\,C_\mathrm{top}$", **top)
-    ax.plot(path, trace.log_target, label=r"$\log\,C_\mathrm{target}$", **target)
+    ax.plot(path, trace.log_top[: len(path)], label=r"$\log\,C_\mathrm{top}$", **top)
+    ax.plot(path, trace.log_target[: len(path)], label=r"$\log\,C_\mathrm{target}$", **target)
     if trace.crossing is not None:
         where = trace.crossing * trace.step
         ax.axvline(where, color="0.4", linewidth=0.7, zorder=0)
@@ -77,8 +83,16 @@ def plot_objectives(trace: BoundaryTrace, ax: "Axes") -> None:
         ax.text(where, 1.02, f"boundary at {where:.2f}", transform=ax.get_xaxis_transform(),
                 ha="center", va="bottom", color="0.25", fontsize="small")  # fmt: skip
     ax.set_xlabel("path length, visible units (2 = black to white)")
-    ax.set_ylabel("log objective")
-    ax.legend(title=trace.name, alignment="left")
+    ax.set_ylabel(f"log objective, {trace.name}")
+    # Higher still, and as wide as the Axes at most: the images below keep their width.
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=1.7)
+
+
+def _shown(trace: BoundaryTrace) -> int:
+    """How many values of the objectives to draw."""
+    if not trace.crossing:
+        return len(trace.log_top)
+    return min(len(trace.log_top), math.ceil(_BEYOND * trace.crossing) + 1)
 
 
 def plot_triplets(traces: Sequence[BoundaryTrace], ax: "Axes") -> None:
@@ -127,10 +141,10 @@ def save(traces: Sequence[BoundaryTrace], path: str | os.PathLike[str]) -> None:
         plot(traces, axes)
 
     if most == 1:
-        size = 3.3 + width, max(2.2, height)
+        size = 3.3 + width, max(2.4, height)
         canvas.save(path, draw, size=size, columns=2, widths=(3.3, width))
     else:
-        canvas.save(path, draw, size=(width, 2.0 + height), rows=2, heights=(2.0, height))
+        canvas.save(path, draw, size=(width, 2.2 + height), rows=2, heights=(2.2, height))
 
 
 def _by_name(traces: Sequence[BoundaryTrace]) -> dict[str, list[BoundaryTrace]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from denseam.data.validate import check_images
+from denseam.data.validate import SLACK, check_images
 from denseam.errors import InputError
 
 __all__ = ["check_fractions", "check_mask", "check_names", "check_numbers", "check_pictures"]
@@ -58,7 +58,7 @@ def check_fractions(values: Tensor, shape: tuple[int, ...], what: str) -> None:
     _check_floating(values, what)
     if values.shape != shape:
         raise InputError(f"{what} must have shape {shape}, got {tuple(values.shape)}")
-    wrong = values[(values < 0) | (values > 1)]
+    wrong = values[(values < -SLACK) | (values > 1 + SLACK)]
     if len(wrong):
         raise InputError(f"{what} must be fractions in [0, 1], got {float(wrong[0]):g}")
 

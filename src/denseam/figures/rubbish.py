@@ -24,8 +24,8 @@ class RubbishGrid:
         rows: R names of models, like "n = 2".
         columns: C names of classes.
         images: (R, C, H, W) floating, visible units [-1, 1].
-        missing: (R, C) bool: the descent ended on a plateau where no memory is active, or did not
-            converge. Shown all the same, and crossed out.
+        missing: (R, C) bool: the descent did not converge to an image labelled as the class, or
+            ended on a plateau where no memory is active. Shown all the same, and crossed out.
 
     Raises:
         InputError: when any of it does not fit together.
@@ -57,13 +57,11 @@ def plot(record: RubbishGrid, ax: "Axes") -> None:
             dx, dy = made.width / 2, made.height / 2
             xs += [x - dx, x + dx, float("nan"), x - dx, x + dx, float("nan")]
             ys += [y - dy, y + dy, float("nan"), y + dy, y - dy, float("nan")]
-        limits = ax.get_xlim(), ax.get_ylim()
         # White around black shows on any image.
         ax.plot(xs, ys, color="white", linewidth=2.4, solid_capstyle="butt")
         ax.plot(xs, ys, color="black", linewidth=0.9, solid_capstyle="butt")
-        ax.set(xlim=limits[0], ylim=limits[1])
         caption += (
-            f"; crossed out: no memory active, or not converged "
+            f"\ncrossed out: did not converge as the class "
             f"({len(missing)} of {record.missing.numel()})"
         )
     ax.set_xlabel(caption)
@@ -72,5 +70,5 @@ def plot(record: RubbishGrid, ax: "Axes") -> None:
 def save(record: RubbishGrid, path: str | os.PathLike[str]) -> None:
     """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
     R, C = record.missing.shape
-    size = 0.7 + 0.56 * C, 0.5 + 0.56 * R
+    size = max(4.0, 0.7 + 0.56 * C), 0.6 + 0.56 * R  # the caption is almost 4 inches wide
     canvas.save(path, lambda ax: plot(record, ax), size=size)

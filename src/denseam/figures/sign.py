@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from denseam.data.validate import SLACK
 from denseam.errors import InputError
 from denseam.figures import canvas
 from denseam.figures.checks import check_fractions, check_names, check_numbers
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SignCurves", "plot", "plot_confidences", "plot_errors", "save"]
 
-_SLACK = 1e-6  # of an interval that is stored in float32
 _MARKS = 12  # about as many markers on a curve as can be told apart
 
 
@@ -59,7 +59,7 @@ class SignCurves:
         check_fractions(self.confidences, (R, E), "confidences")
         low, high = self.intervals.unbind(dim=2)
         # Written so that NaN fails too.
-        inside = (low <= self.errors + _SLACK) & (self.errors <= high + _SLACK)
+        inside = (low <= self.errors + SLACK) & (self.errors <= high + SLACK)
         if not bool(inside.all()):
             raise InputError("every error must be a number within its interval")
         if not self.confidences.isnan().equal(self.errors == 0):

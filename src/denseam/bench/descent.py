@@ -1,0 +1,104 @@
+"""The speed of pixel-space descent: an iteration beside its kernels, and sets of images."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from denseam.bench.steps import Problem
+from denseam.bench.timing import milliseconds
+from denseam.descent import cross_boundary
+from denseam.descent.boundary import Mode
+from denseam.descent.goals import PaperObjective
+from denseam.descent.heads import energy_gap_head
+from denseam.descent.loop import descend
+from denseam.kernels import by_name
+from denseam.model import DenseAM
+
+__all__ = ["CrossingRow", "IterationRow", "measure_crossing", "measure_iteration"]
+
+_STEPS = 10
+
+
+@dataclass(frozen=True)
+class IterationRow:
+    """One iteration of Eq. 3.2 on 1000 active images, K = 2000, N = 784, C = 10."""
+
+    power: float
+    milliseconds: dict[str, float]  # "iteration", and "kernels": forward and backward alone
+
+    @property
+    def to_kernels(self) -> float:
+        """Time of an iteration over that of the kernels alone."""
+        return self.milliseconds["iteration"] / self.milliseconds["kernels"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "to_kernels": self.to_kernels}
+
+
+@dataclass(frozen=True)
+class CrossingRow:
+    """Images led across the boundary to the second choice, for one trained model."""
+
+    power: float
+    n_images: int
+    seconds: dict[str, float]  # by mode
+    gradients: dict[str, float]  # mean of an image, by mode
+    crossed: dict[str, float]  # fraction, by mode
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        rates = {mode: self.n_images / seconds for mode, seconds in self.seconds.items()}
+        return {**asdict(self), "images_per_second": rates}
+
+
+def measure_iteration(power: float, rounds: int) -> IterationRow:
+    """Time an iteration, of ten in a row, beside what its kernels take for a batch."""
+    problem = Problem.random(1000, 2000, 784, 10, power)
+    model = DenseAM(784, 10, 2000, power, problem.temperature)
+    model.memories.data.copy_(problem.memories)
+    head, targets = energy_gap_head(model), (problem.labels + 1) % 10
+
+    def iterations() -> None:
+        descend(
+            head, problem.visible, PaperObjective(targets, 30.0), step=1e-3,
+            max_steps=_STEPS - 1, bounds=(-1.0, 1.0),
+        )  # fmt: skip
+
+    times = milliseconds({"iteration": iterations, "kernels": _kernels(problem)}, rounds)
+    return IterationRow(power, {**times, "iteration": times["iteration"] / _STEPS})
+
+
+def _kernels(problem: Problem) -> Callable[[], Tensor]:
+    """Overlaps, sums, weights and the product to the images."""
+    kernel = by_name("cpu")
+    visible_memories = problem.memories[:, :784].contiguous()
+    classes = problem.memories[:, 784:]
+    coefficients = torch.ones(11, 1000)
+
+    def step() -> Tensor:
+        overlaps = kernel.overlaps(problem.visible, visible_memories)
+        sums = kernel.sums(overlaps, classes, problem.power, every_class=False)
+        weights, _ = kernel.weights(
+            overlaps, classes, coefficients, sums.scale, problem.power - 1, class_gradient=False
+        )
+        return kernel.to_images(weights, visible_memories)
+
+    return step
+
+
+def measure_crossing(model: DenseAM, visible: Tensor) -> CrossingRow:
+    """Time ``cross_boundary`` of these images (B, N) in every mode, once."""
+    seconds, gradients, crossed = {}, {}, {}
+    for mode in get_args(Mode):
+        cross_boundary(model, visible[:10], mode=mode)
+        start = time.perf_counter()
+        found = cross_boundary(model, visible, mode=mode)
+        seconds[mode] = time.perf_counter() - start
+        gradients[mode] = float(found.steps.double().mean())
+        crossed[mode] = float(found.success.double().mean())
+    return CrossingRow(model.power, len(visible), seconds, gradients, crossed)

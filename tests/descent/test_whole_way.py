@@ -1,0 +1,161 @@
+"""On through the boundary: final images, traces of the objective, callbacks; and other modules."""
+
+import pytest
+import torch
+from tests.descent.small import images, prototypes, random_model
+from torch import nn
+
+from denseam import energy
+from denseam.descent import Stop, basic_iterative, cross_boundary, rubbish, sign_gradient
+from denseam.errors import InputError
+
+
+def log_c(model, v, target, m):
+    """log C_alpha from the oracle."""
+    Y = energy.class_activity(v, model.memories.detach(), model.power, model.temperature)
+    t = -torch.ones_like(Y)
+    t[:, target] = 1
+    return ((Y - t) ** (2 * m)).sum(dim=1).log()
+
+
+def test_traces_are_the_objectives_of_the_oracle_along_the_way():
+    model, v = prototypes(5.0), images(8, 12)
+    found = cross_boundary(model, v, step=0.05, samples=[6, 1], chunk=4, max_steps=300)
+    assert [trace.sample for trace in found.traces] == [1, 6]
+    for trace in found.traces:
+        i = trace.sample
+        assert (trace.top, trace.target) == (int(found.labels[i]), int(found.targets[i]))
+        start = v[i : i + 1]
+        for c, logs in ((trace.top, trace.log_top), (trace.target, trace.log_target)):
+            assert float(logs[0]) == pytest.approx(float(log_c(model, start, c, 4)), abs=1e-9)
+            end = float(log_c(model, trace.final[None], c, 4))
+            assert float(logs[-1]) == pytest.approx(end, abs=1e-9)
+        # C_top and C_target cross where the two Y do: in the step that crosses the boundary.
+        assert int(found.steps[i]) - 1 <= trace.crossing <= int(found.steps[i])
+        assert trace.steps == len(trace.log_top) - 1
+        assert trace.log_target[-1] < trace.log_target[0]
+
+
+def test_a_trace_that_never_crosses_has_no_crossing():
+    found = cross_boundary(prototypes(), images(3, 12), step=0.001, samples=[0], max_steps=3)
+    assert found.traces[0].crossing is None
+    assert found.traces[0].steps == 3
+
+
+def test_final_images_are_where_the_target_converges():
+    model, v = prototypes(20.0), images(8, 12)
+    found = cross_boundary(model, v, step=0.05, converge=True)
+    looks = model.visible_memories.detach().sign()[found.targets]
+    assert (found.final.sign() == looks).double().mean() > 0.9
+    assert cross_boundary(model, v, step=0.05).final is None
+
+
+def test_callbacks_see_who_is_on_the_way():
+    model, v = prototypes(), images(9, 12)
+    seen = []
+    found = cross_boundary(model, v, step=0.05, chunk=5, on_step=seen.append)
+    assert {int(row) for step in seen for row in step.rows} == set(range(9))
+    for row in range(9):
+        of_row = [s for s in seen if row in s.rows.tolist()]
+        assert len(of_row) == int(found.steps[row]) + 1
+        last = of_row[-1]
+        at = last.rows.tolist().index(row)
+        assert torch.equal(last.images[at], found.images[row])
+    assert all(step.scores.shape == (len(step.rows), 3) for step in seen)
+
+
+class Convolution(nn.Module):
+    """(B, 1, 4, 3) -> (B, 3)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(48, 3)
+        ).double()
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def test_modules_get_and_give_images_of_their_own_shape():
+    module, v = Convolution(), images(6, 12).reshape(6, 1, 4, 3)
+    for mode in ("faithful", "controlled"):
+        found = cross_boundary(module, v, step=0.05, mode=mode, converge=True, samples=[2])
+        assert found.success.all()
+        for each in (found.images, found.before, found.boundary, found.final):
+            assert each.shape == v.shape
+        assert found.traces[0].final.shape == v.shape[1:]
+        with torch.no_grad():
+            on = module(found.boundary)
+        own = on.gather(1, found.targets[:, None])
+        assert (on.amax(dim=1, keepdim=True) - own).abs().max() < 1e-6
+    labels = module(v).argmax(dim=1)
+    for attacked in (
+        sign_gradient(module, v, labels, 0.1),
+        basic_iterative(module, v, labels, 0.1),
+    ):
+        assert attacked.images.shape == v.shape
+        assert (attacked.images - v).abs().max() <= 0.1 + 1e-12
+    made = rubbish(module, [1], shape=(1, 4, 3), per_class=2, max_steps=50)
+    assert made.images.shape == (2, 1, 4, 3)
+
+
+def test_a_module_is_left_as_it_was():
+    module = Convolution()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    cross_boundary(module, images(3, 12).reshape(3, 1, 4, 3), step=0.05)
+    assert all(p.grad is None for p in module.parameters())
+    assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+
+
+def test_modules_that_are_not_deterministic_are_refused():
+    module = nn.Sequential(nn.Dropout(), nn.Linear(12, 3)).double()
+    with pytest.raises(InputError, match="Dropout is training"):
+        cross_boundary(module, images(3, 12))
+    cross_boundary(module.eval(), images(3, 12), max_steps=2)
+
+
+def test_noise_for_a_module_needs_a_shape():
+    with pytest.raises(InputError, match="shape"):
+        rubbish(Convolution())
+
+
+def test_a_model_in_another_dtype_is_refused():
+    for module in (random_model(3.0, torch.float32), nn.Linear(9, 3)):
+        with pytest.raises(InputError, match=r"float64 .*float32"):
+            cross_boundary(module, images(3, 9))
+    with pytest.raises(InputError, match=r"float32"):
+        rubbish(random_model(3.0), start=images(3, 9, torch.float32))
+
+
+def test_a_model_on_another_device_is_refused():
+    with pytest.raises(InputError, match="meta"):
+        cross_boundary(random_model(3.0).to("meta"), images(3, 9))
+
+
+@pytest.mark.parametrize("samples", [[3], [-1]])
+def test_samples_that_are_not_there_are_refused(samples):
+    with pytest.raises(InputError, match="samples"):
+        cross_boundary(random_model(3.0), images(3, 9), samples=samples)
+
+
+def test_broken_scores_are_that_reason():
+    class Broken(nn.Module):
+        def forward(self, x):
+            return x[:, :3] * torch.nan
+
+    found = cross_boundary(Broken(), images(4, 9), torch.tensor([1, 1, 1, 1]), max_steps=5)
+    assert found.stop_counts() == {Stop.NONFINITE: 4}
+    assert not found.success.any()
+
+
+def test_several_sizes_in_one_call_for_the_iterative_ones():
+    model, v = random_model(20.0), images(12, 9)
+    labels = model.predict(v)
+    both = basic_iterative(model, v, labels, [0.1, 0.4], steps=3, chunk=5)
+    for eps, found in zip((0.1, 0.4), both, strict=True):
+        assert torch.equal(found.images, basic_iterative(model, v, labels, eps, steps=3).images)
+    for wrong in ([], [0.1, 0.0], -1.0):
+        with pytest.raises(InputError, match="eps"):
+            basic_iterative(model, v, labels, wrong)
