@@ -80,17 +80,21 @@ def read_terminal(descriptor) -> str:
     return text.decode()
 
 
-def test_a_terminal_shows_a_bar_with_both_errors_and_the_time_left(toy, tmp_path):
+def on_terminal(command) -> str:
+    """What a command shows on a terminal, without colours and cursor movements."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        train_command(toy, tmp_path / "run", 60), env=ENVIRONMENT,
-        stdin=theirs, stdout=theirs, stderr=theirs,
-    ) as process:  # fmt: skip
+        command, env=ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
         os.close(theirs)
         seen = read_terminal(ours)
     os.close(ours)
     assert process.returncode == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+
+
+def test_a_terminal_shows_a_bar_with_both_errors_and_the_time_left(toy, tmp_path):
+    text = on_terminal(train_command(toy, tmp_path / "run", 60))
     assert re.search(
         r"n = 3  epoch \d+/60 .*train \d+\.\d\d %  test \d+\.\d\d % \d:\d\d:\d\d left \d:\d\d:\d\d",
         text,
@@ -116,3 +120,20 @@ def test_a_reader_that_has_seen_enough_is_no_traceback():
     )  # fmt: skip
     os.close(theirs)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_descent_shows_a_progress_bar_on_a_terminal_only(toy, tmp_path):
+    run = tmp_path / "run"
+    subprocess.run(train_command(toy, run, 2), env=ENVIRONMENT, check=True, capture_output=True)
+    command = [
+        *DENSEAM, "boundary", str(run), "--dataset", str(toy), "--chunk", "3", "--step", "0.002",
+        "--max-steps", "300",
+    ]  # fmt: skip
+    shown = on_terminal([*command, "--out", str(tmp_path / "a.npz")])
+    assert re.search(r"boundary .* \d+/30 +images", shown)
+    assert "left" in shown
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "b.npz")],
+        env=ENVIRONMENT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""

@@ -120,6 +120,7 @@ REFUSED = {
     "negative label": (ONE - 1, [-1], {}, "got -1"),
     "label past classes": (ONE - 1, [3], {"n_classes": 3}, r"0\.\.2, got 3"),
     "class missing": (ONE - 1, [1], {}, "no example of class 0"),
+    "wild label": (ONE - 1, [2**62], {}, r"0, 1, .*9, \.\.\. \(of 4611686018427387905 classes"),
     "names": (ONE - 1, [0], {"n_classes": 1, "class_names": ("a", "b")}, "need 1 names"),
 }
 

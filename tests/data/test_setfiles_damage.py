@@ -252,7 +252,7 @@ def npy(header: str) -> bytes:
 
 
 @pytest.mark.parametrize("shape", ["(100000000000000000,)", f"({10**30},)", "(-1,)", "3", "("])
-@pytest.mark.parametrize("descr", ["'<f8'", "()", "'|O'", "'U9'"])
+@pytest.mark.parametrize("descr", ["'<f8'", "()", "'|O'", "'U9'", "',f'"])
 def test_headers_that_ask_for_the_impossible(tmp_path: Path, shape: str, descr: str) -> None:
     path = tmp_path / "a.npz"
     header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"

@@ -74,6 +74,35 @@ def test_the_image_behind_is_the_target_in_float64_and_the_one_before_is_not():
     assert (model.predict(found.before) != found.targets)[found.steps > 0].all()
 
 
+def test_second_and_least_are_those_of_the_scores():
+    model, v = prototypes(), images(40, 12)
+    order = model.log_energy(v).argsort(dim=1, descending=True)
+    for target, place in (("second", 1), ("least", 2)):
+        found = cross_boundary(model, v, target, max_steps=1)
+        assert torch.equal(found.targets, order[:, place])
+
+
+def test_an_image_that_crosses_onto_a_plateau_has_crossed():
+    class Step(nn.Module):
+        def forward(self, x):
+            rise = (10 * x[:, :1]).clamp(max=1)
+            return torch.cat([torch.full_like(rise, 0.5), rise], dim=1)
+
+    found = cross_boundary(Step(), torch.zeros(2, 4).double(), step=0.15, objective="margin")
+    assert found.stop_counts() == {Stop.CROSSED: 2}
+    assert found.success.all()
+
+
+def test_random_targets_follow_their_seed():
+    model, v = prototypes(n_classes=3), images(40, 12)
+    first, again, other = (
+        cross_boundary(model, v, "random", seed=s, max_steps=1).targets for s in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert set(first.tolist()) == {0, 1, 2}
+
+
 def test_failed_images_are_kept_with_the_reason():
     model, v = prototypes(), images(10, 12)
     found = cross_boundary(model, v, step=0.001, max_steps=3)

@@ -37,6 +37,17 @@ def test_where_no_memory_is_active_that_is_the_reason():
     assert not found.success.any()
 
 
+def test_stuck_next_to_a_plateau_is_no_success():
+    """All Y are 1e-30 or so: the image has a label, and is nothing."""
+    model = prototypes(30.0)
+    model.temperature = 1000.0
+    found = rubbish(model, per_class=3, step=0.05, max_steps=400)
+    assert (model.predict(found.images) == found.targets).any()
+    assert model(found.images).abs().max() < 1e-20
+    assert Stop.CONVERGED in found.stopped
+    assert not found.success.any()
+
+
 def test_a_linear_model_is_moved_by_the_sign_of_its_gradient():
     torch.manual_seed(0)
     module, v = nn.Linear(12, 2).double(), images(10, 12)

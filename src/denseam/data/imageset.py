@@ -220,7 +220,10 @@ class Dataset:
 
 
 def _infer_classes(labels: Tensor) -> int:
-    return max(1, int(labels.max()) + 1) if labels.numel() else 1
+    count = max(1, int(labels.max()) + 1) if labels.numel() else 1
+    if 0 < len(labels) < count:  # said before one wild label asks for 2**60 names
+        check_every_class_present(labels, count)
+    return count
 
 
 def _warn_if_unit_scaled(images: Tensor, name: str) -> None:

@@ -25,10 +25,10 @@ __all__ = ["load"]
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What zipfile and NumPy raise over a damaged file. A spoilt byte may ask for a password
 # (RuntimeError), another compression, an array larger than the memory, or a header that is
-# no Python (TokenError).
+# no Python (TokenError, SyntaxError).
 _DAMAGE = (
     *(ValueError, TypeError, LookupError, OSError, EOFError, RuntimeError, MemoryError),
-    *(OverflowError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, TokenError),
+    *(OverflowError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, TokenError, SyntaxError),
 )
 # train-images-idx3-ubyte, t10k-labels.idx1-ubyte.gz, emnist-letters-test-images-idx3-ubyte
 _IDX_NAME = re.compile(

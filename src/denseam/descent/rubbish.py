@@ -1,5 +1,6 @@
 """Rubbish images (section 3): where the objective of a class leads from noise."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ from denseam.descent.common import (
     in_parts,
     watch,
 )
-from denseam.descent.goals import PaperObjective
+from denseam.descent.goals import PaperObjective, log_objective
 from denseam.descent.heads import head_of
 from denseam.descent.loop import OnStep, descend
 from denseam.descent.result import DescentResult, Stop, code
@@ -22,6 +23,9 @@ from denseam.errors import InputError
 from denseam.model import DenseAM
 
 __all__ = ["rubbish"]
+
+# C_alpha is the number of classes where every Y is 0; below this part of it something was learned.
+BELOW_PLATEAU = 0.99
 
 
 def rubbish(
@@ -44,7 +48,8 @@ def rubbish(
     """Descend C_alpha (Eqs. 3.1, 3.2) from noise, or from given images, for every class.
 
     An image has converged when 20 steps together move it by less than one. It succeeds when it
-    then is labelled as its class; on the plateau where no memory is active none does.
+    then is labelled as its class, and C_alpha is lower than where every Y is 0: at large n noise
+    can be stuck where no memory, or next to none, is active, and has some label even so.
 
     Args:
         model: whose objective to descend: a DenseAM, or any module that returns logits (B, C),
@@ -91,9 +96,10 @@ def rubbish(
             head, begin, goal, step=step, max_steps=max_steps, bounds=bounds_of(clip=clip),
             on_step=watch(part, len(images), on_step, on_progress),
         )  # fmt: skip
-        success = (end.codes == code(Stop.CONVERGED)) & (
-            head(end.images).values.argmax(dim=1) == targets[part]
-        )
+        scores = head(end.images).values
+        low = log_objective(scores, targets[part], m) < math.log(BELOW_PLATEAU * n_classes)
+        right = scores.argmax(dim=1) == targets[part]
+        success = (end.codes == code(Stop.CONVERGED)) & right & low
         return DescentResult.of(
             begin, end, first, targets[part], success, shape=shape, clipped=clip
         )
