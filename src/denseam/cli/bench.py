@@ -122,12 +122,18 @@ def _step_table(rows: list[StepRow]) -> Table:
         table.add_column(name, justify="right")
     for row in rows:
         ms = row.milliseconds
-        others = [f"{row.speedup(form):.1f}x" if form in ms else "-" for form in _FORMS]
+        others = [_times(row.speedup(form)) for form in _FORMS]
         table.add_row(
             f"{row.case.power:g}", f"{row.case.K}", f"{row.case.C}", f"{ms['products']:.1f}",
             f"{ms['cpu']:.1f}", f"{row.to_products:.2f}", f"{row.peak_floats:.2f}", *others,
         )  # fmt: skip
     return table
+
+
+def _times(speedup: float | None) -> str:
+    if speedup is None:
+        return "-"
+    return f"{speedup:.1f}x" if speedup < 10 else f"{speedup:.0f}x"
 
 
 def _inference_table(rows: list[InferenceRow]) -> Table:
