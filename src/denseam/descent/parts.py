@@ -72,6 +72,7 @@ def build(
             parts.append(part)
             report(cut.stop, total)
         whole = ImageSet.concatenate(parts)
+        parts.clear()  # half of the memory that saving needs
         whole.save(out)
     shutil.rmtree(folder, ignore_errors=True)
     return whole
