@@ -7,9 +7,17 @@ import pytest
 import torch
 
 from denseam import cli
-from denseam.bench import measure_inference, measure_step, report, steps, timing
+from denseam.bench import (
+    measure_inference,
+    measure_iteration,
+    measure_step,
+    report,
+    steps,
+    timing,
+)
 from denseam.bench.steps import STEPS, Problem
 from denseam.errors import DenseAMError
+from denseam.model import DenseAM
 
 FORMS = ["cpu", "reference", "autograd", "nips16"]  # torch.compile takes longer than all of these
 
@@ -23,6 +31,9 @@ def tiny(monkeypatch):
     monkeypatch.setattr(report, "STEPS", {form: STEPS[form] for form in FORMS})
     few = functools.partial(measure_inference, n_images=50)
     monkeypatch.setattr(cli.bench, "measure_inference", few)
+    small = functools.partial(measure_iteration, B=20, K=30)
+    monkeypatch.setattr(cli.bench, "measure_iteration", small)
+    monkeypatch.setattr(timing, "_REST", 0.0)
     return case
 
 
@@ -32,14 +43,29 @@ def test_the_table_has_every_form_and_the_last_line_is_the_record(tiny, capsys):
     assert err == ""
     *table, last = out.splitlines()
     record = json.loads(last)
-    assert set(record) == {"environment", "steps", "inference"}
+    assert set(record) == {"environment", "steps", "inference", "iterations", "crossings"}
     (row,) = record["steps"]
     assert row["case"] == {"power": 3, "K": 20, "C": 3, "B": 30}
     assert set(row["milliseconds"]) == {"products", *FORMS}
     assert [r["power"] for r in record["inference"]] == [2, 30]
+    assert [r["power"] for r in record["iterations"]] == [2, 30]
+    assert all(r["to_kernels"] > 0 for r in record["iterations"])
+    assert record["crossings"] == []
     text = "\n".join(table)
     for word in ("products", "nips16", "one training step", "labels of 10,000 images"):
         assert word in text
+
+
+def test_models_are_led_across_boundaries_in_every_mode(tiny, capsys, tmp_path):
+    DenseAM(784, 10, 40, 3, 600.0).save(tmp_path / "m.safetensors")
+    argv = ["bench", "--rounds", "1", "--models", str(tmp_path / "m.safetensors"), "--images", "12"]
+    assert cli.main(argv) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    (row,) = json.loads(last)["crossings"]
+    assert (row["power"], row["n_images"]) == (3, 12)
+    for facts in (row["seconds"], row["gradients"], row["crossed"], row["images_per_second"]):
+        assert set(facts) == {"faithful", "controlled"}
+    assert "12 images to the boundary of their second choice" in "\n".join(table)
 
 
 def test_json_is_one_value(tiny, capsys):

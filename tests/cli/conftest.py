@@ -1,11 +1,21 @@
 """The small problem of tests/training, as a file for the command line."""
 
+import signal
 from pathlib import Path
 
 import pytest
 from training import small
 
 from denseam.cli import main
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_arrives():
+    """A shell starts background jobs deaf to Ctrl-C, and their children inherit that."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

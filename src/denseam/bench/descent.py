@@ -56,10 +56,10 @@ class CrossingRow:
         return {**asdict(self), "images_per_second": rates}
 
 
-def measure_iteration(power: float, rounds: int) -> IterationRow:
+def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -> IterationRow:
     """Time an iteration, of ten in a row, beside what its kernels take for a batch."""
-    problem = Problem.random(1000, 2000, 784, 10, power)
-    model = DenseAM(784, 10, 2000, power, problem.temperature)
+    problem = Problem.random(B, K, 784, 10, power)
+    model = DenseAM(784, 10, K, power, problem.temperature)
     model.memories.data.copy_(problem.memories)
     head, targets = energy_gap_head(model), (problem.labels + 1) % 10
 
@@ -78,7 +78,7 @@ def _kernels(problem: Problem) -> Callable[[], Tensor]:
     kernel = by_name("cpu")
     visible_memories = problem.memories[:, :784].contiguous()
     classes = problem.memories[:, 784:]
-    coefficients = torch.ones(11, 1000)
+    coefficients = torch.ones(11, len(problem.visible))
 
     def step() -> Tensor:
         overlaps = kernel.overlaps(problem.visible, visible_memories)
