@@ -108,7 +108,7 @@ def test_memories_that_see_nothing_are_counted():
     run.memories[:] = 0
     run.memories[:, 25:] = 0.5  # -1.5 for off, -0.5 for on
     run.memories[:2, 25:] = -0.5
-    assert run._dead_memories(images().visible()) == 10
+    assert run._dead_memories(run._batch(torch.arange(60))) == 10
 
 
 class Diary(Callback):
