@@ -5,7 +5,7 @@ Inputs*, Neural Computation 30(12), 2018. Its equations stand in ``denseam.energ
 """
 
 from denseam import data, energy, errors
-from denseam.analysis import confidence
+from denseam.analysis import calibrate_beta, confidence
 from denseam.descent import (
     basic_iterative,
     cross_boundary,
@@ -30,6 +30,7 @@ __all__ = [
     "TrainResult",
     "__version__",
     "basic_iterative",
+    "calibrate_beta",
     "confidence",
     "cross_boundary",
     "data",

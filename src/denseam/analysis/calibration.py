@@ -1,0 +1,127 @@
+"""beta_sm of a model's own (section 5.1), and how error depends on confidence (Fig. 6)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from denseam.analysis.confidence import confidence_of
+from denseam.data.validate import check_labels
+from denseam.errors import InputError
+from denseam.evaluation import wilson_interval
+from denseam.model import DenseAM
+
+__all__ = ["ConfidenceBins", "calibrate_beta", "confidence_bins", "solve_beta"]
+
+_CHUNK = 10_000
+_LARGEST_BETA = 1e9  # softmax(beta Y) no longer changes
+
+
+def calibrate_beta(model: DenseAM, visible: Tensor, labels: Tensor) -> float:
+    """The beta_sm at which the mean confidence on these images is the accuracy on them.
+
+    Args:
+        model: whose Y to take.
+        visible: (B, N) in [-1, 1], of the model's dtype and on its device.
+        labels: (B,) right classes.
+
+    Raises:
+        InputError: when ``visible`` or ``labels`` do not fit the model, and when no finite
+            beta_sm > 0 does it: for a model that is right on every image, or no better than chance.
+    """
+    check_labels(labels, model.n_classes, len(visible))
+    with torch.no_grad():
+        parts = torch.split(visible, _CHUNK)
+        activity = torch.cat([model(part) for part in parts])
+        predicted = torch.cat([model.predict(part) for part in parts])
+    return solve_beta(activity, float((predicted == labels.to(predicted.device)).double().mean()))
+
+
+def solve_beta(activity: Tensor, accuracy: float) -> float:
+    """The beta_sm at which the mean of Z over the rows of Y (B, C) is ``accuracy``, by bisection.
+
+    Mean Z rises with beta_sm, from 1 / C to the share of rows whose largest Y is single.
+
+    Raises:
+        InputError: for an empty Y, or when ``accuracy`` is not between those two.
+    """
+    exact = activity.double()
+    if exact.ndim != 2 or not len(exact):
+        raise InputError(f"activity has shape {tuple(activity.shape)}: wanted (B, C), B >= 1")
+    chance = 1 / exact.shape[1]
+    limit = float(confidence_of(exact, _LARGEST_BETA).mean())
+    if not chance < accuracy < limit:
+        raise InputError(
+            f"no beta_sm > 0 has a mean confidence of {accuracy:.4f}: it goes from {chance:.4f} "
+            f"to {limit:.4f} here"
+        )
+    low, high = 0.0, 1.0
+    while float(confidence_of(exact, high).mean()) < accuracy:
+        low, high = high, 2 * high
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        if float(confidence_of(exact, middle).mean()) < accuracy:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@dataclass(frozen=True)
+class ConfidenceBins:
+    """Images sorted by confidence; a bin without images has NaN. J bins."""
+
+    edges: tuple[float, ...]  # (J + 1,), rising; a bin holds low <= Z < high, the last one 1 too
+    counts: tuple[int, ...]  # (J,)
+    errors: tuple[float, ...]  # (J,) fraction of the bin's images
+    intervals: tuple[tuple[float, float], ...]  # (J,) 95 % intervals of the errors
+    confidences: tuple[float, ...]  # (J,) mean Z of the bin's images
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """The mean over images of |accuracy - mean confidence| of their bins."""
+        parts = zip(self.counts, self.errors, self.confidences, strict=True)
+        gaps = [n * abs(1 - error - Z) for n, error, Z in parts if n]
+        return sum(gaps) / sum(self.counts)
+
+
+def confidence_bins(
+    confidences: Tensor, wrong: Tensor, edges: Sequence[float] | None = None
+) -> ConfidenceBins:
+    """Error against confidence (Fig. 6).
+
+    Args:
+        confidences: (B,) Z, in [0, 1].
+        wrong: (B,) bool.
+        edges: of the bins, rising from 0 to 1; by default tenths.
+
+    Raises:
+        InputError: when any of it does not fit together.
+    """
+    cuts = tuple(edges) if edges is not None else tuple(i / 10 for i in range(11))
+    if len(cuts) < 2 or cuts[0] != 0 or cuts[-1] != 1 or sorted(set(cuts)) != list(cuts):
+        raise InputError(f"edges = {cuts}: wanted numbers rising from 0 to 1")
+    if confidences.ndim != 1 or wrong.shape != confidences.shape or wrong.dtype != torch.bool:
+        raise InputError(
+            f"confidences are {tuple(confidences.shape)}, wrong is {tuple(wrong.shape)} "
+            f"{wrong.dtype}: wanted (B,) and (B,) bool"
+        )
+    Z = confidences.double()
+    if not len(Z) or not bool(((Z >= 0) & (Z <= 1)).all()):
+        raise InputError("confidences must be numbers in [0, 1], and one at least")
+    place = torch.bucketize(Z, torch.tensor(cuts[1:-1], dtype=Z.dtype), right=True)
+    inside = [place == j for j in range(len(cuts) - 1)]
+    counts = [int(rows.sum()) for rows in inside]
+    failed = [int(wrong[rows].sum()) for rows in inside]
+    nothing = (math.nan, math.nan)
+    return ConfidenceBins(
+        cuts,
+        tuple(counts),
+        tuple(k / n if n else math.nan for k, n in zip(failed, counts, strict=True)),
+        tuple(wilson_interval(k, n) if n else nothing for k, n in zip(failed, counts, strict=True)),
+        tuple(float(Z[rows].mean()) for rows in inside),
+    )
