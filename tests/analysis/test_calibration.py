@@ -39,7 +39,7 @@ def test_where_there_is_no_beta_that_is_said():
     for labels in (right, (right + 1) % 4):
         with pytest.raises(InputError, match="mean confidence of"):
             calibrate_beta(model, v, labels)
-    with pytest.raises(InputError, match="mean confidence of 0.2000"):
+    with pytest.raises(InputError, match=r"mean confidence of 0\.2000"):
         solve_beta(torch.randn(5, 4), 0.2)  # below chance: only a negative beta would do
     with pytest.raises(InputError, match="labels"):
         calibrate_beta(model, v, right[:-1])
