@@ -37,8 +37,9 @@ def test_boundary_says_what_came_of_it_and_writes_the_set(boundary, model, tmp_p
     crossed = int(made.facts["success"].sum())
     assert crossed >= 5
     assert lines[0].startswith(f"{crossed} of 8 images ({100 * crossed / 8:.2f} %)")
-    assert re.match(rf"stopped: (\w+ \d, )?crossed {crossed}(, \w+ \d)*; median ", lines[1])
-    assert "visible units" in lines[2]
+    assert lines[1].startswith("median L2 distance of the boundary ")
+    assert re.match(rf"stopped: (\w+ \d, )?crossed {crossed}(, \w+ \d)*; median ", lines[2])
+    assert "visible units" in lines[3]
     assert lines[-1] == f"set in {tmp_path / 'b.safetensors'}"
     assert len(made) == 8
     led = denseam.load(model).predict(made.visible()) == made.facts["target"]
@@ -62,6 +63,20 @@ def test_json_is_one_value_with_the_parameters(boundary):
     asked = found["parameters"]
     assert (asked["step"], asked["target"], asked["mode"]) == (0.05, "least", "controlled")
     assert sum(found["stopped"].values()) == 8
+
+
+def test_where_nothing_crosses_that_is_said(boundary, tmp_path):
+    code, out, err = boundary("--max-steps", 1, "--step", 1e-6, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["success"], found["median_boundary_l2"]) == (0, None)
+    code, out, _ = boundary("--max-steps", 1, "--step", 1e-6)
+    assert out.startswith("0 of 8 images (0.00 %)")
+    code, _, err = boundary(
+        "--max-steps", 1, "--step", 1e-6, "--figure", tmp_path / "f.png", out=tmp_path / "c.npz"
+    )
+    assert code == 2
+    assert "nothing to draw" in err
 
 
 def test_every_class_in_turn(boundary, tmp_path):

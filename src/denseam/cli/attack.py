@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import torch
 
-from denseam.cli.common import add_command, add_images, chosen_images
+from denseam.cli.common import add_command, add_images, chosen_images, percent
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.data import ImageSet
 from denseam.descent import attack_set
@@ -68,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
         if args.figure is not None:
             sign.save(sign_curves([made]), args.figure)
-    report(made, args, {"errors": _errors(made)})
+    errors = _errors(made)
+    lines = [f"eps {size}: error {percent(error)}" for size, error in errors.items()]
+    report(made, args, {"errors": errors}, lines, "are labelled wrongly")
     return 0
 
 

@@ -69,8 +69,14 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
         if args.figure is not None:
             _draw(model, images, made, args, options)
-    distance = float(made.facts["boundary_l2"][made.facts["success"]].median())
-    report(made, args, {"median_boundary_l2": round(distance, 4)})
+    crossed = made.facts["boundary_l2"][made.facts["success"]]
+    distance = float(crossed.median()) if len(crossed) else None
+    lines = []
+    if distance is not None:
+        half = distance / 2
+        lines = [f"median L2 distance of the boundary {distance:.3f} (in [0, 1] units {half:.3f})"]
+    extra = {"median_boundary_l2": distance}
+    report(made, args, extra, lines, "crossed, and are their target")
     return 0
 
 

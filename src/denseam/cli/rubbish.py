@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
         if args.figure is not None:
             rubbish.save(rubbish_grid([made], min(args.per_class, _ROWS)), args.figure)
-    report(made, args, {})
+    report(made, args, {}, [], "converged as their class")
     return 0
 
 

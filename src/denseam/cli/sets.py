@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,14 @@ def _check_picture(path: Path | None, suffixes: tuple[str, ...]) -> None:
     need_matplotlib()
 
 
-def report(images: ImageSet, args: argparse.Namespace, extra: dict[str, Any]) -> None:
-    """Print what came of it, and draw the contact sheet."""
+def report(
+    images: ImageSet,
+    args: argparse.Namespace,
+    extra: dict[str, Any],
+    lines: Sequence[str],
+    arrived: str = "got where they were to go",
+) -> None:
+    """Print what came of it, ``extra`` for machines and ``lines`` for people; draw the sheet."""
     if args.grid is not None:
         save_grid(
             images.images[:_SHOWN], args.grid, columns=10, marked=~images.facts["success"][:_SHOWN]
@@ -91,8 +97,10 @@ def report(images: ImageSet, args: argparse.Namespace, extra: dict[str, Any]) ->
         return
     stdout.print(
         f"{found['success']} of {found['images']} images "
-        f"({percent(found['success'] / found['images'])}) got where they were to go"
+        f"({percent(found['success'] / found['images'])}) {arrived}"
     )
+    for line in lines:
+        stdout.print(line)
     stopped = ", ".join(f"{reason} {n}" for reason, n in found["stopped"].items())
     stdout.print(f"stopped: {stopped}; median {found['median_steps']:g} steps")
     stdout.print(
@@ -100,8 +108,6 @@ def report(images: ImageSet, args: argparse.Namespace, extra: dict[str, Any]) ->
         f"(visible units; in [0, 1] units {found['median_l2'] / 2:.3f}, "
         f"{found['median_linf'] / 2:.3f})"
     )
-    for name, value in extra.items():
-        stdout.print(f"{name.replace('_', ' ')}: {value}")
     for what, path in (("set", args.out), ("figure", args.figure), ("grid", args.grid)):
         if path is not None:
             stdout.print(f"{what} in {path}", markup=False)
