@@ -5,7 +5,12 @@ Inputs*, Neural Computation 30(12), 2018. Its equations stand in ``denseam.energ
 """
 
 from denseam import data, energy, errors
-from denseam.analysis import calibrate_beta, confidence
+from denseam.analysis import (
+    calibrate_beta,
+    confidence,
+    transfer_confidence,
+    transfer_errors,
+)
 from denseam.descent import (
     basic_iterative,
     cross_boundary,
@@ -42,4 +47,6 @@ __all__ = [
     "rubbish",
     "sign_gradient",
     "train",
+    "transfer_confidence",
+    "transfer_errors",
 ]

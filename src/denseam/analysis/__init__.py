@@ -1,4 +1,4 @@
-"""What models and image sets show: confidence and its calibration, for now."""
+"""What models and image sets show: confidence, its calibration, and transfer."""
 
 from denseam.analysis.calibration import (
     ConfidenceBins,
@@ -7,13 +7,17 @@ from denseam.analysis.calibration import (
     solve_beta,
 )
 from denseam.analysis.confidence import BETA_SM, confidence, confidence_of
+from denseam.analysis.transfer import TransferTable, transfer_confidence, transfer_errors
 
 __all__ = [
     "BETA_SM",
     "ConfidenceBins",
+    "TransferTable",
     "calibrate_beta",
     "confidence",
     "confidence_bins",
     "confidence_of",
     "solve_beta",
+    "transfer_confidence",
+    "transfer_errors",
 ]

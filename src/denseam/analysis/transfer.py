@@ -1,0 +1,108 @@
+"""How images made against one model fare with others (Figs. 5 and 7)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from denseam.analysis.confidence import BETA_SM, confidence
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.evaluation import check_fit, predict_images, wilson_interval
+from denseam.model import DenseAM
+
+__all__ = ["TransferTable", "transfer_confidence", "transfer_errors"]
+
+
+@dataclass(frozen=True, eq=False)
+class TransferTable:
+    """One number for each pair: R sets, each made against a source, and V victims."""
+
+    sources: tuple[str, ...]  # (R,)
+    victims: tuple[str, ...]  # (V,)
+    values: Tensor  # (R, V) float64, fractions
+    intervals: Tensor  # (R, V, 2) float64, 95 %
+    counts: tuple[int, ...]  # (R,) images of each set
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "sources": list(self.sources),
+            "victims": list(self.victims),
+            "values": self.values.tolist(),
+            "intervals": self.intervals.tolist(),
+            "counts": list(self.counts),
+        }
+
+
+def transfer_errors(models: Mapping[str, DenseAM], sets: Mapping[str, ImageSet]) -> TransferTable:
+    """Errors of every model on every set (Fig. 5), against the right labels that the sets hold.
+
+    All images count, those whose descent failed too; ``ImageSet.subset`` picks others.
+
+    Args:
+        models: the victims, by name.
+        sets: image sets, by the name of what they were made against; clean ones fit in as well.
+
+    Raises:
+        InputError: when there is no model or no set, or a set does not fit a model.
+    """
+
+    def error(model: DenseAM, images: ImageSet) -> tuple[float, tuple[float, float]]:
+        wrong = int((predict_images(model, images).cpu() != images.labels).sum())
+        return wrong / len(images), wilson_interval(wrong, len(images))
+
+    return _table(models, sets, error)
+
+
+def transfer_confidence(
+    models: Mapping[str, DenseAM],
+    sets: Mapping[str, ImageSet],
+    beta_sm: float | Sequence[float] = BETA_SM,
+) -> TransferTable:
+    """Mean confidence of every model on every set (Fig. 7), with a 95 % interval of the mean.
+
+    Args:
+        models: the victims, by name.
+        sets: image sets, by the name of what they were made against.
+        beta_sm: one for all models, or one for each.
+
+    Raises:
+        InputError: as ``transfer_errors``, and when there is not one beta_sm for each model.
+    """
+    one = isinstance(beta_sm, int | float)
+    betas = [float(beta_sm)] * len(models) if isinstance(beta_sm, int | float) else list(beta_sm)
+    if not one and len(betas) != len(models):
+        raise InputError(f"{len(betas)} values of beta_sm for {len(models)} models")
+    beta_of = dict(zip(map(id, models.values()), betas, strict=True))
+
+    def mean(model: DenseAM, images: ImageSet) -> tuple[float, tuple[float, float]]:
+        visible = images.visible(model.memories.dtype).to(model.memories.device)
+        Z = confidence(model, visible, beta_of[id(model)]).double()
+        middle = float(Z.mean())
+        half = 1.959964 * float(Z.std()) / len(Z) ** 0.5 if len(Z) > 1 else 1.0
+        return middle, (max(0.0, middle - half), min(1.0, middle + half))
+
+    return _table(models, sets, mean)
+
+
+def _table(
+    models: Mapping[str, DenseAM],
+    sets: Mapping[str, ImageSet],
+    measure: Callable[[DenseAM, ImageSet], tuple[float, tuple[float, float]]],
+) -> TransferTable:
+    if not models or not sets:
+        raise InputError(f"{len(models)} models and {len(sets)} sets: wanted one of each at least")
+    for model in models.values():
+        for images in sets.values():
+            check_fit(model, images)
+    found = [[measure(model, images) for model in models.values()] for images in sets.values()]
+    return TransferTable(
+        tuple(sets),
+        tuple(models),
+        torch.tensor([[value for value, _ in row] for row in found], dtype=torch.float64),
+        torch.tensor([[interval for _, interval in row] for row in found], dtype=torch.float64),
+        tuple(len(images) for images in sets.values()),
+    )
