@@ -1,6 +1,7 @@
 """Which back end and which matrix product run, and that they say why."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +152,9 @@ def test_kernel_uses_the_product_it_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 @needs_c
 def test_kernel_chooses_when_it_is_told_nothing() -> None:
     assert cpu.CpuKernel().product == products.default_product()
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+def test_where_there_is_a_compiler_the_c_kernels_are_installed() -> None:
+    """They are optional: a mistake in them is no error of the installation, only of this test."""
+    assert cpu.library() is not None
