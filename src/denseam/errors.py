@@ -38,7 +38,7 @@ class SaveError(DenseAMError, OSError):
 
 
 class RunFolderError(DenseAMError):
-    """A run folder belongs to another recipe or other data, or is in use."""
+    """A run folder, or the place of an image set, belongs to something else, or is in use."""
 
 
 class SecondDerivativeError(DenseAMError, RuntimeError):

@@ -16,11 +16,20 @@ from typing import IO, Any
 import safetensors
 import safetensors.torch
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
-from denseam.errors import DataUnavailableError, FileFormatError, SaveError
+from denseam.errors import DataUnavailableError, FileFormatError, RunFolderError, SaveError
 
-__all__ = ["load_tensors", "read_json", "replace_file", "save_tensors", "write_bytes", "write_json"]
+__all__ = [
+    "held_folder",
+    "load_tensors",
+    "read_json",
+    "replace_file",
+    "save_tensors",
+    "write_bytes",
+    "write_json",
+]
 
 _KEY = "denseam"
 FORMAT_VERSION = 1
@@ -53,6 +62,28 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path, doing: str) -> Iterator[None]:
+    """Hold a folder, which is made where it does not exist, against other processes.
+
+    Raises:
+        SaveError: when the folder cannot be made.
+        RunFolderError: when another process holds it: it is ``doing`` there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise RunFolderError(f"{folder}: another process is {doing} there") from error
+    except OSError as error:
+        raise SaveError(f"{folder} cannot be made: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_bytes(path: Path, contents: bytes) -> None:

@@ -5,19 +5,17 @@ an image set of its own with the same metadata: what the set is to be, the model
 sums included. A part counts only if that agrees.
 """
 
-import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from denseam import data
 from denseam.data import ImageSet
 from denseam.descent.common import Progress
-from denseam.errors import FileFormatError, InputError, RunFolderError, SaveError
+from denseam.errors import FileFormatError, InputError, RunFolderError
+from denseam.files import held_folder
 
 __all__ = ["build"]
 
@@ -61,7 +59,7 @@ def build(
     if out.exists():
         return _finished(out, metadata)
     folder = out.with_name(out.name + ".parts")
-    with _locked(folder):
+    with held_folder(folder, "at work"):
         parts = []
         for cut in cuts:
             path = folder / f"{cut.start:08d}-{cut.stop:08d}.safetensors"
@@ -76,23 +74,6 @@ def build(
         whole.save(out)
     shutil.rmtree(folder, ignore_errors=True)
     return whole
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, which is made where it does not exist, against other processes."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise RunFolderError(f"{folder}: another process is at work there") from error
-    except OSError as error:
-        raise SaveError(f"{folder} cannot be made: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _finished(out: Path, metadata: Mapping[str, Any]) -> ImageSet:

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
-from denseam.errors import FileFormatError, InputError, RunFolderError, SaveError
-from denseam.files import load_tensors, read_json, save_tensors, write_json
+from denseam.errors import FileFormatError, InputError, RunFolderError
+from denseam.files import held_folder, load_tensors, read_json, save_tensors, write_json
 from denseam.training.recipe import Recipe
 
 __all__ = ["Checkpoint", "RunFolder"]
@@ -65,19 +64,9 @@ class RunFolder:
             SaveError: when the folder cannot be made.
             RunFolderError: when another process is training there.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            raise RunFolderError(f"{self.path}: another process is training there") from error
-        except OSError as error:
-            raise SaveError(f"{self.path} cannot be made: {error.strerror or error}") from error
-        try:
+        with held_folder(self.path, "training"):
             self._sweep()
             yield
-        finally:
-            lock.release()
 
     def _sweep(self) -> None:
         """Remove the temporary files of a process that was killed while it wrote."""
