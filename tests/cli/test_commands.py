@@ -72,6 +72,16 @@ def test_train_json_is_one_value_and_nothing_else(train, tmp_path):
     assert found["test"]["error"] == found["train"]["test_error"]
 
 
+def test_held_out_images_are_measured_and_not_trained_on(train, tmp_path):
+    code, out, err = train("--hold-out", 6)
+    assert (code, err) == (0, "")
+    assert re.match(r"held-out error \d+\.\d\d % \(\d of 6; ", out)
+    found = json.loads(train("--hold-out", 6, "--json")[1])
+    assert "test" not in found
+    assert found["held_out"]["n_images"] == 6
+    assert train("--hold-out", 60)[0] == 2
+
+
 def test_train_is_the_function_of_the_library(train, tmp_path):
     train("--momentum", 0.5, "--temperature", 4, "--loss-power", 3, "--seed", 2)
     saved = denseam.load(tmp_path / "run")

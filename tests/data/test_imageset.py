@@ -291,3 +291,18 @@ def test_concatenate_refuses_sets_that_differ(case: str) -> None:
         ImageSet.concatenate([one, one, replace(change(one), name="odd")])
     with pytest.raises(InputError, match="nothing to concatenate"):
         ImageSet.concatenate([])
+
+
+def test_hold_out_takes_the_last_training_images_and_leaves_the_test_images_alone() -> None:
+    train, test = small(), small(name="test")
+    found = Dataset("pair", train, test).hold_out(1)
+    assert found.name == "pair without the last 1"
+    assert torch.equal(found.train.images, train.images[:-1])
+    assert torch.equal(found.test.images, train.images[-1:])
+    assert torch.equal(found.test.labels, train.labels[-1:])
+
+
+@pytest.mark.parametrize("count", [0, -1, 4, 5, 1.5, True])
+def test_hold_out_leaves_something_on_either_side(count: object) -> None:
+    with pytest.raises(InputError, match=f"cannot hold out {count!r} of 4 .* wanted 1 to 3"):
+        Dataset("pair", small(), small()).hold_out(count)

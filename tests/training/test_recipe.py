@@ -135,6 +135,7 @@ BAD = {
     "per_class": [0, 1.0, None],
     "seed": [-1, 1.5, None, 2**32],
     "dtype": ["float16", "bfloat16", 32, None],
+    "products": ["8bit", 8, None],
 }
 
 
@@ -144,6 +145,11 @@ def test_a_bad_value_is_refused_with_field_value_and_what_is_wanted(name, value)
         dataclasses.replace(Recipe.paper(2), **{name: value})
     message = str(caught.value)
     assert message.startswith(f"{name} = {value!r}: wanted "), message
+
+
+def test_8_bit_products_are_for_float32():
+    with pytest.raises(InputError, match="8-bit products go with dtype 'float32', not 'float64'"):
+        Recipe.paper(2, products="8-bit", dtype="float64")
 
 
 @pytest.mark.parametrize(("power", "epochs"), [(0, 3), (math.nan, 3), ("2", 3), (2, 0), (2, 1.5)])

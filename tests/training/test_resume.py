@@ -13,12 +13,16 @@ from denseam.errors import (
     DataUnavailableError,
     DenseAMWarning,
     FileFormatError,
+    InputError,
     RunFolderError,
     SaveError,
 )
+from denseam.kernels import Choice, by_name, cpu
 from denseam.training.runs import RunFolder
 
 from .small import Callback, Stop, StopAt, assert_same_run, dataset, images, recipe
+
+needs_c = pytest.mark.skipif(cpu.library() is None, reason="the C kernels are not installed")
 
 WANTED = recipe(3, 6)  # the ramp ends after epoch 3
 
@@ -339,3 +343,29 @@ def test_a_save_that_fails_leaves_the_last_checkpoint_and_the_run_goes_on(
     shape = torch.Size((12, 28))
     assert RunFolder(begun).load(shape, torch.float32).epochs == 4
     assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+
+
+@needs_c
+def test_8_bit_products_learn_as_well_and_go_on_to_the_same_bits(tmp_path):
+    coarse = WANTED.replace(products="8-bit")
+    once = denseam.train(coarse, dataset())
+    with pytest.raises(Stop):
+        denseam.train(coarse, dataset(), tmp_path / "run", callbacks=[StopAt(2, 1)])
+    assert_same_run(denseam.train(coarse, dataset(), tmp_path / "run"), once)
+    full = denseam.train(WANTED, dataset())
+    assert not torch.equal(once.model.memories, full.model.memories)
+    for one, other in zip(once.records, full.records, strict=True):
+        assert one.objective == pytest.approx(other.objective, rel=0.05)
+
+
+def test_a_run_keeps_its_products(begun):
+    with pytest.raises(RunFolderError, match="products: full there, 8-bit here"):
+        denseam.train(WANTED.replace(products="8-bit"), dataset(), begun)
+
+
+def test_8_bit_products_need_the_c_kernels(monkeypatch):
+    monkeypatch.setattr(
+        "denseam.training.loop.choose", lambda *_: Choice(by_name("reference"), "none here")
+    )
+    with pytest.raises(InputError, match="8-bit products need the C kernels on the CPU: none here"):
+        denseam.train(WANTED.replace(products="8-bit"), dataset())

@@ -25,6 +25,7 @@ _RECIPE_OPTIONS: dict[str, tuple[type, str]] = {
     "loss_power": (float, "m of the objective sum (Y - t)^(2m)"),
     "n_memories": (int, "K (default: 2000)"),
     "per_class": (int, "images of each class in a minibatch (default: 100)"),
+    "products": (str, "full, or 8-bit: faster and rounded, on the CPU (default: full)"),
 }
 
 
@@ -41,6 +42,7 @@ def add_to(commands: Any) -> None:
 denseam train --power 30 --epochs 20 --out runs/quick
 denseam train --power 2 --out runs/n2
 denseam train --power 20 --dataset fashion-mnist --out runs/fashion
+denseam train --power 2 --hold-out 10000 --temperature 60 --out runs/tune
 denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
 """,
     )
@@ -48,6 +50,11 @@ denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
     parser.add_argument("--out", type=Path, required=True, help="run folder, made if need be")
     parser.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS, help="(default: %(default)s)")
     parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
+    parser.add_argument(
+        "--hold-out", type=int, metavar="COUNT",
+        help="do not train on the last COUNT training images, and measure the error on them "
+        "instead of the test images: to tune by",
+    )  # fmt: skip
     parser.add_argument(
         "--tensorboard", action="store_true", help="write scalars to OUT/tensorboard"
     )
@@ -62,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     overrides = {name: getattr(args, name) for name in _RECIPE_OPTIONS}
     given = {name: value for name, value in overrides.items() if value is not None}
     images = dataset_of(args.dataset)
+    if args.hold_out is not None:
+        images = images.hold_out(args.hold_out)
     preset = Recipe.paper(args.power, args.epochs, seed=args.seed).for_data(images.train)
     recipe = preset.replace(**given)
     callbacks: list[Callback] = [TrainingBar()]
@@ -90,15 +99,16 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
                 "out": str(result.out),
                 "recipe": result.recipe.to_json(),
                 "train": result.records[-1].to_json(),
-                "test": found.to_json(),
+                "test" if args.hold_out is None else "held_out": found.to_json(),
                 "seconds": seconds,
             }
         )
         return
     low, high = found.error_interval
     wrong = round(found.error * found.n_images)
+    what = "test" if args.hold_out is None else "held-out"
     stdout.print(
-        f"test error {percent(found.error)} ({wrong} of {found.n_images}; 95 % interval "
+        f"{what} error {percent(found.error)} ({wrong} of {found.n_images}; 95 % interval "
         f"{100 * low:.2f} to {100 * high:.2f}) after {len(result.records)} epochs, {seconds:.0f} s"
     )
     stdout.print(f"model in {args.out}; look closer with: denseam evaluate {args.out}")

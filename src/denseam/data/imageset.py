@@ -218,6 +218,26 @@ class Dataset:
             if train != test:
                 raise InputError(f"{self.name}: {what} differs, train {train} and test {test}")
 
+    def hold_out(self, count: int) -> "Dataset":
+        """The last ``count`` training images as test images, and the others to train on.
+
+        What a recipe is tuned on, so that the real test images have no part in it.
+
+        Raises:
+            InputError: when that leaves nothing on either side.
+        """
+        whole = len(self.train)
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 < count < whole:
+            raise InputError(
+                f"{self.name}: cannot hold out {count!r} of {whole} training images, "
+                f"wanted 1 to {whole - 1}"
+            )
+        return Dataset(
+            f"{self.name} without the last {count}",
+            self.train.subset(slice(0, whole - count)),
+            self.train.subset(slice(whole - count, whole)),
+        )
+
 
 def _infer_classes(labels: Tensor) -> int:
     count = max(1, int(labels.max()) + 1) if labels.numel() else 1

@@ -6,6 +6,7 @@ from functools import cache
 import torch
 
 from denseam.kernels import cpu
+from denseam.kernels.eightbit import EightBitKernel
 from denseam.kernels.interface import Kernel
 from denseam.kernels.reference import ReferenceKernel
 
@@ -41,5 +42,6 @@ def _choose(device_type: str, dtype: torch.dtype) -> Choice:
 
 @cache
 def by_name(name: str) -> Kernel:
-    """The one instance of a back end."""
-    return ReferenceKernel() if name == "reference" else cpu.CpuKernel()
+    """The one instance of a back end: "reference", "cpu", or "8-bit", which only trains."""
+    kernels = {"reference": ReferenceKernel, "cpu": cpu.CpuKernel, "8-bit": EightBitKernel}
+    return kernels[name]()  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from denseam.data import Dataset, ImageSet
 from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, FileFormatError, InputError
 from denseam.evaluation import check_fit, predict_images
-from denseam.kernels import Kernel, choose
+from denseam.kernels import Kernel, by_name, choose
 from denseam.model import DenseAM, check_device
 from denseam.training import environment
 from denseam.training.batches import batches_per_epoch, epoch_indices
@@ -113,7 +113,7 @@ class _Run:
             check_fit(self.model, test)
         self.memories = self.model.memories.data
         self.velocity = torch.zeros_like(self.memories)
-        self.kernel: Kernel = choose(device, self.memories.dtype).kernel
+        self.kernel = _kernel(recipe, device)
         # The whole set as one tensor on the device; a batch is converted when it is drawn.
         self.pixels = images.images.flatten(1).to(device)  # (M, N)
         self.labels = images.labels.to(device)
@@ -237,3 +237,17 @@ class _Run:
         for callback in self.callbacks:
             callback.on_warning(message)
         warnings.warn(message, DenseAMWarning, stacklevel=4)
+
+
+def _kernel(recipe: Recipe, device: torch.device) -> Kernel:
+    """The back end for a recipe on a device.
+
+    Raises:
+        InputError: for 8-bit products where the C kernels do not run.
+    """
+    choice = choose(device, getattr(torch, recipe.dtype))
+    if recipe.products == "full":
+        return choice.kernel
+    if choice.kernel.name != "cpu":
+        raise InputError(f"8-bit products need the C kernels on the CPU: {choice.reason}")
+    return by_name("8-bit")

@@ -73,6 +73,7 @@ class Recipe:
     per_class: int = 100  # images of each class in a minibatch
     seed: int = 0  # of the initial memories and of the order of the images
     dtype: str = "float32"  # or float64
+    products: str = "full"  # in dtype; or "8-bit": faster, see kernels/eightbit.py
 
     def __post_init__(self) -> None:
         check_power(self.power)
@@ -90,6 +91,10 @@ class Recipe:
         _check_range("momentum", self.momentum, 0, 1 - 1e-9)
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype = {self.dtype!r}: wanted 'float32' or 'float64'")
+        if self.products not in ("full", "8-bit"):
+            raise InputError(f"products = {self.products!r}: wanted 'full' or '8-bit'")
+        if self.products == "8-bit" and self.dtype != "float32":
+            raise InputError(f"8-bit products go with dtype 'float32', not {self.dtype!r}")
 
     @classmethod
     def paper(cls, power: float, epochs: int = PAPER_EPOCHS, **overrides: Any) -> Self:

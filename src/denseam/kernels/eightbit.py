@@ -1,0 +1,84 @@
+"""Training by 8-bit products: pixels are 8-bit numbers anyway, and memories fit in as many.
+
+Overlaps are sums of whole numbers, exact whatever the order, of pixels and memories rounded to
+steps of 1/127.5 and 1/127; byte images lose nothing by it. The gradient is a product of bfloat16
+numbers: weights span too many orders of magnitude for 8 bits, and the max-norm rule needs no more
+than the relation of its components. Memories, velocity, powers and sums stay in float32.
+
+On processors with 8-bit dot products (AVX-512 VNNI and later) the two products of a step take half
+the time of float32 ones. Others compute the same rounded numbers by float32 products.
+`docs/log.md` has times, and errors of models trained either way.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from denseam.kernels.cpu import CpuKernel
+
+__all__ = ["EightBitKernel", "available"]
+
+_PIXEL_STEPS = 127.5
+_MEMORY_STEPS = 127.0
+
+
+class EightBitKernel(CpuKernel):
+    """``CpuKernel`` with coarse products in the two places where training spends its time.
+
+    Only for float32, and only to train: decisions and attacks belong to exact overlaps.
+    """
+
+    @property
+    def product(self) -> str:
+        return "8-bit"
+
+    def overlaps(self, visible: Tensor, visible_memories: Tensor) -> Tensor:
+        """(B, N) in [-1, 1], (K, N) in [-1, 1] -> (K, B)."""
+        # v = (p + 1/2) / 127.5 with p = -128 .. 127 has no 0: the class neurons of training, which
+        # are 0 in every image, are kept out by the memories' side.
+        pixels = (visible * _PIXEL_STEPS).sub_(0.5).round_().to(torch.int8)
+        seen = visible.abs().amax(dim=0) > 0 if len(visible) else visible.new_ones(())
+        memories = (visible_memories * _MEMORY_STEPS).round_().mul_(seen)
+        half = memories.sum(dim=1, keepdim=True).mul_(0.5)
+        if available() and len(visible):
+            overlaps = _whole_products(memories, pixels)
+        else:
+            overlaps = torch.mm(memories, pixels.float().T)
+        return overlaps.add_(half).mul_(1 / (_PIXEL_STEPS * _MEMORY_STEPS))
+
+    def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:
+        """(K, B), (B, N) -> (K, N)."""
+        return torch.mm(weights.bfloat16(), visible.bfloat16()).float()
+
+
+def _whole_products(memories: Tensor, pixels: Tensor) -> Tensor:
+    """Whole numbers -127 .. 127 (K, N) and int8 (B, N) -> memories @ pixels.T, (K, B) float32.
+
+    By the operator that `torch.compile` emits for a quantised linear layer: unsigned times signed
+    numbers, hence memories + 128 and a zero point of 128.
+    """
+    operators = torch.ops.onednn
+    shifted = (memories + 128).to(torch.uint8)
+    packed = operators.qlinear_prepack(pixels, list(shifted.shape))
+    ones, zeros = torch.ones(len(pixels)), torch.zeros(len(pixels), dtype=torch.int64)
+    found: Tensor = operators.qlinear_pointwise(
+        shifted, 1.0, 128, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return found
+
+
+@cache
+def available() -> bool:
+    """Whether this build of PyTorch multiplies 8-bit matrices here, without saturating.
+
+    Processors without 8-bit dot products add pairs in 16 bits, where 2 * 255 * 127 has no room.
+    """
+    memories = torch.full((3, 66), 127.0)
+    pixels = torch.full((5, 66), 127, dtype=torch.int8)
+    pixels[1::2] = -128
+    try:
+        found = _whole_products(memories, pixels)
+    except (AttributeError, RuntimeError):  # a build without this operator
+        return False
+    return torch.equal(found, memories @ pixels.float().T)

@@ -1,0 +1,100 @@
+"""Coarse products: exact sums of rounded numbers, wherever they are computed."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from denseam import data
+from denseam.kernels import by_name, eightbit
+
+from .problems import needs_c
+
+pytestmark = needs_c
+
+
+def rounded(visible: Tensor, memories: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64, at the nearest of their steps; columns of zeros stay zeros."""
+    pixels = ((visible.double() * 127.5 - 0.5).round() + 0.5) / 127.5
+    pixels[:, (visible == 0).all(dim=0)] = 0
+    return pixels, (memories.double() * 127).round() / 127
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
+    """Images (B, N + C), the last C neurons 0, and memories (K, N + C)."""
+    B, K = draw(st.integers(1, 70)), draw(st.integers(1, 70))
+    N, C = draw(st.integers(1, 90)), draw(st.integers(0, 11))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    visible = torch.rand(B, N + C, generator=generator) * 2 - 1
+    visible[:, N:] = 0
+    return visible, (torch.randn(K, N + C, generator=generator)).clamp(-1, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pair=pairs())
+def test_overlaps_are_exact_products_of_rounded_numbers(pair: tuple[Tensor, Tensor]) -> None:
+    visible, memories = pair
+    pixels, steps = rounded(visible, memories)
+    found = by_name("8-bit").overlaps(visible, memories)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found.double(), steps @ pixels.T, rtol=3e-7, atol=1e-5)
+
+
+def test_byte_images_and_extreme_memories_lose_nothing() -> None:
+    images = data.load("mnist").test.subset(slice(0, 30))
+    visible = images.visible()
+    memories = torch.sign(torch.randn(17, 784, generator=torch.Generator().manual_seed(0)))
+    found = by_name("8-bit").overlaps(visible, memories)
+    wanted = memories.double() @ images.visible(torch.float64).T
+    torch.testing.assert_close(found.double(), wanted, rtol=2e-7, atol=1e-4)
+
+
+def test_largest_sums_do_not_saturate() -> None:
+    visible, memories = torch.ones(3, 784), torch.ones(2, 784)
+    kernel = by_name("8-bit")
+    torch.testing.assert_close(kernel.overlaps(visible, memories), torch.full((2, 3), 784.0))
+    torch.testing.assert_close(kernel.overlaps(-visible, memories), torch.full((2, 3), -784.0))
+
+
+@settings(max_examples=20, deadline=None)
+@given(pair=pairs())
+def test_the_same_numbers_without_8_bit_instructions(pair: tuple[Tensor, Tensor]) -> None:
+    kernel = by_name("8-bit")
+    found = kernel.overlaps(*pair)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eightbit, "available", lambda: False)
+        assert torch.equal(kernel.overlaps(*pair), found)
+
+
+def test_not_available_where_products_saturate_or_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def saturating(memories: Tensor, pixels: Tensor) -> Tensor:
+        pairs = (memories + 128).view(3, -1, 2), pixels.float().view(5, -1, 2)
+        terms = torch.einsum("knp,bnp->kbn", *pairs).clamp(-(2**15), 2**15 - 1)
+        return terms.sum(dim=2) - 128 * pixels.float().sum(dim=1)
+
+    def missing(memories: Tensor, pixels: Tensor) -> Tensor:
+        raise AttributeError
+
+    for products in (saturating, missing):
+        monkeypatch.setattr(eightbit, "_whole_products", products)
+        assert not eightbit.available.__wrapped__()
+
+
+@settings(max_examples=20, deadline=None)
+@given(pair=pairs())
+def test_memory_gradients_are_those_of_bfloat16(pair: tuple[Tensor, Tensor]) -> None:
+    visible, memories = pair
+    weights = memories[:, :1] * torch.rand(len(memories), len(visible))
+    found = by_name("8-bit").to_memories(weights, visible)
+    wanted = weights.double() @ visible.double()
+    sizes = weights.double().abs() @ visible.double().abs()
+    assert found.dtype is torch.float32
+    assert ((found.double() - wanted).abs() <= 3 * 2**-8 * sizes).all()
+
+
+def test_an_empty_batch() -> None:
+    assert by_name("8-bit").overlaps(torch.zeros(0, 9), torch.zeros(4, 9)).shape == (4, 0)
