@@ -1,4 +1,4 @@
-"""What models and image sets show: confidence, its calibration, and transfer."""
+"""What models and image sets show: confidence, its calibration, transfer, memories."""
 
 from denseam.analysis.calibration import (
     ConfidenceBins,
@@ -7,16 +7,36 @@ from denseam.analysis.calibration import (
     solve_beta,
 )
 from denseam.analysis.confidence import BETA_SM, confidence, confidence_of
+from denseam.analysis.memories import (
+    MemoryStatistics,
+    memory_statistics,
+    pick_memories,
+    prototype_scores,
+)
+from denseam.analysis.scaling import (
+    CalibrationComparison,
+    CalibrationWay,
+    compare_calibration,
+    fit_temperature,
+)
 from denseam.analysis.transfer import TransferTable, transfer_confidence, transfer_errors
 
 __all__ = [
     "BETA_SM",
+    "CalibrationComparison",
+    "CalibrationWay",
     "ConfidenceBins",
+    "MemoryStatistics",
     "TransferTable",
     "calibrate_beta",
+    "compare_calibration",
     "confidence",
     "confidence_bins",
     "confidence_of",
+    "fit_temperature",
+    "memory_statistics",
+    "pick_memories",
+    "prototype_scores",
     "solve_beta",
     "transfer_confidence",
     "transfer_errors",

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from denseam.cli import attack, bench, boundary, datasets, evaluate, rubbish, train
+from denseam.cli import attack, bench, boundary, datasets, evaluate, reproduce, rubbish, train
 from denseam.cli.common import stderr
 from denseam.errors import DenseAMError
 from denseam.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = (train, evaluate, rubbish, boundary, attack, datasets, bench)
+_COMMANDS = (reproduce, train, evaluate, rubbish, boundary, attack, datasets, bench)
 _DESCRIPTION = """\
 Dense associative memories: energy-based classifiers that remember. Small powers n learn features,
 large ones learn prototypes, and attacks made on small n do not fool large n.

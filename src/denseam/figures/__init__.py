@@ -2,9 +2,13 @@
 
 | figure | module | record | what it shows |
 |---|---|---|---|
+| 2 | `memories` | ``MemoryGrids`` | what memories of several powers look like |
 | 3 | `rubbish` | ``RubbishGrid`` | where each class's objective leads from noise, by model |
 | 4 | `boundary` | ``BoundaryTrace`` | two objectives on the way across; clean, boundary, final |
+| 5, 7 | `transfer` | ``TransferMap`` | sets made against a model, tested on every model |
+| 6 | `confidence` | ``ConfidenceCurves`` | error against confidence, by model |
 | 8 | `sign` | ``SignCurves`` | error and confidence against the size of a sign-of-gradient step |
+| NIPS16 | `votes` | ``VoteCurves`` | votes of memories, and how many decide about an image |
 | any | `grid` | tensors | a contact sheet of images, as PNG |
 
 Each figure has ``plot(record, ax)`` for your own Axes and ``save(record, path)`` for a file.
@@ -12,18 +16,40 @@ Nothing here trains or loads a model. Matplotlib is needed to draw, not to impor
 record: ``pip install 'denseam[figures]'``.
 """
 
-from denseam.figures import boundary, canvas, grid, rubbish, sign
+from denseam.figures import (
+    boundary,
+    canvas,
+    confidence,
+    grid,
+    memories,
+    rubbish,
+    sign,
+    transfer,
+    votes,
+)
 from denseam.figures.boundary import BoundaryTrace
+from denseam.figures.confidence import ConfidenceCurves
+from denseam.figures.memories import MemoryGrids
 from denseam.figures.rubbish import RubbishGrid
 from denseam.figures.sign import SignCurves
+from denseam.figures.transfer import TransferMap
+from denseam.figures.votes import VoteCurves
 
 __all__ = [
     "BoundaryTrace",
+    "ConfidenceCurves",
+    "MemoryGrids",
     "RubbishGrid",
     "SignCurves",
+    "TransferMap",
+    "VoteCurves",
     "boundary",
     "canvas",
+    "confidence",
     "grid",
+    "memories",
     "rubbish",
     "sign",
+    "transfer",
+    "votes",
 ]

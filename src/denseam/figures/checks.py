@@ -8,8 +8,16 @@ from torch import Tensor
 
 from denseam.data.validate import SLACK, check_images
 from denseam.errors import InputError
+from denseam.figures.canvas import CURVES
 
-__all__ = ["check_fractions", "check_mask", "check_names", "check_numbers", "check_pictures"]
+__all__ = [
+    "check_curves",
+    "check_fractions",
+    "check_mask",
+    "check_names",
+    "check_numbers",
+    "check_pictures",
+]
 
 
 def check_names(names: Sequence[str], what: str) -> None:
@@ -78,3 +86,18 @@ def _check_floating(values: Tensor, what: str) -> None:
     if not isinstance(values, Tensor) or not values.is_floating_point():
         given = values.dtype if isinstance(values, Tensor) else type(values).__name__
         raise InputError(f"{what} must be a floating torch.Tensor, got {given}")
+
+
+def check_curves(names: Sequence[str], records: Sequence[object], kind: type, what: str) -> None:
+    """Refuse anything but one record of a kind for each name, and no more than can be told apart.
+
+    Raises:
+        InputError: naming ``what`` it was.
+    """
+    check_names(names, "names")
+    if len(names) > len(CURVES):
+        raise InputError(f"{len(names)} curves cannot be told apart: at most {len(CURVES)}")
+    if not isinstance(records, tuple) or not all(isinstance(each, kind) for each in records):
+        raise InputError(f"{what} must be a tuple of {kind.__name__}, got {records!r}")
+    if len(records) != len(names):
+        raise InputError(f"{len(names)} names and {len(records)} {what}: wanted as many")

@@ -1,0 +1,230 @@
+"""What memories have become (Fig. 2): features that many share, or prototypes of one class.
+
+NIPS16 (arXiv 1606.01164) counts two things for this: for how many classes a memory votes, and how
+many memories decide about an image.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.evaluation import check_fit, visible_parts, wilson_interval
+from denseam.kernels import choose
+from denseam.kernels.autograd import CHUNK
+from denseam.kernels.interface import field_shifts
+from denseam.model import DenseAM
+
+__all__ = [
+    "FIRM",
+    "STRONG",
+    "MemoryStatistics",
+    "likeness",
+    "memory_statistics",
+    "pick_memories",
+    "prototype_scores",
+]
+
+FIRM = 0.99
+"""A vote this large has been driven to the edge of [-1, 1], where training clips it."""
+
+STRONG = 0.9
+"""NIPS16: a memory decides with others when it contributes more than this part of the largest."""
+
+
+@dataclass(frozen=True)
+class MemoryStatistics:
+    """K memories of a model of C classes, on M images; histograms count memories or images."""
+
+    power: float  # n
+    n_memories: int  # K
+    n_dead: int  # memories whose field is positive for no image, whatever class neuron is on
+    votes: tuple[int, ...]  # (C + 1,) memories that vote for 0, 1, ..., C classes
+    live_votes: tuple[int, ...]  # (C + 1,) the same without the dead ones
+    firm_votes: tuple[int, ...]  # (C + 1,) memories by their votes above ``FIRM``
+    live_firm_votes: tuple[int, ...]  # (C + 1,)
+    n_images: int  # M
+    contributor_bins: tuple[tuple[int, int], ...]  # (0, 0), (1, 1), (2, 3), (4, 7), ...
+    contributors: tuple[int, ...]  # images on which that many memories contribute strongly
+    prototype_mean: float  # of the live memories' ``prototype_scores``; NaN without any
+    prototype_median: float
+
+    @property
+    def one_vote(self) -> float:
+        """The fraction of memories that vote for exactly one class (NIPS16: over 0.4, n = 30)."""
+        return self.votes[1] / self.n_memories
+
+    @property
+    def one_firm_vote(self) -> float:
+        """The fraction of live memories with exactly one vote above ``FIRM``; NaN without any."""
+        living = self.n_memories - self.n_dead
+        return self.live_firm_votes[1] / living if living else math.nan
+
+    @property
+    def one_contributor(self) -> int:
+        """Images on which no second memory contributes strongly (NIPS16: over 8000 of 10000)."""
+        return self.contributors[1]
+
+    @property
+    def one_contributor_interval(self) -> tuple[float, float]:
+        """95 % interval of that as a fraction of the images."""
+        return wilson_interval(self.one_contributor, self.n_images)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; null for what does not exist where all memories are dead."""
+        names = ("prototype_mean", "prototype_median", "one_vote", "one_firm_vote")
+        values = {name: getattr(self, name) for name in names}
+        return {
+            **self.__dict__,
+            **{name: None if math.isnan(value) else value for name, value in values.items()},
+            "one_contributor": self.one_contributor,
+            "one_contributor_interval": self.one_contributor_interval,
+        }
+
+
+def memory_statistics(model: DenseAM, images: ImageSet, reference: ImageSet) -> MemoryStatistics:
+    """Votes, strong contributions and likeness to real images of a model's memories.
+
+    A memory votes for the classes whose component xi_alpha is positive. What it contributes to an
+    image is F_n(on) with the neuron of the *predicted* class on; contributions are compared as
+    (h / largest h)^n, which neither over- nor underflows. Where no memory is active none counts.
+
+    Args:
+        model: whose memories to look at.
+        images: where they contribute: the test images in NIPS16.
+        reference: what they may look like: training images, as a rule.
+
+    Raises:
+        InputError: when ``images`` or ``reference`` do not fit the model.
+    """
+    check_fit(model, images)
+    scores = prototype_scores(model, reference)
+    alive, counts = _contributions(model, images)
+    bins = _bins(model.n_memories)
+    classes = model.class_memories.detach()
+    votes, firm = ((classes > least).sum(dim=1) for least in (0, FIRM))
+    living = scores[alive].double()
+    return MemoryStatistics(
+        power=model.power,
+        n_memories=model.n_memories,
+        n_dead=int((~alive).sum()),
+        votes=_histogram(votes, model.n_classes),
+        live_votes=_histogram(votes[alive], model.n_classes),
+        firm_votes=_histogram(firm, model.n_classes),
+        live_firm_votes=_histogram(firm[alive], model.n_classes),
+        n_images=len(images),
+        contributor_bins=bins,
+        contributors=tuple(int(((low <= counts) & (counts <= high)).sum()) for low, high in bins),
+        prototype_mean=float(living.mean()),
+        prototype_median=float(living.quantile(0.5)) if len(living) else math.nan,
+    )
+
+
+def prototype_scores(model: DenseAM, reference: ImageSet) -> Tensor:
+    """How much each memory looks like some image, (K,) in [-1, 1].
+
+    The largest Pearson correlation of its visible part with an image of the set; 1 for a picture
+    of one, up to brightness and contrast. With anything that is constant the correlation is 0.
+
+    Raises:
+        InputError: when ``reference`` does not fit the model.
+    """
+    check_fit(model, reference)
+    return likeness(model.visible_memories.detach(), reference)
+
+
+def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
+    """How much each of B images looks like some image of a set, (B,) in [-1, 1].
+
+    The largest Pearson correlation with one of them, as in ``prototype_scores``.
+
+    Args:
+        visible: (B, N) floating.
+        reference: images of N pixels.
+
+    Raises:
+        InputError: when the sizes differ.
+    """
+    if visible.ndim != 2 or visible.shape[1] != reference.n_visible:
+        raise InputError(
+            f"visible is {tuple(visible.shape)}: wanted (B, {reference.n_visible}), as the images "
+            f"of {reference.name}"
+        )
+    kernel = choose(visible.device, visible.dtype).kernel
+    rows = _standard(visible)
+    best = rows.new_full((len(rows),), -1.0)
+    for part in torch.split(torch.arange(len(reference)), CHUNK):
+        images = reference.subset(part).visible(visible.dtype).to(visible.device)
+        best = torch.maximum(best, kernel.overlaps(_standard(images), rows).amax(dim=1))
+    return best.clamp(max=1.0)
+
+
+def pick_memories(
+    model: DenseAM, count: int = 25, seed: int = 0, *, shape: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Random memories to look at (Fig. 2), each of the K as likely as any other, dead ones too.
+
+    Args:
+        model: whose memories to take.
+        count: how many, 1 .. K, all different.
+        seed: the same seed takes the same places in any model of K memories.
+        shape: (H, W) of an image; by default a square.
+
+    Returns:
+        Their visible parts, (count, H, W) in [-1, 1], and their places in the model, (count,).
+
+    Raises:
+        InputError: for another count, or a shape that is not that of N pixels.
+    """
+    if not 1 <= count <= model.n_memories:
+        raise InputError(f"count = {count}: wanted 1 .. {model.n_memories} memories")
+    side = round(model.n_visible**0.5)
+    height, width = (side, side) if shape is None else shape
+    if height * width != model.n_visible:
+        raise InputError(f"shape {(height, width)} does not fit {model.n_visible} pixels")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(model.n_memories, generator=generator)[:count]
+    visible = model.visible_memories.detach().cpu()[chosen]
+    return visible.reshape(count, height, width), chosen
+
+
+def _contributions(model: DenseAM, images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Which memories see something, (K,) bool; how many contribute strongly, (M,) per image."""
+    kernel = choose(model.memories.device, model.memories.dtype).kernel
+    visible_memories = model.visible_memories.detach().contiguous()
+    shifts = field_shifts(model.class_memories.detach())  # (K, C + 1)
+    alive = torch.zeros(model.n_memories, dtype=torch.bool, device=shifts.device)
+    counts = []
+    for part in visible_parts(model, images):
+        overlaps = kernel.overlaps(part, visible_memories)
+        alive |= overlaps.amax(dim=1) + shifts.amax(dim=1) > 0
+        field = overlaps.add_(shifts[:, model.predict(part)]).clamp_(min=0)  # (K, B)
+        largest = field.amax(dim=0)
+        share = field.div_(torch.where(largest > 0, largest, 1)).pow_(model.power)
+        counts.append((share > STRONG).sum(dim=0))
+    return alive, torch.cat(counts)
+
+
+def _standard(rows: Tensor) -> Tensor:
+    """Each row (B, N) with mean 0 and length 1, so that products are correlations; constant: 0."""
+    low, high = rows.aminmax(dim=1, keepdim=True)
+    centred = rows - rows.mean(dim=1, keepdim=True)
+    length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+    return torch.where(high > low, centred / torch.where(high > low, length, 1), 0.0)
+
+
+def _bins(most: int) -> tuple[tuple[int, int], ...]:
+    """(0, 0), (1, 1), (2, 3), (4, 7), ...; the last ends at ``most``."""
+    edges = [0, 1]
+    while edges[-1] <= most:
+        edges.append(2 * edges[-1])
+    return tuple((low, min(high - 1, most)) for low, high in pairwise(edges))
+
+
+def _histogram(counts: Tensor, most: int) -> tuple[int, ...]:
+    return tuple(torch.bincount(counts, minlength=most + 1).tolist())

@@ -1,0 +1,172 @@
+"""`denseam reproduce`"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from denseam.cli.common import add_command, dataset_of, print_json, stderr, stdout
+from denseam.cli.progress import TrainingBar
+from denseam.errors import InputError
+from denseam.study import (
+    Plan,
+    Reproduction,
+    Study,
+    all_stages,
+    of_models,
+    of_package,
+    reproduce,
+    train_models,
+)
+from denseam.study.stage import Outcome, Stage
+
+_POWERS = (2.0, 3.0, 20.0, 30.0)
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "reproduce",
+        "repeat the paper's whole study",
+        "Every table and figure of the paper, from the trained models of the package or from\n"
+        "yours, beside the paper's own numbers: OUT/report.html for people, OUT/results.json for\n"
+        "machines. What is up to date is not computed again; interrupt it when you like, the same\n"
+        "command goes on.",
+        """
+denseam reproduce
+denseam reproduce --quick --out results-quick
+denseam reproduce --models runs/n2 runs/n30 --dataset fashion-mnist --out results-fashion
+denseam reproduce --train --epochs 300 --out results-mine
+denseam reproduce --only transfer confidence
+""",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("results"), help="folder (default: results)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="about a tenth of the images, and says so"
+    )
+    parser.add_argument(
+        "--models", nargs="+", metavar="MODEL",
+        help="models to study: names, files or run folders (default: the ones in the package)",
+    )  # fmt: skip
+    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="STAGE",
+        help="these stages and what they need; --list names them",
+    )  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="name the stages, run none")
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--train", action="store_true", help="train the models first, in OUT/runs"
+    )
+    training.add_argument(
+        "--powers", type=float, nargs="+", default=_POWERS, help="(default: 2 3 20 30)"
+    )
+    training.add_argument("--epochs", type=int, default=300, help="(default: %(default)s)")
+    training.add_argument("--products", default="full", help="full or 8-bit, see denseam train")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train if asked to, run the stages, say where the report is."""
+    if args.train and args.models:
+        raise InputError("--train trains the models, --models brings them: give one of the two")
+    study = _study(args)
+    if args.list:
+        for stage in all_stages(study):
+            stdout.print(f"{stage.name:34} {stage.title}", markup=False)
+        return 0
+    try:
+        with _Lines() as lines:
+            found = reproduce(study, args.out, lines, args.only)
+    except KeyboardInterrupt:
+        stderr.print(
+            f"\nstopped; the same command goes on from the last finished stage in {args.out}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        raise
+    if args.json:
+        print_json(found.results)
+    else:
+        _summary(found)
+    return 0
+
+
+def _study(args: argparse.Namespace) -> Study:
+    images = dataset_of(args.dataset)
+    if args.train:
+        subjects = train_models(
+            args.powers, images, args.out / "runs", epochs=args.epochs, seed=args.seed,
+            products=args.products, device=args.device, callbacks=lambda: [TrainingBar()],
+        )  # fmt: skip
+    elif args.models:
+        subjects = of_models(args.models, images, device=args.device)
+    elif args.dataset == "mnist":
+        subjects = of_package(device=args.device)
+    else:
+        raise InputError(
+            f"the models of the package know mnist, not {args.dataset}: give --models or --train"
+        )
+    plan = Plan.smaller() if args.quick else Plan()
+    fitted = plan.fitted(images.train, images.test, seed=args.seed)
+    return Study(tuple(subjects), images, args.dataset, fitted)
+
+
+class _Lines:
+    """A line for each stage with its time and the time left; on a terminal a bar below them."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"),
+            console=stderr, transient=True, disable=not stderr.is_terminal,
+        )  # fmt: skip
+        self._task: TaskID | None = None
+        self._begun = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def on_start(self, stage: Stage, number: int, total: int, left: float | None) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(f"[{number}/{total}] {stage.title}", total=None)
+
+    def on_progress(self, done: int, total: int) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def on_end(self, outcome: Outcome, number: int, total: int, left: float | None) -> None:
+        took = "up to date" if outcome.reused else _time(outcome.seconds)
+        rest = f"   about {_time(left)} left" if left and not outcome.reused else ""
+        stderr.print(
+            f"[{number:>2}/{total}] {outcome.stage.title:<52} {took:>12}{rest}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min"
+
+
+def _summary(found: Reproduction) -> None:
+    claims = found.results["claims"]
+    verdicts = [claim["verdict"] for claim in claims]
+    order = ("reproduced", "better", "not reproduced", "cannot be compared")
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in order if v in verdicts)
+    if found.results["quick"]:
+        stdout.print(found.results["quick_note"], markup=False)
+    for claim in claims:
+        if claim["verdict"] == "not reproduced":
+            stdout.print(f"not reproduced: {claim['where']}, {claim['claim']}", markup=False)
+    stdout.print(f"{len(claims)} claims of the paper: {counts}")
+    stdout.print(f"report in {found.report}, numbers in {found.out / 'results.json'}", markup=False)

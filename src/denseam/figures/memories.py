@@ -1,0 +1,109 @@
+"""Fig. 2: what memories look like, a grid of them for each power."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from denseam.errors import InputError
+from denseam.figures import canvas
+from denseam.figures.checks import check_names, check_pictures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["MemoryGrids", "plot", "save"]
+
+_INCHES = 0.285  # of a memory and the gap behind it
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryGrids:
+    """As many memories of each of R models.
+
+    Attributes:
+        names: R models, like "n = 2".
+        images: (R, M, H, W) floating, [-1, 1]: visible parts of M memories of each.
+
+    Raises:
+        InputError: when any of it does not fit together.
+    """
+
+    names: tuple[str, ...]
+    images: Tensor
+
+    def __post_init__(self) -> None:
+        check_names(self.names, "names")
+        given = tuple(getattr(self.images, "shape", ()))
+        check_pictures(self.images, (len(self.names), *given[1:2]))
+
+    @property
+    def columns(self) -> int:
+        """Memories in a row of a grid: it is about as wide as high."""
+        return math.ceil(math.sqrt(self.images.shape[1]))
+
+    @property
+    def rows(self) -> int:
+        """Rows of a grid."""
+        return math.ceil(self.images.shape[1] / self.columns)
+
+
+def plot(record: MemoryGrids, ax: "Axes", *, across: int | None = None) -> None:
+    """Draw a grid for each model under its name: blue -1, white 0, red +1, as the bar says.
+
+    Args:
+        record: what to draw.
+        ax: where to; its ticks, spines and limits become those of the grids.
+        across: grids side by side; by default all of them.
+
+    Raises:
+        InputError: for less than one grid side by side.
+    """
+    wide = _across(record, across)
+    _, M, H, W = record.images.shape
+    gap = max(1, math.ceil(0.08 * W))
+    pitch = record.rows * (H + gap) + math.ceil(0.6 * H), record.columns * (W + gap) + 3 * gap
+    high = math.ceil(len(record.names) / wide)
+    whole = torch.full((high * pitch[0], wide * pitch[1]), torch.nan)
+    for r, name in enumerate(record.names):
+        top, left = (r // wide) * pitch[0], (r % wide) * pitch[1]
+        for m in range(M):
+            y = top + (m // record.columns) * (H + gap)
+            x = left + (m % record.columns) * (W + gap)
+            whole[y : y + H, x : x + W] = record.images[r, m].detach()
+        middle = left + (record.columns * (W + gap) - gap - 1) / 2
+        ax.annotate(name, (middle, top - 0.5), (0, 2.5), textcoords="offset points",
+                    ha="center", va="bottom")  # fmt: skip
+    # Without what stands behind the last row and column.
+    whole = whole[: whole.shape[0] - gap - math.ceil(0.6 * H), : whole.shape[1] - 4 * gap]
+    drawn = ax.imshow(whole.numpy(), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    ax.set_axis_off()
+    # Within the Axes' own coordinates: as high as the grids, whatever shape the figure has.
+    place = ax.inset_axes((1 + 0.35 * W / whole.shape[1], 0, 0.3 * W / whole.shape[1], 1))
+    bar = ax.figure.colorbar(drawn, cax=place, ticks=(-1, 0, 1))
+    bar.ax.set_yticklabels(("\N{MINUS SIGN}1", "0", "+1"))
+    bar.outline.set_linewidth(0.6)
+
+
+def save(record: MemoryGrids, path: str | os.PathLike[str], *, across: int | None = None) -> None:
+    """Write the figure to a .png, .svg or .pdf file; errors as in ``plot`` and ``canvas.save``.
+
+    Four grids of 25 are as wide as a page; ``across=2`` makes them as wide as a column.
+    """
+    wide = _across(record, across)
+    high = math.ceil(len(record.names) / wide)
+    size = (
+        0.5 + _INCHES * wide * (record.columns + 0.3),
+        0.27 + 1.02 * _INCHES * (high * (record.rows + 0.62) - 0.62),
+    )
+    canvas.save(path, lambda ax: plot(record, ax, across=across), size=size)
+
+
+def _across(record: MemoryGrids, across: int | None) -> int:
+    """Grids side by side, never more than there are."""
+    if across is not None and across < 1:
+        raise InputError(f"across = {across}: wanted 1 grid or more side by side")
+    return min(across or len(record.names), len(record.names))

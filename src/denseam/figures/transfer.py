@@ -1,0 +1,167 @@
+"""Figs. 5 and 7: how images made against one model fare with others, as a table of colours."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from denseam.analysis import TransferTable
+from denseam.data.validate import SLACK
+from denseam.errors import InputError
+from denseam.figures import canvas
+from denseam.figures.checks import check_fractions, check_names, check_pictures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["TransferMap", "plot", "save"]
+
+_CELL = 0.5  # inches
+_GAP = 0.3  # cells, between the table and what is set apart
+_EDGE = 0.06  # cells, of white around a sample
+_WHITE_IS_CLEARER = 0.179  # relative luminance below which white text has more contrast than black
+
+
+@dataclass(frozen=True, eq=False)
+class TransferMap:
+    """R image sets by V models.
+
+    Attributes:
+        table: errors (Fig. 5) or mean confidences (Fig. 7), fractions.
+        quantity: what they are, like "error".
+        clean: rows of the same models that belong apart: their errors on clean images.
+        samples: (R, S, H, W) floating, visible units [-1, 1]: S images of each set.
+
+    Raises:
+        InputError: when any of it does not fit together.
+    """
+
+    table: TransferTable
+    quantity: str
+    clean: TransferTable | None = None
+    samples: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_names((self.quantity,), "quantity")
+        for part in self.parts:
+            _check_table(part)
+        if self.clean is not None and self.clean.victims != self.table.victims:
+            raise InputError(
+                f"clean is of {self.clean.victims}, wanted the models of the table, "
+                f"{self.table.victims}"
+            )
+        if self.samples is not None:
+            given = tuple(getattr(self.samples, "shape", ()))
+            check_pictures(self.samples, (len(self.table.sources), *given[1:2]), "samples")
+
+    @property
+    def parts(self) -> tuple[TransferTable, ...]:
+        """The tables from top to bottom."""
+        return (self.table,) if self.clean is None else (self.table, self.clean)
+
+
+def plot(record: TransferMap, ax: "Axes") -> None:
+    """Draw a cell for each set (row) and model (column), its value in % written in it.
+
+    Rows of ``clean`` stand below, ``samples`` to the right of their row. The darker, the larger:
+    white is 0 and the darkest blue 100 %.
+    """
+    R, V = record.table.values.shape
+    tops = [0.0, R + _GAP][: len(record.parts)]
+    for part, top in zip(record.parts, tops, strict=True):
+        _draw_cells(ax, part.values, top)
+    names = list(record.table.victims)
+    places, right = [v + 0.5 for v in range(V)], float(V)
+    if record.samples is not None:
+        wide = _draw_samples(ax, record.samples, V + _GAP)
+        names.append("images")
+        places.append(V + _GAP + wide / 2)
+        right += _GAP + wide
+    ax.set_xticks(places, names)
+    parts = zip(record.parts, tops, strict=True)
+    rows = [(name, top + r + 0.5) for part, top in parts for r, name in enumerate(part.sources)]
+    ax.set_yticks([y for _, y in rows], [name for name, _ in rows])
+    ax.tick_params(length=0, bottom=False, labeltop=True, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    ax.set_aspect("equal")
+    ax.set_xlim(0, right)
+    bottom = tops[-1] + len(record.parts[-1].sources)
+    ax.set_ylim(bottom, 0)
+    ax.set_ylabel("images made against", y=1 - R / 2 / bottom)  # beside the table alone
+    ax.set_xlabel(_caption(record))
+
+
+def save(record: TransferMap, path: str | os.PathLike[str]) -> None:
+    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
+    R, V = record.table.values.shape
+    wide, high = float(V), float(R)
+    if record.clean is not None:
+        high += _GAP + len(record.clean.sources)
+    if record.samples is not None:
+        _, S, H, W = record.samples.shape
+        wide += _GAP + S * W / H
+    longest = max(len(name) for part in record.parts for name in part.sources)
+    size = max(3.0, 0.5 + 0.062 * longest + _CELL * wide), 0.65 + _CELL * high
+    canvas.save(path, lambda ax: plot(record, ax), size=size)
+
+
+def _draw_cells(ax: "Axes", values: Tensor, top: float) -> None:
+    """Coloured squares of side 1 from ``top`` downwards, with their values in %."""
+    R, V = values.shape
+    rows = [top + r for r in range(R + 1)]
+    mesh = ax.pcolormesh(range(V + 1), rows, values.tolist(), cmap="Blues", vmin=0, vmax=1,
+                         edgecolors="white", linewidth=1.2)  # fmt: skip
+    for r, row in enumerate(values.tolist()):
+        for v, value in enumerate(row):
+            ground = torch.tensor(mesh.to_rgba(value)[:3])
+            colour = "white" if _luminance(ground) < _WHITE_IS_CLEARER else "black"
+            ax.text(v + 0.5, top + r + 0.5, f"{100 * value:.1f}", color=colour,
+                    ha="center", va="center_baseline")  # fmt: skip
+
+
+def _draw_samples(ax: "Axes", samples: Tensor, left: float) -> float:
+    """Rows of images in gray, each row as high as a cell; returns their width in cells."""
+    R, S, H, W = samples.shape
+    width = W / H
+    for r in range(R):
+        for s in range(S):
+            x = left + s * width
+            extent = (x + _EDGE, x + width - _EDGE, r + 1 - _EDGE, r + _EDGE)
+            ax.imshow(samples[r, s].detach().cpu().numpy(), cmap="gray", vmin=-1, vmax=1,
+                      interpolation="nearest", extent=extent)  # fmt: skip
+    return S * width
+
+
+def _luminance(colour: Tensor) -> float:
+    """Relative luminance of an sRGB colour (3,) in [0, 1], by WCAG 2."""
+    linear = torch.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(linear @ torch.tensor([0.2126, 0.7152, 0.0722], dtype=linear.dtype))
+
+
+def _caption(record: TransferMap) -> str:
+    """What is shown, on how many images, how sure."""
+    counts = sorted({count for part in record.parts for count in part.counts})
+    images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    away = [(part.intervals - part.values[:, :, None]).abs().max() for part in record.parts]
+    return (
+        f"{record.quantity} of each model, %, ± {100 * float(max(away)):.1f} at most (95 %)\n"
+        f"{images} images in a row"
+    )
+
+
+def _check_table(table: TransferTable) -> None:
+    """Refuse a table whose parts do not fit together, or with an empty cell."""
+    check_names(table.sources, "sources")
+    check_names(table.victims, "victims")
+    R, V = len(table.sources), len(table.victims)
+    check_fractions(table.values, (R, V), "values")
+    check_fractions(table.intervals, (R, V, 2), "intervals")
+    low, high = table.intervals.unbind(dim=2)
+    # Written so that NaN fails too.
+    inside = (low <= table.values + SLACK) & (table.values <= high + SLACK)
+    if not bool(inside.all()):
+        raise InputError("every value must be a number within its interval")
+    if len(table.counts) != R or min(table.counts) < 1:
+        raise InputError(f"counts = {table.counts}: wanted the images of {R} sets, each >= 1")

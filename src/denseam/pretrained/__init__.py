@@ -1,0 +1,60 @@
+"""Trained models that come with the package, each with a card that says how it was made.
+
+    model = denseam.load_pretrained("mnist-n30")
+
+Memories are stored in float16 and used in float32. A card is the JSON file beside the model: the
+command and the recipe that trained it, its records, its errors before and after rounding, and what
+other seeds came to. ``tools/ship.py`` writes both from run folders.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from denseam.errors import InputError
+from denseam.files import read_json
+from denseam.model import DenseAM, load
+
+__all__ = ["load_pretrained", "pretrained_card", "pretrained_names"]
+
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def pretrained_names() -> tuple[str, ...]:
+    """The names that ``load_pretrained`` knows, by rising power."""
+    cards = [(read_json(path)["recipe"]["power"], path.stem) for path in _FOLDER.glob("*.json")]
+    return tuple(name for _, name in sorted(cards))
+
+
+def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> DenseAM:
+    """A trained model from the package: "mnist-n2", "mnist-n3", "mnist-n20" or "mnist-n30".
+
+    Args:
+        name: which.
+        device: where its memories are to live.
+
+    Raises:
+        InputError: for another name.
+    """
+    return load(_file(name, ".safetensors"), device=device)
+
+
+def pretrained_card(name: str) -> dict[str, Any]:
+    """How a model of the package was made and what it does, as plain JSON values.
+
+    Raises:
+        InputError: for a name that ``load_pretrained`` does not know.
+    """
+    card: dict[str, Any] = read_json(_file(name, ".json"))
+    return card
+
+
+def _file(name: str, suffix: str) -> Path:
+    if name not in pretrained_names():
+        raise InputError(
+            f"no model {name!r} in the package, it has {', '.join(pretrained_names())}"
+        )
+    return _FOLDER / f"{name}{suffix}"

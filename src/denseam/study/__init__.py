@@ -1,0 +1,29 @@
+"""The paper as a resumable pipeline of stages, and its report.
+
+    study = Study(tuple(of_package()), denseam.data.load("mnist"), "mnist", Plan())
+    reproduce(study, "results", observer)
+
+`stage` runs stages and knows which are up to date; `stages/` holds one file for each part of the
+paper; what they find are rows (`findings`), which `claims` judges beside the paper's numbers.
+`results` puts everything into one JSON value, of which `report` and `markdown` make pages.
+To add a stage: write its file, name it in `stages/__init__.py`.
+"""
+
+from denseam.study.plan import Plan
+from denseam.study.reproduce import Reproduction, reproduce
+from denseam.study.stages import all_stages
+from denseam.study.study import Study
+from denseam.study.subjects import Subject, of_models, of_package
+from denseam.study.training import train_models
+
+__all__ = [
+    "Plan",
+    "Reproduction",
+    "Study",
+    "Subject",
+    "all_stages",
+    "of_models",
+    "of_package",
+    "reproduce",
+    "train_models",
+]

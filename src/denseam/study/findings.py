@@ -1,0 +1,106 @@
+"""What a stage finds: numbers as rows, tables of rows, figures, and the files it left."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from denseam.errors import InputError
+
+__all__ = ["Figure", "Findings", "Row", "Table", "Unit"]
+
+Unit = Literal["%", "", "visible units", "s"]  # "%": values are fractions of 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number, and how to get it again."""
+
+    id: str  # "transfer/n2/n30"
+    what: str  # in words
+    value: float
+    command: str
+    unit: Unit = ""
+    low: float | None = None  # of its 95 % interval, or as ``what`` says
+    high: float | None = None
+    count: int | None = None  # images it is measured on
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows laid out for people: ``cells`` are ids of rows, None, or a text in {"text": ...}."""
+
+    id: str
+    title: str
+    caption: str
+    columns: tuple[str, ...]  # the first one heads the heads
+    lines: tuple[tuple[str, tuple[str | Mapping[str, str] | None, ...]], ...]  # (head, cells)
+
+    def __post_init__(self) -> None:
+        for head, cells in self.lines:
+            if len(cells) != len(self.columns) - 1:
+                raise InputError(
+                    f"table {self.id}, {head}: {len(cells)} cells, wanted {len(self.columns) - 1}"
+                )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture in the stage's folder."""
+
+    id: str  # "fig5"
+    file: str  # "fig5.png"
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that later stages and the report take from a stage."""
+
+    rows: tuple[Row, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    other_files: tuple[str, ...] = ()  # in the stage's folder, beside those of the figures
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of the stage."""
+        return (*(figure.file for figure in self.figures), *self.other_files)
+
+    def value(self, row: str) -> float:
+        """The number of a row.
+
+        Raises:
+            InputError: when there is no such row.
+        """
+        for each in self.rows:
+            if each.id == row:
+                return each.value
+        raise InputError(f"no row {row!r} among the findings")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; ``from_json`` takes them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Findings":
+        """The findings of ``to_json``.
+
+        Raises:
+            KeyError, TypeError: when they are not whole.
+        """
+        return cls(
+            tuple(Row(**row) for row in fields["rows"]),
+            tuple(
+                Table(
+                    **{
+                        **table,
+                        "columns": tuple(table["columns"]),
+                        "lines": tuple((head, tuple(cells)) for head, cells in table["lines"]),
+                    }
+                )
+                for table in fields["tables"]
+            ),
+            tuple(Figure(**figure) for figure in fields["figures"]),
+            tuple(fields["other_files"]),
+        )

@@ -1,0 +1,68 @@
+"""How much of everything: the whole study, or a smaller one that says so on every number."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from denseam.data import ImageSet
+
+__all__ = ["Plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes and settings of all stages.
+
+    The whole study has the paper's sizes: every test image crosses the boundary and is moved by
+    sign-of-gradient steps, 100 rubbish images of every class are made by every model.
+    """
+
+    quick: bool = False
+    boundary_images: int = 10_000  # of the test set, from its beginning
+    sign_images: int = 10_000  # one step
+    iterative_images: int = 1000  # BIM and LLC
+    iterative_steps: int = 10
+    eps: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(11))  # visible units
+    rubbish_per_class: int = 100
+    rubbish_noise: tuple[float, ...] = (0.316, 0.1)  # deviations: N(0, 0.1) read in two ways
+    rubbish_step: float = 0.1
+    rubbish_max_steps: int = 1500
+    reference_images: int = 60_000  # training images that memories are compared with
+    shown_memories: int = 25
+    seed: int = 0
+
+    @classmethod
+    def smaller(cls) -> "Plan":
+        """About a tenth of the images; the same procedures."""
+        return cls(
+            quick=True, boundary_images=1000, sign_images=1000, iterative_images=200,
+            rubbish_per_class=10, reference_images=10_000,
+        )  # fmt: skip
+
+    def fitted(self, train: ImageSet, test: ImageSet, *, seed: int = 0) -> "Plan":
+        """The same, within the images that there are, from another seed."""
+        return Plan(
+            **{
+                **asdict(self),
+                "seed": seed,
+                "boundary_images": min(self.boundary_images, len(test)),
+                "sign_images": min(self.sign_images, len(test)),
+                "iterative_images": min(self.iterative_images, len(test)),
+                "reference_images": min(self.reference_images, len(train)),
+            }
+        )
+
+    def note(self) -> str | None:
+        """What is smaller than in the whole study, in words; None where nothing is."""
+        if not self.quick:
+            return None
+        return (
+            f"A quick study: {self.boundary_images} boundary images instead of 10,000, "
+            f"{self.rubbish_per_class} rubbish images per class instead of 100, "
+            f"{self.sign_images} images for one-step attacks instead of 10,000 and "
+            f"{self.iterative_images} for iterative ones instead of 1000. The procedures are the "
+            "same, the intervals wider."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)

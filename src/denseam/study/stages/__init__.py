@@ -1,0 +1,30 @@
+"""The stages of the study, one file for each part of the paper, and their order."""
+
+from denseam.study.stage import Stage
+from denseam.study.stages import (
+    boundary,
+    confidence,
+    errors,
+    memories,
+    rubbish,
+    sign,
+    transfer,
+)
+from denseam.study.study import Study
+
+__all__ = ["all_stages"]
+
+
+def all_stages(study: Study) -> list[Stage]:
+    """In the paper's order, as far as what they need allows."""
+    return [
+        errors.stage(study),
+        memories.stage(study),
+        *rubbish.set_stages(study),
+        boundary.ways_stage(study),
+        *boundary.set_stages(study),
+        transfer.stage(study),
+        confidence.stage(study),
+        rubbish.transfer_stage(study),
+        *sign.stages(study),
+    ]

@@ -1,0 +1,102 @@
+"""Section 4: images on and behind decision boundaries, and the way there (Fig. 4)."""
+
+from functools import partial
+
+import torch
+
+from denseam.descent import boundary_set, cross_boundary
+from denseam.figures import BoundaryTrace
+from denseam.figures import boundary as figure
+from denseam.figures.records import boundary_traces
+from denseam.study.findings import Figure, Findings, Row
+from denseam.study.stage import Place, Stage
+from denseam.study.stages.common import part_of, proportion
+from denseam.study.study import Study
+from denseam.study.subjects import Subject
+
+__all__ = ["set_file", "set_name", "set_stages", "ways_stage"]
+
+set_file = "images.safetensors"
+_SHOWN = 3  # images of Fig. 4
+
+
+def set_name(subject: Subject) -> str:
+    """The stage that makes a model's boundary images."""
+    return f"boundary-{subject.name}"
+
+
+def set_stages(study: Study) -> list[Stage]:
+    """One image set for each model: the first image behind the boundary to the second choice."""
+    count = study.plan.boundary_images
+    return [
+        Stage(
+            set_name(subject), f"{count} boundary images of {subject.label}",
+            study.alone(set_name(subject)), partial(_make, study, subject),
+            settings={"count": count}, inputs=study.inputs([subject]), expected=count / 300,
+        )
+        for subject in study.subjects
+    ]  # fmt: skip
+
+
+def _make(study: Study, subject: Subject, place: Place) -> Findings:
+    count = study.plan.boundary_images
+    images = study.images.test.subset(slice(count))
+    made = boundary_set(subject.model, images, place.folder / set_file, on_progress=place.progress)
+    command = study.command("boundary", subject, "--count", count, "--out", "SET.safetensors")
+    success, distance = made.facts["success"], made.facts["boundary_l2"]
+    label = subject.label
+    crossed = proportion(
+        f"boundary/{subject.name}/crossed",
+        f"images of {label} led across the boundary, checked in float64",
+        int(success.sum()), len(made), command,
+    )  # fmt: skip
+    rows: list[Row] = [crossed]
+    if bool(success.any()):
+        reached = distance[success].double()
+        rows.append(
+            Row(
+                f"boundary/{subject.name}/distance",
+                f"median L2 distance of the boundary, {label}, along the paper's path; with the "
+                "quartiles",
+                float(reached.median()), command, "visible units",
+                float(reached.quantile(0.25)), float(reached.quantile(0.75)), len(reached),
+            )
+        )  # fmt: skip
+    return Findings(tuple(rows), other_files=(set_file,))
+
+
+def ways_stage(study: Study) -> Stage:
+    """Fig. 4: the objectives of the two classes along the way, and triplets of images."""
+    return Stage(
+        "ways", "ways across boundaries (Fig. 4)", study.alone("ways"), partial(_ways, study),
+        settings={"shown": _SHOWN}, inputs=study.inputs(), expected=2 * len(study.subjects),
+    )  # fmt: skip
+
+
+def _ways(study: Study, place: Place) -> Findings:
+    images = study.images.test.subset(slice(_SHOWN))
+    traces: list[BoundaryTrace] = []
+    for i, subject in enumerate(study.subjects):
+        model = subject.model
+        visible = images.visible(model.memories.dtype)
+        found = cross_boundary(
+            model, visible, samples=range(len(images)),
+            on_progress=part_of(place.progress, i, len(study.subjects)),
+        )  # fmt: skip
+        final = torch.stack([trace.final for trace in found.traces])
+        traces += boundary_traces(
+            found, visible, model.predict(final).tolist(), shape=images.shape,
+            class_names=images.class_names, name=subject.label, step=0.1,
+        )  # fmt: skip
+    figure.save(traces, place.folder / "fig4.png")
+    return Findings(
+        figures=(
+            Figure(
+                "fig4", "fig4.png", "Across a decision boundary",
+                f"Above, log C of the class that is left and of the class that is descended to, "
+                f"for the first test image and {study.subjects[0].label}: they cross where "
+                "Y_top = Y_second. Below, for each model, the first test images: clean, on the "
+                "boundary, and where the descent converges. The paper's Fig. 4.",
+            ),
+        )
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""Section 2: test errors, and what other seeds came to."""
+
+from functools import partial
+
+from denseam.evaluation import evaluate, wilson_interval
+from denseam.study.findings import Findings, Row, Table
+from denseam.study.stage import Place, Stage
+from denseam.study.stages.common import proportion
+from denseam.study.study import Study
+from denseam.study.subjects import Subject
+
+__all__ = ["stage"]
+
+
+def stage(study: Study) -> Stage:
+    """Errors of every model on the test images."""
+    return Stage(
+        "errors", "test errors", study.alone("errors"), partial(_run, study),
+        inputs=study.inputs(), expected=3,
+        settings={s.name: s.card.get("seeds", []) for s in study.subjects},
+    )  # fmt: skip
+
+
+def _run(study: Study, place: Place) -> Findings:
+    rows: list[Row] = []
+    lines = []
+    for i, subject in enumerate(study.subjects):
+        found = evaluate(subject.model, study.images.test)
+        wrong = round(found.error * found.n_images)
+        command = study.command("evaluate", subject)
+        own = proportion(
+            f"errors/{subject.name}", f"test error of {subject.label}", wrong, found.n_images,
+            command,
+        )  # fmt: skip
+        seeds = _seeds(subject)
+        mean = _mean(subject, seeds)
+        rows += [own, *seeds, *([mean] if mean else [])]
+        lines.append((subject.label, (own.id, mean.id if mean else None, _trained(subject))))
+        place.progress(i + 1, len(study.subjects))
+    table = Table(
+        "errors", "Test errors",
+        f"{len(study.images.test)} test images of {study.images.name}. Means are over seeds, "
+        "with the smallest and the largest; where the others were trained for fewer epochs, "
+        "the rows say so.",
+        ("model", "test error", "mean over seeds", "trained"), tuple(lines),
+    )  # fmt: skip
+    return Findings(tuple(rows), (table,))
+
+
+def _seeds(subject: Subject) -> list[Row]:
+    """The runs of the card: the model's own and its other seeds, at the end of training."""
+    return [
+        Row(
+            f"errors/{subject.name}/seed-{run['seed']}",
+            f"test error of {subject.label} after training, seed {run['seed']}, "
+            f"{run['epochs']} epochs, before rounding",
+            run["error"], run["command"], "%",
+            *wilson_interval(round(run["error"] * run["n_images"]), run["n_images"]),
+            run["n_images"],
+        )
+        for run in subject.card.get("seeds", [])
+    ]  # fmt: skip
+
+
+def _mean(subject: Subject, seeds: list[Row]) -> Row | None:
+    values = [row.value for row in seeds]
+    if not values:
+        return None
+    return Row(
+        f"errors/{subject.name}/mean",
+        f"mean test error of {subject.label} over {len(values)} seeds, with the smallest and the "
+        "largest",
+        sum(values) / len(values), seeds[0].command, "%", min(values), max(values),
+    )  # fmt: skip
+
+
+def _trained(subject: Subject) -> dict[str, str]:
+    recipe = subject.card.get("recipe")
+    if not recipe:
+        return {"text": "not known"}
+    return {"text": f"{recipe['epochs']} epochs, K = {recipe['n_memories']}"}

@@ -1,0 +1,108 @@
+"""Memories: what they look like, for whom they vote, how many decide (Fig. 2, NIPS16)."""
+
+from functools import partial
+
+import torch
+
+from denseam.analysis.memories import STRONG, MemoryStatistics, memory_statistics, pick_memories
+from denseam.figures import memories as figure
+from denseam.figures.memories import MemoryGrids
+from denseam.study.findings import Figure, Findings, Row, Table
+from denseam.study.stage import Place, Stage
+from denseam.study.stages.common import proportion
+from denseam.study.study import Study
+from denseam.study.subjects import Subject
+
+__all__ = ["stage"]
+
+_COLUMNS = {
+    "one-vote": "vote for one class",
+    "one-contributor": "images with one strong memory",
+    "likeness": "likeness to an image",
+    "dead": "never active",
+}
+
+
+def stage(study: Study) -> Stage:
+    """Pictures of random memories, and what NIPS16 counts."""
+    plan = study.plan
+    return Stage(
+        "memories", "memories (Fig. 2)", study.alone("memories"), partial(_run, study),
+        settings={"shown": plan.shown_memories, "reference": plan.reference_images,
+                  "seed": plan.seed},
+        inputs=study.inputs(train=True), expected=plan.reference_images / 5000,
+    )  # fmt: skip
+
+
+def _run(study: Study, place: Place) -> Findings:
+    plan, test = study.plan, study.images.test
+    reference = study.images.train.subset(slice(plan.reference_images))
+    command = study.alone("memories")
+    rows: list[Row] = []
+    lines, grids = [], []
+    for i, subject in enumerate(study.subjects):
+        found = memory_statistics(subject.model, test, reference)
+        made = _rows(subject, found, command)
+        rows += made
+        known = {row.id for row in made}
+        cells = [f"memories/{subject.name}/{column}" for column in _COLUMNS]
+        lines.append((subject.label, tuple(c if c in known else None for c in cells)))
+        count = min(plan.shown_memories, found.n_memories)
+        grids.append(pick_memories(subject.model, count, plan.seed, shape=test.shape)[0])
+        place.progress(i + 1, len(study.subjects))
+    least = min(map(len, grids))
+    names = tuple(subject.label for subject in study.subjects)
+    images = torch.stack([grid[:least] for grid in grids])
+    figure.save(MemoryGrids(names, images), place.folder / "fig2.png")
+    return Findings(
+        tuple(rows),
+        (
+            Table(
+                "memories", "Memories",
+                f"A memory votes for the classes whose component is positive. It contributes "
+                f"strongly to an image when it adds more than {STRONG:g} of what the largest one "
+                f"adds to the predicted class. Likeness is its largest correlation with any of "
+                f"{plan.reference_images} training images, the median over memories that are "
+                "active for some test image.",
+                ("model", *_COLUMNS.values()),
+                tuple(lines),
+            ),
+        ),
+        (
+            Figure(
+                "fig2", "fig2.png", "Memories",
+                f"{least} random memories of each model, weights from -1 to +1: features at small "
+                "n, prototypes at large n. The paper's Fig. 2.",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _rows(subject: Subject, found: MemoryStatistics, command: str) -> list[Row]:
+    name, label = subject.name, subject.label
+    rows = [
+        proportion(
+            f"memories/{name}/one-vote", f"memories of {label} that vote for exactly one class",
+            found.votes[1], found.n_memories, command,
+        ),
+        proportion(
+            f"memories/{name}/one-contributor",
+            f"test images on which a single memory of {label} contributes strongly",
+            found.one_contributor, found.n_images, command,
+        ),
+        proportion(
+            f"memories/{name}/dead", f"memories of {label} that are active for no test image",
+            found.n_dead, found.n_memories, command,
+        ),
+    ]  # fmt: skip
+    alive = found.n_memories - found.n_dead
+    if alive:
+        rows.insert(
+            2,
+            Row(
+                f"memories/{name}/likeness",
+                f"median likeness of the memories of {label} to a training image (correlation)",
+                found.prototype_median, command, count=alive,
+            ),
+        )  # fmt: skip
+    return rows

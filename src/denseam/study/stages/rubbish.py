@@ -1,0 +1,202 @@
+"""Sections 3 and 5.1: rubbish images (Fig. 3), and how they transfer (Fig. 7)."""
+
+from functools import partial
+
+import torch
+
+from denseam.analysis import BETA_SM, TransferTable, transfer_confidence
+from denseam.analysis.memories import likeness
+from denseam.data import ImageSet
+from denseam.descent import rubbish_set
+from denseam.figures import rubbish as grid_figure
+from denseam.figures import transfer as figure
+from denseam.figures.records import rubbish_grid
+from denseam.study.findings import Figure, Findings, Row, Table
+from denseam.study.stage import Place, Stage
+from denseam.study.stages.boundary import set_file
+from denseam.study.stages.common import mean, proportion
+from denseam.study.stages.transfer import read_set
+from denseam.study.study import Study
+from denseam.study.subjects import Subject
+
+__all__ = ["set_name", "set_stages", "transfer_stage"]
+
+_REFERENCE = 10_000  # training images that rubbish is compared with
+_SHOWN = 1  # rows of Fig. 3 for each model
+_SAMPLES = 5  # images beside Fig. 7
+_SIDE_PER_CLASS = 10  # images for the readings of the paper's noise that are not the main one
+
+
+def set_name(subject: Subject, noise: float) -> str:
+    """The stage that makes a model's rubbish images from noise of a deviation."""
+    return f"rubbish-{subject.name}-noise-{noise:g}"
+
+
+def set_stages(study: Study) -> list[Stage]:
+    """One image set for each model, and a smaller one for every other reading of the noise."""
+    plan, stages = study.plan, []
+    for noise in plan.rubbish_noise:
+        count = _per_class(study, noise)
+        for subject in study.subjects:
+            images = count * subject.model.n_classes
+            name = set_name(subject, noise)
+            settings = {"per_class": count, "noise": noise, "step": plan.rubbish_step,
+                        "max_steps": plan.rubbish_max_steps, "seed": plan.seed}  # fmt: skip
+            stages.append(
+                Stage(
+                    name, f"{images} rubbish images of {subject.label}, noise of {noise:g}",
+                    study.alone(name), partial(_make, study, subject, noise), settings,
+                    {subject.name: subject.digest, "train": study.train_digest},
+                    expected=plan.rubbish_max_steps * (0.003 + images * 3.3e-5),
+                )
+            )  # fmt: skip
+    return stages
+
+
+def _per_class(study: Study, noise: float) -> int:
+    per_class = study.plan.rubbish_per_class
+    return per_class if noise == study.plan.rubbish_noise[0] else min(per_class, _SIDE_PER_CLASS)
+
+
+def _make(study: Study, subject: Subject, noise: float, place: Place) -> Findings:
+    plan, images = study.plan, study.images.train
+    made = rubbish_set(
+        subject.model, out=place.folder / set_file, shape=images.shape,
+        class_names=images.class_names, per_class=_per_class(study, noise), noise=noise,
+        step=plan.rubbish_step, max_steps=plan.rubbish_max_steps, seed=plan.seed, chunk=500,
+        on_progress=place.progress,
+    )  # fmt: skip
+    command = (
+        f"denseam rubbish {subject.source} --per-class {_per_class(study, noise)} --noise {noise:g}"
+        f" --max-steps {plan.rubbish_max_steps} --out SET.safetensors"
+    )
+    return Findings(tuple(_rows(subject, made, noise, command, images)), other_files=(set_file,))
+
+
+def _rows(
+    subject: Subject, made: ImageSet, noise: float, command: str, train: ImageSet
+) -> list[Row]:
+    """How the runs ended, and how much the images look like real ones."""
+    id_, label = f"rubbish/{subject.name}/noise-{noise:g}", subject.label
+    arrived = made.facts["predicted"] == made.labels
+    reasons = made.metadata["stopped"]
+    rows = [
+        proportion(
+            f"{id_}/labelled", f"rubbish images of {label} (noise of {noise:g}) that end labelled "
+            "as their class", int(arrived.sum()), len(made), command,
+        )
+    ]  # fmt: skip
+    for code, reason in enumerate(reasons):
+        count = int((made.facts["stopped"] == code).sum())
+        if count:
+            rows.append(
+                proportion(
+                    f"{id_}/stopped-{reason}", f"rubbish runs of {label} (noise of {noise:g}) that "
+                    f"ended as {reason}", count, len(made), command,
+                )
+            )  # fmt: skip
+    reference = train.subset(slice(_REFERENCE))
+    return rows + mean(
+        f"{id_}/likeness",
+        f"mean likeness of rubbish images of {label} (noise of {noise:g}) to one of "
+        f"{len(reference)} training images (correlation)",
+        likeness(made.visible(), reference), command,
+    )  # fmt: skip
+
+
+def transfer_stage(study: Study) -> Stage:
+    """Mean confidences of every model on every model's rubbish images."""
+    needs = [set_name(s, noise) for noise in study.plan.rubbish_noise for s in study.subjects]
+    return Stage(
+        "rubbish-transfer", "rubbish transfer (Figs. 3 and 7)", study.alone("rubbish-transfer"),
+        partial(_transfer, study), inputs=study.inputs(), needs=(*needs, "confidence"), expected=6,
+    )  # fmt: skip
+
+
+def _transfer(study: Study, place: Place) -> Findings:
+    plan = study.plan
+    main, *others = plan.rubbish_noise
+    own = place.before["confidence"].findings
+    betas = [own.value(f"confidence/{s.name}/beta_sm") for s in study.subjects]
+    models = {s.label: s.model for s in study.subjects}
+    rows: list[Row] = []
+    tables: list[Table] = []
+    sets = _sets(study, place, main)
+    for way, beta_sm in (("3.2", BETA_SM), ("own", betas)):
+        found = transfer_confidence(models, sets, beta_sm)
+        words = "beta_sm = 3.2" if way == "3.2" else "each model's own beta_sm"
+        made = _table_rows(study, found, f"rubbish-transfer/{way}", words)
+        rows += made
+        tables.append(_table(study, f"rubbish-transfer-{way}", words, found, made, main))
+        if way == "3.2":
+            samples = torch.stack([each.images[_spread(len(each))] for each in sets.values()])
+            record = figure.TransferMap(found, "mean confidence", samples=samples)
+            figure.save(record, place.folder / "fig7.png")
+    grid_figure.save(rubbish_grid(list(sets.values()), _SHOWN), place.folder / "fig3.png")
+    figures = [
+        Figure(
+            "fig3", "fig3.png", "Rubbish images",
+            f"Where the objective of each class (columns) leads from noise of deviation {main:g} "
+            "in each model (rows). The paper's Fig. 3.",
+        ),
+        Figure(
+            "fig7", "fig7.png", "Rubbish transfer",
+            f"Mean confidence at beta_sm = 3.2 of each model (columns) on {plan.rubbish_per_class} "
+            "rubbish images of every class of another (rows). The paper's Fig. 7.",
+        ),
+    ]  # fmt: skip
+    for noise in others:
+        side = _sets(study, place, noise)
+        found = transfer_confidence(models, side, BETA_SM)
+        words = f"beta_sm = 3.2, noise of {noise:g}"
+        made = _table_rows(study, found, f"rubbish-transfer/noise-{noise:g}", words)
+        rows += made
+        tables.append(_table(study, f"rubbish-transfer-{noise:g}", words, found, made, noise))
+        file = f"fig3-noise-{noise:g}.png"
+        grid_figure.save(rubbish_grid(list(side.values()), _SHOWN), place.folder / file)
+        figures.append(
+            Figure(
+                f"fig3-noise-{noise:g}", file, f"Rubbish images from noise of {noise:g}",
+                f"The same from noise of deviation {noise:g}: the paper's N(0, 0.1) can be read "
+                "as a variance or as a deviation.",
+            )
+        )  # fmt: skip
+    return Findings(tuple(rows), tuple(tables), tuple(figures))
+
+
+def _sets(study: Study, place: Place, noise: float) -> dict[str, ImageSet]:
+    return {s.label: read_set(place, set_name(s, noise)) for s in study.subjects}
+
+
+def _spread(count: int) -> torch.Tensor:
+    """Places of a few images from different classes."""
+    return torch.arange(_SAMPLES) * (count // _SAMPLES)
+
+
+def _table_rows(study: Study, found: TransferTable, id_: str, words: str) -> list[Row]:
+    return [
+        Row(
+            f"{id_}/{source.name}/{victim.name}",
+            f"mean confidence of {victim.label} on rubbish images of {source.label}, {words}",
+            float(found.values[r, v]), study.alone("rubbish-transfer"), "%",
+            float(found.intervals[r, v, 0]), float(found.intervals[r, v, 1]), found.counts[r],
+        )
+        for r, source in enumerate(study.subjects)
+        for v, victim in enumerate(study.subjects)
+    ]  # fmt: skip
+
+
+def _table(
+    study: Study, id_: str, words: str, found: TransferTable, rows: list[Row], noise: float
+) -> Table:
+    width = len(study.subjects)
+    return Table(
+        id_, f"Rubbish transfer, {words}",
+        f"Mean confidence of each model (columns) on rubbish images of another (rows), made from "
+        f"noise of deviation {noise:g}. All runs count, those that ended on a plateau too.",
+        ("images of", *found.victims),
+        tuple(
+            (label, tuple(row.id for row in rows[r * width : (r + 1) * width]))
+            for r, label in enumerate(found.sources)
+        ),
+    )  # fmt: skip

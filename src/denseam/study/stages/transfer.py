@@ -1,0 +1,91 @@
+"""Section 5: adversarial transfer (Fig. 5)."""
+
+from functools import partial
+
+import torch
+
+from denseam import data
+from denseam.analysis import TransferTable, transfer_errors
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.figures import transfer as figure
+from denseam.figures.transfer import TransferMap
+from denseam.study.findings import Figure, Findings, Row, Table
+from denseam.study.stage import Place, Stage
+from denseam.study.stages.boundary import set_file, set_name
+from denseam.study.study import Study
+from denseam.study.subjects import Subject
+
+__all__ = ["read_set", "stage"]
+
+_SHOWN = 4  # images of each set in Fig. 5
+
+
+def stage(study: Study) -> Stage:
+    """Errors of every model on every model's boundary images, and on the clean ones."""
+    needs = tuple(set_name(subject) for subject in study.subjects)
+    return Stage(
+        "transfer", "adversarial transfer (Fig. 5)", study.alone("transfer"),
+        partial(_run, study), inputs=study.inputs(), needs=needs,
+        expected=len(needs) ** 2 * study.plan.boundary_images / 20_000,
+    )  # fmt: skip
+
+
+def read_set(place: Place, name: str) -> ImageSet:
+    """The image set that a stage before this one made."""
+    found = data.load(place.before[name].folder / set_file)
+    if not isinstance(found, ImageSet):
+        raise InputError(f"stage {name} left no image set")
+    return found
+
+
+def _run(study: Study, place: Place) -> Findings:
+    models = {subject.label: subject.model for subject in study.subjects}
+    images = {s.label: read_set(place, set_name(s)) for s in study.subjects}
+    clean = study.images.test.subset(slice(study.plan.boundary_images))
+    crossed, untouched = transfer_errors(models, images), transfer_errors(models, {"clean": clean})
+    rows = [
+        _row(study, source, victim, crossed, (r, v))
+        for r, source in enumerate(study.subjects)
+        for v, victim in enumerate(study.subjects)
+    ]
+    rows += [
+        _row(study, None, victim, untouched, (0, v)) for v, victim in enumerate(study.subjects)
+    ]
+    shown = torch.stack([each.images[:_SHOWN] for each in images.values()])
+    figure.save(TransferMap(crossed, "error", untouched, shown), place.folder / "fig5.png")
+    names = [subject.name for subject in study.subjects]
+    table = Table(
+        "transfer", "Adversarial transfer",
+        "Errors of each model (columns) on images one step behind a decision boundary of another "
+        "(rows), and on the clean images.",
+        ("images of", *models),
+        tuple(
+            (label, tuple(f"transfer/{source}/{victim}" for victim in names))
+            for label, source in [*zip(models, names, strict=True), ("clean images", "clean")]
+        ),
+    )  # fmt: skip
+    picture = Figure(
+        "fig5", "fig5.png", "Adversarial transfer",
+        f"Errors of the models (columns) on {len(clean)} images that were led just across a "
+        "decision boundary of another model (rows), the first of them beside it. The paper's "
+        "Fig. 5.",
+    )  # fmt: skip
+    return Findings(tuple(rows), (table,), (picture,))
+
+
+def _row(
+    study: Study, source: Subject | None, victim: Subject, found: TransferTable, at: tuple[int, int]
+) -> Row:
+    low, high = found.intervals[at].tolist()
+    if source is None:
+        name, what = "clean", "clean images"
+        command = study.command("evaluate", victim)
+    else:
+        name, what = source.name, f"boundary images of {source.label}"
+        file = f"RESULTS/stages/{set_name(source)}/{set_file}"
+        command = f"denseam evaluate {victim.source} --dataset {file}"
+    return Row(
+        f"transfer/{name}/{victim.name}", f"error of {victim.label} on {what}",
+        float(found.values[at]), command, "%", low, high, found.counts[at[0]],
+    )  # fmt: skip

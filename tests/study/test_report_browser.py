@@ -1,0 +1,168 @@
+"""The report in a browser: no request, no complaint, nothing cut off, on a phone and on paper."""
+
+import json
+import re
+
+import pytest
+
+from denseam.study.report import render
+
+from . import chromium
+from .sample_results import FIGURES, sample_pictures, sample_results
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium.find() is None, reason=chromium.HOW_TO_INSTALL),
+]
+
+PAPER = 672  # CSS pixels between the margins of A4
+
+# Elements that reach beyond a width, outside of the boxes that scroll.
+OVERFLOWING = """[...document.querySelectorAll('body *')]
+  .filter(e => !e.closest('.scroll, .unseen, .skip, thead') || e.matches('.scroll'))
+  .filter(e => e.getBoundingClientRect().right > %d + 1)
+  .map(e => e.outerHTML.slice(0, 120))"""
+
+# Boxes whose contents are wider than they are.
+CUT = """[...document.querySelectorAll('.scroll')]
+  .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.getAttribute('aria-labelledby'))"""
+
+IMAGES = """[...document.images].map(i => ({
+  natural: i.naturalWidth / i.naturalHeight, shown: i.width / i.height, width: i.width,
+  complete: i.complete, background: getComputedStyle(i).backgroundColor}))"""
+
+# The lowest contrast of text on what lies behind it (WCAG 2), and where.
+CONTRAST = """(() => {
+  const rgb = c => c.match(/[\\d.]+/g).map(Number);
+  const light = c => rgb(c).slice(0, 3).map(x => x / 255)
+    .map(x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = e => {
+    for (; e; e = e.parentElement) {
+      const c = getComputedStyle(e).backgroundColor;
+      if ((rgb(c)[3] ?? 1) > 0) return c;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  const seen = [...document.querySelectorAll('body *')].filter(e =>
+    [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && e.getClientRects().length);
+  return seen.map(e => {
+    const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
+    return [(a + 0.05) / (b + 0.05), e.outerHTML.slice(0, 100)];
+  }).reduce((worst, x) => x[0] < worst[0] ? x : worst);
+})()"""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Two files in a folder of their own: a whole run and a quick one."""
+    folder = tmp_path_factory.mktemp("pages")
+    pictures = sample_pictures()
+    for quick in (False, True):
+        html = render(sample_results(quick=quick), pictures)
+        (folder / f"{quick}.html").write_text(html, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium.running(chromium.find(), tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
+@pytest.mark.parametrize("width", [320, 400, 768, 1280])
+def test_nothing_is_asked_for_complained_of_or_cut_off(browser, pages, width, quick):
+    browser.open(pages / f"{quick}.html", width=width)
+    asked = [e["request"]["url"] for e in browser.happened("Network.requestWillBeSent")]
+    assert [url for url in asked if not url.startswith("data:")] == [
+        (pages / f"{quick}.html").as_uri()
+    ]
+    for complaint in (
+        "Log.entryAdded",
+        "Runtime.consoleAPICalled",
+        "Runtime.exceptionThrown",
+        "Network.loadingFailed",
+    ):
+        assert browser.happened(complaint) == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(OVERFLOWING % width) == []
+    images = browser.evaluate(IMAGES)
+    assert len(images) == len(FIGURES)
+    for image in images:
+        assert image["complete"]
+        assert image["width"] > 100
+        assert image["shown"] == pytest.approx(image["natural"], rel=0.02)
+        assert image["background"] == "rgb(255, 255, 255)"
+
+
+def test_on_a_phone_rows_become_cards_and_wide_tables_scroll_in_their_box(browser, pages):
+    browser.open(pages / "False.html", width=400)
+    assert "table-sign" in browser.evaluate(CUT)
+    assert (
+        browser.evaluate("getComputedStyle(document.querySelector('.numbers tr')).display")
+        == "block"
+    )
+    assert (
+        browser.evaluate("getComputedStyle(document.querySelector('.numbers tr td')).display")
+        == "grid"
+    )
+    narrow = """Math.min(...[...document.querySelectorAll('.numbers .command')]
+      .map(e => e.parentElement.clientWidth))"""
+    assert browser.evaluate(narrow) > 300
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_text_stands_out_from_its_background(browser, pages, media, scheme):
+    browser.open(pages / "True.html", width=1280, media=media, scheme=scheme)
+    contrast, where = browser.evaluate(CONTRAST)
+    assert contrast >= 4.5, where
+    paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    dark = scheme == "dark" and media == "screen"
+    assert (paper != "rgb(255, 255, 255)") is dark
+
+
+def test_a_number_leads_to_its_row(browser, pages):
+    browser.open(pages / "False.html", width=1280)
+    link = 'a.number[href$="eps%3D0.3"]'
+    browser.evaluate(f"document.querySelector({json.dumps(link)}).click()")
+    reached = browser.evaluate("""new Promise(done => requestAnimationFrame(() => done([
+      document.querySelector(':target')?.id,
+      document.querySelector(':target')?.getBoundingClientRect().top])))""")
+    assert reached[0] == "row-sign/n2/eps=0.3"
+    assert 0 <= reached[1] < 900
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
+def test_on_paper_nothing_is_cut(browser, pages, quick):
+    browser.open(pages / f"{quick}.html", width=PAPER, media="print")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= PAPER
+    assert browser.evaluate(OVERFLOWING % PAPER) == []
+    assert browser.evaluate(CUT) == []
+    assert (
+        browser.evaluate("getComputedStyle(document.querySelector('figure')).breakInside")
+        == "avoid"
+    )
+    assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    browser.call("Emulation.setEmulatedMedia", media="")
+    pdf = browser.pdf()
+    assert pdf.startswith(b"%PDF-")
+    assert 8 <= len(re.findall(rb"/Type /Page\b(?!s)", pdf)) <= 30
+    assert pdf.count(b"/Subtype /Image") >= len(FIGURES)
+    assert pdf.count(b"/Type /Font\n") > 2
+
+
+def test_the_tests_see_a_page_that_is_broken(browser, tmp_path):
+    broken = tmp_path / "broken.html"
+    broken.write_text(
+        "<!DOCTYPE html><html><body><img src='missing.png'><script>nothing.at.all()</script>"
+        "<p style='width: 900px; color: #aaa'>wide and pale</p></body></html>"
+    )
+    browser.open(broken, width=400)
+    assert len(browser.happened("Network.requestWillBeSent")) == 2
+    assert browser.happened("Network.loadingFailed")
+    assert browser.happened("Runtime.exceptionThrown")
+    assert browser.evaluate("document.documentElement.scrollWidth") > 400
+    assert browser.evaluate(OVERFLOWING % 400)
+    assert browser.evaluate(CONTRAST)[0] < 3
