@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup train test check bench format lock clean
+.PHONY: setup reproduce train test check bench format lock clean
 
 setup: .venv/.done ## make .venv and install the pinned versions into it
 
@@ -12,6 +12,9 @@ setup: .venv/.done ## make .venv and install the pinned versions into it
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+
+reproduce: setup ## the paper's study from the models in the package, into results/
+	$(BIN)/denseam reproduce
 
 train: setup ## watch a memory of power n = 30 learn MNIST (20 epochs, a few minutes)
 	$(BIN)/denseam train --power 30 --epochs 20 --out runs/n30

@@ -259,6 +259,20 @@ def test_a_saved_model_comes_back_bit_for_bit(
     assert path.read_bytes() == (tmp_path / "again").read_bytes()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_can_be_saved_at_half_the_size(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = small(n_memories=500)
+    model.save(tmp_path / "whole")
+    model.save(tmp_path / "half", dtype=dtype)
+    assert (tmp_path / "half").stat().st_size < 0.55 * (tmp_path / "whole").stat().st_size
+    loaded = denseam.load(tmp_path / "half")
+    assert loaded.memories.dtype is torch.float32
+    assert torch.equal(loaded.memories, model.memories.to(dtype).float())
+    with pytest.raises(InputError, match=r"dtype = torch.int8: wanted a floating one"):
+        model.save(tmp_path / "half", dtype=torch.int8)
+    same(loaded, denseam.load(tmp_path / "half"))
+
+
 def test_a_model_in_strange_layout_is_saved_right(tmp_path: Path) -> None:
     model = small()
     model.memories.data = model.memories.data.T.contiguous().T

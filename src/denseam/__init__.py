@@ -8,6 +8,7 @@ from denseam import data, energy, errors
 from denseam.analysis import (
     calibrate_beta,
     confidence,
+    memory_statistics,
     transfer_confidence,
     transfer_errors,
 )
@@ -21,6 +22,7 @@ from denseam.descent import (
 from denseam.errors import DenseAMError, DenseAMWarning
 from denseam.evaluation import Evaluation, evaluate
 from denseam.model import DenseAM, load
+from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
 from denseam.training import Callback, MaxNormMomentum, Recipe, TrainResult, train
 from denseam.version import __version__
 
@@ -44,6 +46,10 @@ __all__ = [
     "evaluate",
     "least_likely",
     "load",
+    "load_pretrained",
+    "memory_statistics",
+    "pretrained_card",
+    "pretrained_names",
     "rubbish",
     "sign_gradient",
     "train",

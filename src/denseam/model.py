@@ -131,14 +131,23 @@ class DenseAM(nn.Module):
         self._check(visible)
         return kernels.decide(visible, self.memories, self.power)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write the model to one safetensors file, atomically; ``denseam.load`` reads it.
 
+        Args:
+            path: the file.
+            dtype: what to round the memories to, such as ``torch.float16`` for half the size; as
+                they are by default. A model that was rounded is loaded in float32.
+
         Raises:
+            InputError: for a dtype that is not a floating one.
             SaveError: when it cannot be written; what stood there is untouched.
         """
+        if dtype is not None and not dtype.is_floating_point:
+            raise InputError(f"dtype = {dtype}: wanted a floating one")
+        memories = self.memories if dtype is None else self.memories.to(dtype)
         facts = {"power": self.power, "temperature": self.temperature, "n_visible": self.n_visible}
-        save_tensors(Path(path), "model", {"memories": self.memories}, facts)
+        save_tensors(Path(path), "model", {"memories": memories}, facts)
 
     def extra_repr(self) -> str:
         return (

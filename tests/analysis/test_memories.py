@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.descent.small import images, prototypes, random_model
 
 from denseam import DenseAM, energy
-from denseam.analysis import memory_statistics, pick_memories, prototype_scores
+from denseam.analysis import likeness, memory_statistics, pick_memories, prototype_scores
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
@@ -124,6 +124,18 @@ def test_scores_are_the_largest_correlations(height, width, count, seed):
     # Brightness and contrast do not matter.
     paler = ImageSet(0.25 * pixels + 0.5, torch.zeros(count, dtype=torch.int64), 2)
     torch.testing.assert_close(prototype_scores(model, paler), scores)
+
+
+def test_an_image_is_like_itself_at_any_brightness_and_its_negative_is_not():
+    reference = image_set(40)
+    v = reference.visible(torch.float64)[7:9]
+    assert torch.allclose(likeness(0.3 * v + 0.2, reference), torch.ones(2).double())
+    best = torch.stack([torch.corrcoef(torch.stack([-v[0], w]))[0, 1]
+                        for w in reference.visible(torch.float64)])  # fmt: skip
+    assert torch.allclose(likeness(-v[:1], reference), best.max()[None])
+    assert best.max() < 0.99
+    with pytest.raises(InputError, match=r"\(2, 8\): wanted \(B, 9\)"):
+        likeness(v[:, :8], reference)
 
 
 def test_what_is_constant_correlates_with_nothing():

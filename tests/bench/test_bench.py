@@ -19,7 +19,13 @@ from denseam.bench.steps import STEPS, Problem
 from denseam.errors import DenseAMError
 from denseam.model import DenseAM
 
-FORMS = ["cpu", "reference", "autograd", "nips16"]  # torch.compile takes longer than all of these
+FORMS = [
+    "cpu",
+    "8-bit",
+    "reference",
+    "autograd",
+    "nips16",
+]  # torch.compile takes longer than all of these
 
 
 @pytest.fixture
@@ -112,7 +118,7 @@ def test_no_time_is_reported_for_a_form_that_does_something_else(tiny, monkeypat
 def test_a_form_that_needs_too_much_memory_is_left_out(tiny, monkeypatch):
     monkeypatch.setattr(report, "_LARGE", 1)
     row = measure_step(tiny, rounds=1)
-    assert set(row.milliseconds) == {"products", "cpu", "reference"}
+    assert set(row.milliseconds) == {"products", "cpu", "8-bit", "reference"}
     assert row.speedup("nips16") is None
     assert "-" in str(list(cli.bench._step_table([row]).columns[-1].cells))
 

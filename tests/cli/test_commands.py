@@ -12,7 +12,9 @@ import denseam
 from denseam.errors import DataUnavailableError
 from denseam.version import __version__
 
-COMMANDS = ("train", "evaluate", "rubbish", "boundary", "attack", "data", "bench")
+COMMANDS = (
+    "reproduce", "train", "evaluate", "rubbish", "boundary", "attack", "transfer", "data", "bench",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -41,7 +43,7 @@ def test_the_commands_and_the_version_are_listed(run):
     code, out, _ = run("--help")
     assert code == 0
     for command in COMMANDS:
-        assert re.search(rf"^ +{command} ", out, re.MULTILINE)
+        assert re.search(rf"^ +{command}  +\w", out, re.MULTILINE), "its summary beside it"
     assert run("--version") == (0, f"denseam {__version__}\n", "")
 
 
@@ -218,7 +220,7 @@ BAD = {
     "tensorboard below a file": (
         ["train", "--power", "2", "--tensorboard", "--out", "FILE/run"], "cannot be made"
     ),
-    "a missing model": (["evaluate", "OUT"], "there is no file"),
+    "a missing model": (["evaluate", "OUT"], "no model"),
     "a file that is no model": (["evaluate", "FILE"], "not a whole denseam model file"),
     "a folder without model": (["evaluate", "."], "model.safetensors"),
     "an unknown part": (["evaluate", "OUT", "--part", "half"], "half"),
@@ -284,4 +286,5 @@ def test_a_real_process_gives_the_same_exit_code_and_line(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"denseam evaluate: there is no file {tmp_path / 'no model'}\n"
+    assert done.stderr.startswith(f"denseam evaluate: no model '{tmp_path / 'no model'}': wanted ")
+    assert done.stderr.count("\n") == 1

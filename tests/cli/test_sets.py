@@ -116,6 +116,65 @@ def test_attack_reports_the_error_for_every_size(run, toy, model, tmp_path):
     assert len(made) == 2 * len(data.load(toy).test)
 
 
+def test_attack_reports_how_sure_the_model_is_where_it_is_wrong(run, toy, model, tmp_path):
+    command = ["attack", model, "--method", "fgsm", "--dataset", toy, "--eps", 0.1, 2,
+               "--out", tmp_path / "a.safetensors"]  # fmt: skip
+    code, out, err = run(*command, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    made = data.load(tmp_path / "a.safetensors")
+    for size in (0.1, 2.0):
+        here = made.subset(made.facts["eps"] == size)
+        wrong = denseam.load(model).predict(here.visible()) != here.labels
+        assert wrong.any()
+        sure = denseam.confidence(denseam.load(model), here.visible()[wrong]).mean()
+        assert found["confidences"][f"{size:g}"] == pytest.approx(float(sure), abs=1e-6)
+    said = run(*command)[1]
+    error, sure = found["errors"]["2"], found["confidences"]["2"]
+    line = f"eps 2: error {100 * error:.2f} %, mean confidence on errors {100 * sure:.2f} %\n"
+    assert line in said
+
+
+def test_where_no_label_is_wrong_there_is_no_confidence_on_errors(run, toy, model, tmp_path):
+    right = tmp_path / "right.npz"
+    images = data.load(toy).test
+    images.subset(denseam.load(model).predict(images.visible()) == images.labels).save(right)
+    command = ["attack", model, "--method", "fgsm", "--dataset", right, "--eps", 0,
+               "--out", tmp_path / "a.npz"]  # fmt: skip
+    assert json.loads(run(*command, "--json")[1])["confidences"] == {"0": None}
+    assert "eps 0: error 0.00 %\n" in run(*command)[1]
+
+
+@pytest.mark.parametrize(("head", "loss"), [("tanh", "objective"), ("log_energy", "cross_entropy")])
+def test_a_head_is_a_word_for_a_loss(run, toy, model, tmp_path, head, loss):
+    for option, value in (("--head", head), ("--loss", loss)):
+        code, _, err = run("attack", model, "--method", "bim", "--dataset", toy, "--eps", 0.3,
+                           option, value, "--out", tmp_path / f"{option}.npz")  # fmt: skip
+        assert (code, err) == (0, "")
+    one, other = (data.load(tmp_path / f"{option}.npz") for option in ("--head", "--loss"))
+    assert one.metadata["parameters"] == other.metadata["parameters"]
+    assert one.metadata["parameters"]["loss"] == loss
+    assert one.digest() == other.digest()
+
+
+def test_a_head_and_a_loss_are_one_clear_line(run, tmp_path):
+    code, out, err = run("attack", "m", "--method", "fgsm", "--out", tmp_path / "a.npz",
+                         "--head", "tanh", "--loss", "objective")  # fmt: skip
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"denseam attack: .*--loss: not allowed with argument --head.*\n", err)
+
+
+def test_rubbish_says_how_many_have_reached_their_class(run, toy, model, tmp_path):
+    command = ["rubbish", model, "--per-class", 2, "--out", tmp_path / "r.npz", "--max-steps", 40]
+    code, out, err = run(*command, "--json")
+    assert (code, err) == (0, "")
+    made = data.load(tmp_path / "r.npz")
+    own = denseam.load(model)(made.visible()).gather(1, made.labels[:, None])[:, 0]
+    there = int(((made.facts["predicted"] == made.labels) & (own > 0.5)).sum())
+    assert json.loads(out)["reached"] == there
+    assert f"\n{there} are labelled as their class with its Y above 1/2" in run(*command)[1]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from denseam.errors import DenseAMError, InputError, SaveError
-from denseam.figures import boundary, canvas, rubbish, sign
+from denseam.figures import boundary, canvas, confidence, memories, rubbish, sign, votes
 from denseam.figures.grid import grid, save_grid
 
-from .small import some_curves, some_grid, some_trace
+from .small import some_confidences, some_curves, some_grid, some_memories, some_trace, some_votes
 
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
@@ -242,3 +242,22 @@ def test_a_sheet_is_a_png(tmp_path):
         save_grid(torch.zeros(1, 2, 2), tmp_path / "a.svg")
     with pytest.raises(SaveError, match="nowhere"):
         save_grid(torch.zeros(1, 2, 2), tmp_path / "nowhere" / "a.png")
+
+
+FORMULA = "a$_{$b"  # no name of anything, but no formula either
+
+
+@pytest.mark.parametrize(
+    ("figure", "record"),
+    [
+        (boundary, [some_trace(name=FORMULA, labels=(FORMULA, "b", "c"))]),
+        (confidence, some_confidences(names=(FORMULA, "n = 30"))),
+        (memories, some_memories(names=(FORMULA, "n = 3", "n = 30"))),
+        (rubbish, some_grid(rows=(FORMULA, "n = 30"), columns=("a", FORMULA, "c"))),
+        (sign, some_curves(names=(FORMULA, "n = 30"))),
+        (votes, some_votes(names=(FORMULA, "n = 30"))),
+    ],
+)
+def test_a_name_with_dollars_is_no_formula(figure, record, tmp_path):
+    figure.save(record, tmp_path / "f.svg")
+    assert (tmp_path / "f.svg").stat().st_size > 1000

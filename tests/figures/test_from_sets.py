@@ -30,16 +30,18 @@ def clean(model):
 
 def test_a_rubbish_grid_has_the_first_images_of_every_class(model):
     made = rubbish_set(model, [2, 0], shape=SHAPE, class_names="abc", per_class=2, max_steps=60)
-    made.facts["success"][1] = False
+    made.facts["scores"][1] = 0.0
     record = rubbish_grid([made], rows=2)
     assert record.rows == ("n = 20 (1)", "n = 20 (2)")
     assert record.columns == ("a", "c")
     # The set begins with class 2; columns go by class.
     assert torch.equal(record.images[0], made.images[[2, 0]])
     assert torch.equal(record.images[1], made.images[[3, 1]])
-    assert (
-        record.missing.tolist() == (~made.facts["success"][torch.tensor([[2, 0], [3, 1]])]).tolist()
-    )
+    own = made.facts["scores"][torch.arange(4), made.labels]
+    there = (made.facts["predicted"] == made.labels) & (own > 0.5)
+    assert torch.equal(record.missing, ~there[torch.tensor([[2, 0], [3, 1]])])
+    assert record.missing[1, 1]
+    assert not record.missing.all()
     assert rubbish_grid([made, made]).rows == ("n = 20", "n = 20")
     with pytest.raises(InputError, match="3 images of every class"):
         rubbish_grid([made], rows=3)
@@ -78,7 +80,7 @@ def test_sets_that_do_not_go_together_are_refused(model, clean):
         sign_curves([some, fewer])
     with pytest.raises(InputError, match="no fact 'eps'"):
         sign_curves([clean])
-    with pytest.raises(InputError, match="no fact 'success'"):
+    with pytest.raises(InputError, match=r"made by .denseam rubbish"):
         rubbish_grid([clean])
 
 

@@ -53,7 +53,7 @@ def test_rubbish_crosses_out_what_is_missing():
     assert middles == {(ax.get_xticks()[2], ax.get_yticks()[0]),
                        (ax.get_xticks()[0], ax.get_yticks()[1])}  # fmt: skip
     assert ax.get_xlabel() == (
-        "gray scale: black -1, white +1\ncrossed out: did not converge as the class (2 of 6)"
+        "gray scale: black -1, white +1\ncrossed out: the class was not reached (2 of 6)"
     )
     (drawn,) = ax.get_images()
     assert [*ax.get_xlim(), *ax.get_ylim()] == drawn.get_extent()

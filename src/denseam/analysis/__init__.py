@@ -9,6 +9,7 @@ from denseam.analysis.calibration import (
 from denseam.analysis.confidence import BETA_SM, confidence, confidence_of
 from denseam.analysis.memories import (
     MemoryStatistics,
+    likeness,
     memory_statistics,
     pick_memories,
     prototype_scores,
@@ -34,6 +35,7 @@ __all__ = [
     "confidence_bins",
     "confidence_of",
     "fit_temperature",
+    "likeness",
     "memory_statistics",
     "pick_memories",
     "prototype_scores",

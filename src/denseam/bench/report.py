@@ -33,6 +33,7 @@ class Case:
 
 # The paper's sizes for each of its powers; then fewer and more memories, and more classes.
 CASES = [*map(Case, (2, 3, 20, 30)), Case(30, K=200), Case(30, K=20000), Case(30, C=100)]
+_ALIKE = {"8-bit": 5e-3}  # largest mean difference of moves, relative; 1e-3 for all others
 # Where (B, K, C) floats are 800 MB, the forms that hold several such arrays are left out.
 _LARGE, _HUNGRY = 100_000_000, ("autograd", "compiled", "nips16")
 
@@ -129,7 +130,7 @@ def _check_alike(problem: Problem, forms: list[str]) -> None:
         # A memory's largest component moves by the learning rate, whatever its gradient: float32
         # noise in tiny gradients is amplified there, so compare in the mean.
         difference = float((step - moved["reference"]).abs().mean())
-        if difference > 1e-3 * float(moved["reference"].abs().mean()):
+        if difference > _ALIKE.get(form, 1e-3) * float(moved["reference"].abs().mean()):
             raise DenseAMError(f"bench: the step of {form!r} moves memories by something else")
 
 

@@ -101,6 +101,11 @@ def cpu(problem: Problem) -> Step:
     return _kernel_step(by_name("cpu"), problem)
 
 
+def eight_bit(problem: Problem) -> Step:
+    """The same by 8-bit products, `denseam train --products 8-bit`."""
+    return _kernel_step(by_name("8-bit"), problem)
+
+
 def reference(problem: Problem) -> Step:
     """denseam's kernels in plain PyTorch."""
     return _kernel_step(by_name("reference"), problem)
@@ -168,6 +173,7 @@ def nips16(problem: Problem) -> Step:
 
 STEPS: dict[str, Callable[[Problem], Step]] = {
     "cpu": cpu,
+    "8-bit": eight_bit,
     "reference": reference,
     "autograd": autograd,
     "compiled": compiled,

@@ -6,14 +6,24 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from denseam.cli import attack, bench, boundary, datasets, evaluate, reproduce, rubbish, train
+from denseam.cli import (
+    attack,
+    bench,
+    boundary,
+    datasets,
+    evaluate,
+    reproduce,
+    rubbish,
+    train,
+    transfer,
+)
 from denseam.cli.common import stderr
 from denseam.errors import DenseAMError
 from denseam.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = (reproduce, train, evaluate, rubbish, boundary, attack, datasets, bench)
+_COMMANDS = (reproduce, train, evaluate, rubbish, boundary, attack, transfer, datasets, bench)
 _DESCRIPTION = """\
 Dense associative memories: energy-based classifiers that remember. Small powers n learn features,
 large ones learn prototypes, and attacks made on small n do not fool large n.
@@ -53,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="denseam COMMAND --help shows options and examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"denseam {__version__}")
+    top.add_argument("-V", "--version", action="version", version=f"denseam {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add_to(commands)

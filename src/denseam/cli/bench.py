@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,15 +22,16 @@ from denseam.bench import (
     measure_iteration,
     measure_step,
 )
-from denseam.cli.common import add_command, print_json, stderr, stdout
+from denseam.cli.common import add_command, model_of, print_json, stderr, stdout
 from denseam.errors import InputError
-from denseam.model import check_device, load
+from denseam.model import check_device
 
-_FORMS = ("reference", "autograd", "compiled", "nips16")
-_SHORT = ("ref", "auto", "comp", "nips16")
+_FORMS = ("8-bit", "reference", "autograd", "compiled", "nips16")
+_SHORT = ("8-bit", "ref", "auto", "comp", "nips16")
 _LEGEND = """\
 prod    the two float32 matrix products of a step alone, by the fastest library here
 cpu     denseam's step, as `denseam train` does it; ratio: to the products
+8-bit   the same by 8-bit products, `denseam train --products 8-bit`
 peak    memory of that step in units of (B K + K N) floats
 ref     denseam's kernels in plain PyTorch     auto    the equations typed into PyTorch
 comp    torch.compile of those                 nips16  the matrix form of NIPS16 in NumPy"""
@@ -49,15 +49,16 @@ def add_to(commands: Any) -> None:
         """
 denseam bench
 denseam bench --rounds 50
-denseam bench --models runs/n2 runs/n30
+denseam bench --models mnist-n2 mnist-n30 runs/n20
 denseam bench --threads 1 --json
 """,
     )
     parser.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as PyTorch chooses)")
     parser.add_argument(
-        "--models", type=Path, nargs="+", default=[], help="to lead MNIST images across boundaries"
-    )
+        "--models", metavar="MODEL", nargs="+", default=[],
+        help="to lead MNIST images across boundaries",
+    )  # fmt: skip
     parser.add_argument(
         "--images", type=int, default=1000, help="how many of them (default: %(default)s)"
     )
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         if args.threads < 1:
             raise InputError(f"--threads {args.threads}: wanted a whole number >= 1")
         torch.set_num_threads(args.threads)
+    models = [model_of(given, args.device) for given in args.models]
     hidden = not stderr.is_terminal
     steps = [
         measure_step(case, args.rounds)
@@ -88,11 +90,11 @@ def run(args: argparse.Namespace) -> int:
         for power in track((2, 30), "descent", console=stderr, disable=hidden)
     ]
     crossings = []
-    if args.models:
+    if models:
         visible = data.load("mnist").test.visible()[: args.images]
         crossings = [
-            measure_crossing(load(path), visible)
-            for path in track(args.models, "boundaries", console=stderr, disable=hidden)
+            measure_crossing(model, visible)
+            for model in track(models, "boundaries", console=stderr, disable=hidden)
         ]
     record = {
         "environment": environment(),

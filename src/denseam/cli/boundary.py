@@ -1,10 +1,9 @@
 """`denseam boundary`"""
 
 import argparse
-from pathlib import Path
 from typing import Any, get_args
 
-from denseam.cli.common import add_command, add_images, chosen_images
+from denseam.cli.common import add_command, add_images, add_model, chosen_images, model_of
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.data import ImageSet
 from denseam.descent import boundary_set, cross_boundary
@@ -14,7 +13,7 @@ from denseam.descent.sets import Keep
 from denseam.errors import InputError
 from denseam.figures import boundary
 from denseam.figures.records import boundary_traces, model_name
-from denseam.model import DenseAM, load
+from denseam.model import DenseAM
 
 _OPTIONS = ("step", "norm", "objective", "mode", "max_steps", "loss_power")
 _TRACED = 3  # images of the figure
@@ -28,16 +27,16 @@ def add_to(commands: Any) -> None:
         "lead images across a decision boundary",
         "Section 4 of the paper: descend the objective of another class from clean images, keep\n"
         "the first image behind the boundary, and find the boundary itself in float64. The set\n"
-        "holds the right labels, so `denseam evaluate OTHER --dataset SET` shows whether it\n"
+        "holds the right labels, so `denseam transfer OTHER --sets SET` shows whether it\n"
         "transfers. Interrupt it when you like: the same command goes on.",
         """
-denseam boundary runs/n30 --out n30.safetensors --figure fig4.png
-denseam boundary runs/n2 --count 10000 --mode controlled --out n2.safetensors
+denseam boundary mnist-n30 --out n30.safetensors --figure fig4.png
+denseam boundary mnist-n2 --count 10000 --mode controlled --out n2.safetensors
 denseam boundary runs/n20 --target least --objective margin --out far.npz --grid far.png
-denseam boundary runs/n20 --count 20 --target each --keep boundary --out around.safetensors
+denseam boundary mnist-n20 --count 20 --target each --keep boundary --out around.safetensors
 """,
     )
-    parser.add_argument("model", type=Path, help="a model file, or the folder of a finished run")
+    add_model(parser)
     add_images(parser, count=1000)
     parser.add_argument(
         "--target", default="second",
@@ -60,7 +59,7 @@ denseam boundary runs/n20 --count 20 --target each --keep boundary --out around.
 
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
-    model, images = load(args.model, device=args.device), chosen_images(args)
+    model, images = model_of(args.model, args.device), chosen_images(args)
     options = given_options(args, *_OPTIONS)
     with making(args) as bar:
         made = boundary_set(

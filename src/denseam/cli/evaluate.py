@@ -2,14 +2,20 @@
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from denseam.cli.common import add_command, images_of, percent, print_json, stdout
+from denseam.cli.common import (
+    add_command,
+    add_model,
+    images_of,
+    model_of,
+    percent,
+    print_json,
+    stdout,
+)
 from denseam.evaluation import Evaluation, evaluate
-from denseam.model import load
 
 
 def add_to(commands: Any) -> None:
@@ -20,12 +26,13 @@ def add_to(commands: Any) -> None:
         "measure a model's errors on a set of images",
         "Error with its 95 % interval, errors by class, confusions, the mean of |Y|, and speed.",
         """
-denseam evaluate runs/n30
-denseam evaluate runs/n30/model.safetensors --part train
-denseam evaluate runs/n30 --json
+denseam evaluate mnist-n30
+denseam evaluate mnist-n2 --dataset boundary-n30.safetensors
+denseam evaluate runs/n30 --part train
+denseam evaluate mnist-n30 --json
 """,
     )
-    parser.add_argument("model", type=Path, help="a model file, or the folder of a finished run")
+    add_model(parser)
     parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
     parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
     parser.set_defaults(run=run)
@@ -33,11 +40,11 @@ denseam evaluate runs/n30 --json
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
-    model = load(args.model, device=args.device)
+    model = model_of(args.model, args.device)
     images = images_of(args.dataset, args.part)
     found = evaluate(model, images)
     if args.json:
-        facts = {"model": str(args.model), "dataset": images.name, "part": args.part}
+        facts = {"model": args.model, "dataset": images.name, "part": args.part}
         print_json({**facts, **found.to_json()})
         return 0
     low, high = found.error_interval

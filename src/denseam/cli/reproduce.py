@@ -113,7 +113,7 @@ def _study(args: argparse.Namespace) -> Study:
         )
     plan = Plan.smaller() if args.quick else Plan()
     fitted = plan.fitted(images.train, images.test, seed=args.seed)
-    return Study(tuple(subjects), images, args.dataset, fitted)
+    return Study(tuple(subjects), images, args.dataset, fitted, str(args.out))
 
 
 class _Lines:

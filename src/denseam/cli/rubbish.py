@@ -2,16 +2,16 @@
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any
 
-from denseam.cli.common import add_command
+from denseam.cli.common import add_command, add_model, model_of
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.descent import rubbish_set
+from denseam.descent.facts import reached
 from denseam.errors import InputError
 from denseam.figures import rubbish
 from denseam.figures.records import rubbish_grid
-from denseam.model import DenseAM, load
+from denseam.model import DenseAM
 
 _OPTIONS = ("noise", "step", "max_steps", "loss_power")
 _ROWS = 4  # of the figure, at most
@@ -27,12 +27,12 @@ def add_to(commands: Any) -> None:
         "converges. At small n that ends in speckle, at large n in images like those learned.\n"
         "Interrupt it when you like: the same command goes on.",
         """
-denseam rubbish runs/n30 --out rubbish-n30.safetensors --figure fig3.png
-denseam rubbish runs/n2 --per-class 100 --out rubbish-n2.safetensors
+denseam rubbish mnist-n30 --out rubbish-n30.safetensors --figure fig3.png
+denseam rubbish mnist-n2 --per-class 100 --out rubbish-n2.safetensors
 denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.png
 """,
     )
-    parser.add_argument("model", type=Path, help="a model file, or the folder of a finished run")
+    add_model(parser)
     parser.add_argument("--classes", type=int, nargs="+", help="(default: all)")
     parser.add_argument("--per-class", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument(
@@ -49,7 +49,7 @@ denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.pn
 
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
-    model = load(args.model, device=args.device)
+    model = model_of(args.model, args.device)
     with making(args) as bar:
         made = rubbish_set(
             model, args.classes, args.out, shape=_shape(model, args.shape),
@@ -58,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
         if args.figure is not None:
             rubbish.save(rubbish_grid([made], min(args.per_class, _ROWS)), args.figure)
-    report(made, args, {}, [], "converged as their class")
+    there = int(reached(made).sum())
+    lines = [f"{there} are labelled as their class with its Y above 1/2, converged or not"]
+    report(made, args, {"reached": there}, lines, "converged as their class")
     return 0
 
 

@@ -15,10 +15,11 @@ from denseam.errors import InputError
 from denseam.figures.canvas import need_matplotlib
 from denseam.figures.grid import save_grid
 
-__all__ = ["add_output", "given_options", "making", "report"]
+__all__ = ["add_output", "check_picture", "given_options", "making", "report"]
 
 _SHOWN = 100  # images of a contact sheet
-_SUFFIXES = {"figure": (".png", ".svg", ".pdf"), "grid": (".png",)}
+_FIGURE = (".png", ".svg", ".pdf")
+_SUFFIXES = {"figure": _FIGURE, "grid": (".png",)}
 
 
 def add_output(parser: argparse.ArgumentParser, figure: str, *, chunk: int = 1000) -> None:
@@ -44,7 +45,7 @@ def given_options(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 def making(args: argparse.Namespace) -> Iterator[Callable[[int, int], None]]:
     """A progress bar, and on Ctrl-C a word about what is kept."""
     for name, suffixes in _SUFFIXES.items():
-        _check_picture(getattr(args, name), suffixes)
+        check_picture(getattr(args, name), suffixes)
     try:
         with images_bar(args.command) as bar:
             yield bar
@@ -56,8 +57,13 @@ def making(args: argparse.Namespace) -> Iterator[Callable[[int, int], None]]:
         raise
 
 
-def _check_picture(path: Path | None, suffixes: tuple[str, ...]) -> None:
-    """Said before the work begins, not after."""
+def check_picture(path: Path | None, suffixes: tuple[str, ...] = _FIGURE) -> None:
+    """Whether a picture can be written there; said before the work begins, not after.
+
+    Raises:
+        InputError: for another suffix, or a folder that is not there.
+        DenseAMError: when matplotlib is not installed.
+    """
     if path is None:
         return
     if path.suffix.lower() not in suffixes:

@@ -14,8 +14,10 @@ from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
 from denseam.model import DenseAM
 
-__all__ = ["describe", "describe_model", "facts_of", "inputs", "outputs", "to_set"]
+__all__ = ["describe", "describe_model", "facts_of", "inputs", "outputs", "reached", "to_set"]
 
+
+REACHED = 0.5  # Y of a class that an image has come to
 
 # Arguments that do not change the images, or are written down otherwise.
 _NO_MATTER = ("chunk", "converge", "on_progress", "on_step", "samples", "shape", "start")
@@ -68,6 +70,21 @@ def facts_of(
         "l0": found.distances.l0,
     }
     return {name: value.cpu() for name, value in facts.items()}
+
+
+def reached(images: ImageSet) -> Tensor:
+    """Which images of a rubbish set are what their class wants, (M,) bool, converged or not.
+
+    They are labelled as it, and its Y has come more than half way from 0 to t = 1: noise that is
+    stuck where next to no memory is active is labelled too, but Y stays near 0 there.
+
+    Raises:
+        InputError: for a set without scores.
+    """
+    if not {"predicted", "scores"} <= images.facts.keys():
+        raise InputError(f"{images.name}: wanted a set made by `denseam rubbish`")
+    own = images.facts["scores"].gather(1, images.labels[:, None])[:, 0]
+    return (images.facts["predicted"] == images.labels) & (own > REACHED)
 
 
 def describe(

@@ -83,7 +83,7 @@ def plot_objectives(trace: BoundaryTrace, ax: "Axes") -> None:
         ax.text(where, 1.02, f"boundary at {where:.2f}", transform=ax.get_xaxis_transform(),
                 ha="center", va="bottom", color="0.25", fontsize="small")  # fmt: skip
     ax.set_xlabel("path length, visible units (2 = black to white)")
-    ax.set_ylabel(f"log objective, {trace.name}")
+    ax.set_ylabel(f"log objective, {canvas.literal(trace.name)}")
     # Higher still, and as wide as the Axes at most: the images below keep their width.
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=1.7)
 
@@ -116,8 +116,8 @@ def plot_triplets(traces: Sequence[BoundaryTrace], ax: "Axes") -> None:
     for r, row in enumerate(rows.values()):
         for c, label in enumerate(label for trace in row for label in trace.labels):
             x, y = made.centre(r, c)
-            ax.annotate(label, (x, y + H / 2), (0, -1.5), textcoords="offset points",
-                        ha="center", va="top", fontsize="small")  # fmt: skip
+            ax.annotate(canvas.literal(label), (x, y + H / 2), (0, -1.5), ha="center", va="top",
+                        textcoords="offset points", fontsize="small")  # fmt: skip
 
 
 def plot(traces: Sequence[BoundaryTrace], axes: Sequence["Axes"]) -> None:

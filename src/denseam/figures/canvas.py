@@ -14,7 +14,7 @@ from typing import Any
 from denseam import files
 from denseam.errors import DenseAMError, InputError
 
-__all__ = ["CURVES", "DPI", "need_matplotlib", "save"]
+__all__ = ["CURVES", "DPI", "literal", "need_matplotlib", "save"]
 
 DPI = 300
 
@@ -49,6 +49,12 @@ _STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,  # fonts that other programs can read; journals refuse type 3
     "svg.hashsalt": "denseam",  # else the ids in the file are random
 }
+
+
+def literal(name: str) -> str:
+    """A user's name as a label: dollars in it do not begin a formula."""
+    return name.replace("$", r"\$")
+
 
 # Without dates and versions a file depends on nothing but what is drawn.
 _METADATA: dict[str, dict[str, Any]] = {

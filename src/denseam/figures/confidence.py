@@ -49,8 +49,8 @@ def plot_errors(record: ConfidenceCurves, ax: "Axes") -> None:
         percent = [100 * bins.errors[j] for j in shown]
         away = [[100 * abs(bins.intervals[j][side] - bins.errors[j]) for j in shown]
                 for side in (0, 1)]  # fmt: skip
-        ax.errorbar([100 * bins.confidences[j] for j in shown], percent, away, label=name,
-                    elinewidth=0.8, **style)  # fmt: skip
+        ax.errorbar([100 * bins.confidences[j] for j in shown], percent, away,
+                    label=canvas.literal(name), elinewidth=0.8, **style)  # fmt: skip
     ax.set_xlim(-2, 102)
     ax.set_ylim(-3, 103)
     ax.set_ylabel("error, % of a bin's images\n(bars: 95 % interval)")
@@ -59,10 +59,10 @@ def plot_errors(record: ConfidenceCurves, ax: "Axes") -> None:
 
 def plot_counts(record: ConfidenceCurves, ax: "Axes") -> None:
     """Draw how many images each of these errors is measured on, on a logarithmic scale."""
-    for name, bins, style in zip(record.names, record.bins, canvas.CURVES, strict=False):
+    for bins, style in zip(record.bins, canvas.CURVES, strict=False):
         shown = [j for j, count in enumerate(bins.counts) if count]
         ax.plot([100 * bins.confidences[j] for j in shown], [bins.counts[j] for j in shown],
-                label=name, **{**style, "linewidth": 0.8, "markersize": 2.5})  # fmt: skip
+                **{**style, "linewidth": 0.8, "markersize": 2.5})  # fmt: skip
     ax.set_yscale("log")
     ax.set_ylim(bottom=0.7)
     ax.set_xlim(-2, 102)

@@ -75,7 +75,7 @@ def plot(record: MemoryGrids, ax: "Axes", *, across: int | None = None) -> None:
             x = left + (m % record.columns) * (W + gap)
             whole[y : y + H, x : x + W] = record.images[r, m].detach()
         middle = left + (record.columns * (W + gap) - gap - 1) / 2
-        ax.annotate(name, (middle, top - 0.5), (0, 2.5), textcoords="offset points",
+        ax.annotate(canvas.literal(name), (middle, top - 0.5), (0, 2.5), textcoords="offset points",
                     ha="center", va="bottom")  # fmt: skip
     # Without what stands behind the last row and column.
     whole = whole[: whole.shape[0] - gap - math.ceil(0.6 * H), : whole.shape[1] - 4 * gap]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from denseam.figures.canvas import literal
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -60,8 +62,8 @@ def draw_mosaic(
         for c, left in enumerate(lefts):
             whole[top : top + H, left : left + W] = images[r, c].detach()
     ax.imshow(whole.numpy(), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-    ax.set_xticks([made.centre(0, c)[0] for c in range(C)], columns)
-    ax.set_yticks([made.centre(r, 0)[1] for r in range(R)], rows)
+    ax.set_xticks([made.centre(0, c)[0] for c in range(C)], map(literal, columns))
+    ax.set_yticks([made.centre(r, 0)[1] for r in range(R)], map(literal, rows))
     ax.tick_params(length=0, top=False, bottom=False, labeltop=True, labelbottom=False)
     ax.spines[:].set_visible(False)
     return made

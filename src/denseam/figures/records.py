@@ -8,6 +8,7 @@ from torch import Tensor
 from denseam.analysis import BETA_SM, confidence_of
 from denseam.data import ImageSet
 from denseam.descent import BoundaryResult
+from denseam.descent.facts import reached
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
 from denseam.figures.boundary import BoundaryTrace
@@ -32,7 +33,7 @@ def rubbish_grid(sets: Sequence[ImageSet], rows: int = 1) -> RubbishGrid:
     columns = sets[0].class_names
     names, images, missing = [], [], []
     for each in sets:
-        _need(each, "success")
+        arrived = reached(each)
         shown = sorted(set(each.labels.tolist()))
         if each.class_names != columns or shown != sorted(set(sets[0].labels.tolist())):
             raise InputError(f"{each.name}: wanted the same classes as in {sets[0].name}")
@@ -43,7 +44,7 @@ def rubbish_grid(sets: Sequence[ImageSet], rows: int = 1) -> RubbishGrid:
             chosen = torch.stack([rows_of[i] for rows_of in of_class])
             names.append(model_name(each) + (f" ({i + 1})" if rows > 1 else ""))
             images.append(each.images[chosen])
-            missing.append(~each.facts["success"][chosen])
+            missing.append(~arrived[chosen])
     shown_names = tuple(columns[c] for c in sorted(set(sets[0].labels.tolist())))
     return RubbishGrid(tuple(names), shown_names, torch.stack(images), torch.stack(missing))
 

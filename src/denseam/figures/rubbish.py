@@ -24,8 +24,8 @@ class RubbishGrid:
         rows: R names of models, like "n = 2".
         columns: C names of classes.
         images: (R, C, H, W) floating, visible units [-1, 1].
-        missing: (R, C) bool: the descent did not converge to an image labelled as the class, or
-            ended on a plateau where no memory is active. Shown all the same, and crossed out.
+        missing: (R, C) bool: the image is not what its class wants, see ``descent.facts.reached``.
+            Shown all the same, and crossed out.
 
     Raises:
         InputError: when any of it does not fit together.
@@ -61,8 +61,7 @@ def plot(record: RubbishGrid, ax: "Axes") -> None:
         ax.plot(xs, ys, color="white", linewidth=2.4, solid_capstyle="butt")
         ax.plot(xs, ys, color="black", linewidth=0.9, solid_capstyle="butt")
         caption += (
-            f"\ncrossed out: did not converge as the class "
-            f"({len(missing)} of {record.missing.numel()})"
+            f"\ncrossed out: the class was not reached ({len(missing)} of {record.missing.numel()})"
         )
     ax.set_xlabel(caption)
 

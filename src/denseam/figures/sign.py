@@ -109,7 +109,9 @@ def _curves(record: SignCurves, values: Tensor, ax: "Axes") -> None:
     """One curve for each model, fractions (R, E) in %."""
     for name, row, style in zip(record.names, values.tolist(), canvas.CURVES, strict=False):
         percent = [100 * value for value in row]
-        ax.plot(record.eps, percent, label=name, markevery=_marked(percent), **style)
+        ax.plot(
+            record.eps, percent, label=canvas.literal(name), markevery=_marked(percent), **style
+        )
     ax.set_ylim(-3, 103)
     ax.set_xlabel(r"$\epsilon$ ($L_\infty$), visible units (2 = black to white)")
 

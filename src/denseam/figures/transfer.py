@@ -72,7 +72,7 @@ def plot(record: TransferMap, ax: "Axes") -> None:
     tops = [0.0, R + _GAP][: len(record.parts)]
     for part, top in zip(record.parts, tops, strict=True):
         _draw_cells(ax, part.values, top)
-    names = list(record.table.victims)
+    names = [canvas.literal(name) for name in record.table.victims]
     places, right = [v + 0.5 for v in range(V)], float(V)
     if record.samples is not None:
         wide = _draw_samples(ax, record.samples, V + _GAP)
@@ -82,7 +82,7 @@ def plot(record: TransferMap, ax: "Axes") -> None:
     ax.set_xticks(places, names)
     parts = zip(record.parts, tops, strict=True)
     rows = [(name, top + r + 0.5) for part, top in parts for r, name in enumerate(part.sources)]
-    ax.set_yticks([y for _, y in rows], [name for name, _ in rows])
+    ax.set_yticks([y for _, y in rows], [canvas.literal(name) for name, _ in rows])
     ax.tick_params(length=0, bottom=False, labeltop=True, labelbottom=False)
     ax.spines[:].set_visible(False)
     ax.set_aspect("equal")

@@ -56,7 +56,7 @@ def plot_contributors(record: VoteCurves, ax: "Axes") -> None:
     for name, found, style in _curves(record):
         counts = (*found.contributors, *[0] * last)[first : last + 1]
         percent = [100 * count / found.n_images for count in counts]
-        ax.plot(range(first, last + 1), percent, label=name, **style)
+        ax.plot(range(first, last + 1), percent, label=canvas.literal(name), **style)
     longest = max(record.statistics, key=lambda found: len(found.contributor_bins))
     bins = longest.contributor_bins[first : last + 1]
     names = [f"{a}" if a == b else f"{a}\N{EN DASH}{b}" for a, b in bins]
@@ -81,7 +81,12 @@ def save(record: VoteCurves, path: str | os.PathLike[str], *, firm: bool = False
 def _draw_votes(record: VoteCurves, ax: "Axes", *, firm: bool) -> None:
     for name, found, style in _curves(record):
         votes = found.live_firm_votes if firm else found.live_votes
-        ax.plot(range(len(votes)), [100 * k / sum(votes) for k in votes], label=name, **style)
+        ax.plot(
+            range(len(votes)),
+            [100 * k / sum(votes) for k in votes],
+            label=canvas.literal(name),
+            **style,
+        )
     most = max(len(found.votes) for found in record.statistics) - 1
     ax.set_xticks(range(0, most + 1, max(1, most // 5)))
     ax.set_ylim(bottom=0)

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from denseam.study.report.numbers import duration, quantity
 
-__all__ = ["as_markdown"]
+__all__ = ["as_markdown", "counts_of"]
 
 _DIFFERENT = ("not reproduced", "cannot be compared")
 
@@ -32,16 +33,20 @@ def as_markdown(results: Mapping[str, Any]) -> str:
 
 
 def _head(results: Mapping[str, Any]) -> str:
-    verdicts = Counter(claim["verdict"] for claim in results["claims"])
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
     quick = f"\n**{results['quick_note']}**\n" if results["quick"] else ""
     command = "denseam reproduce" + (" --quick" if results["quick"] else "")
     return (
         f"# {results['title']}\n\n"
         f"Written by `{command}`, denseam {results['denseam']}; every number here is a row of "
         f"`results.json`, beside the command that gives it again. Of {len(results['claims'])} "
-        f"claims: {counts}. Brackets hold 95 % intervals.\n{quick}"
+        f"claims: {counts_of(results['claims'])}. Brackets hold 95 % intervals.\n{quick}"
     )
+
+
+def counts_of(claims: Iterable[Mapping[str, Any]]) -> str:
+    """How many claims have which verdict, in words."""
+    verdicts = Counter(claim["verdict"] for claim in claims)
+    return ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
 
 
 def _differences(claims: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -> str:
@@ -92,8 +97,27 @@ def _number(row: Mapping[str, Any]) -> str:
     return str(quantity(row["value"], row["low"], row["high"], row["unit"]))
 
 
-def _numbers(ids: Iterable[str], rows: Mapping[str, Any]) -> str:
-    return ", ".join(_number(rows[id_]) for id_ in ids)
+def _numbers(ids: Sequence[str], rows: Mapping[str, Any]) -> str:
+    """Several numbers with what tells their rows apart: "n2 1.6 %, n3 1.6 %"."""
+    if len(ids) == 1:
+        return _number(rows[ids[0]])
+    return ", ".join(
+        f"{name}: {_number(rows[id_])}" for name, id_ in zip(_apart(ids), ids, strict=True)
+    )
+
+
+def _apart(ids: Sequence[str]) -> list[str]:
+    """Ids without the parts at either end that all of them share."""
+    paths = [id_.split("/") for id_ in ids]
+    first = _shared(paths)
+    last = _shared([path[first:][::-1] for path in paths])
+    return ["/".join(path[first : len(path) - last]) for path in paths]
+
+
+def _shared(paths: Sequence[Sequence[str]]) -> int:
+    """How many parts at the beginning are the same in all paths."""
+    same = (len(set(parts)) == 1 for parts in zip(*paths, strict=False))
+    return sum(1 for _ in takewhile(bool, same))
 
 
 def _models(models: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ class Plan:
     rubbish_per_class: int = 100
     rubbish_noise: tuple[float, ...] = (0.316, 0.1)  # deviations: N(0, 0.1) read in two ways
     rubbish_step: float = 0.1
-    rubbish_max_steps: int = 1500
+    rubbish_max_steps: int = 1000
     reference_images: int = 60_000  # training images that memories are compared with
     shown_memories: int = 25
     seed: int = 0

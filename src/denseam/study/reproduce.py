@@ -45,8 +45,8 @@ def reproduce(
         study: models, images and sizes.
         out: folder, made where it does not exist.
         observer: told of every stage.
-        only: names of stages to run, with those they need; all by default. The report is written
-            of what there is.
+        only: names of stages to run, with those they need; all by default. The report is of
+            everything that is up to date.
 
     Raises:
         InputError: for a stage that does not exist.
@@ -55,9 +55,10 @@ def reproduce(
         SaveError: when a result cannot be written.
     """
     need_matplotlib()
-    stages, out = _chosen(all_stages(study), only), Path(out)
+    stages, out = all_stages(study), Path(out)
+    wanted = _wanted(stages, only)
     with held_folder(out, "running a study"):
-        outcomes = run_stages(stages, out, observer)
+        outcomes = run_stages(stages, out, observer, wanted)
         results = results_of(study, outcomes)
         pictures = _pictures(outcomes, out)
         write_json(out / "results.json", results)
@@ -66,8 +67,8 @@ def reproduce(
     return Reproduction(results, outcomes, out)
 
 
-def _chosen(stages: Sequence[Stage], only: Sequence[str]) -> list[Stage]:
-    """The stages asked for and those they need, in order."""
+def _wanted(stages: Sequence[Stage], only: Sequence[str]) -> set[str]:
+    """The names of the stages asked for, and of those they need."""
     by_name = {stage.name: stage for stage in stages}
     unknown = [name for name in only if name not in by_name]
     if unknown:
@@ -76,7 +77,7 @@ def _chosen(stages: Sequence[Stage], only: Sequence[str]) -> list[Stage]:
     for stage in reversed(stages):
         if stage.name in wanted:
             wanted.update(stage.needs)
-    return [stage for stage in stages if stage.name in wanted]
+    return wanted
 
 
 def _pictures(outcomes: dict[str, Outcome], out: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ what it wrote so far never counts as done.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,35 +76,48 @@ class Observer(Protocol):
         """A stage has run, or was found to be up to date."""
 
 
-def run_stages(stages: Sequence[Stage], out: Path, observer: Observer) -> dict[str, Outcome]:
+def run_stages(
+    stages: Sequence[Stage], out: Path, observer: Observer, only: Collection[str] | None = None
+) -> dict[str, Outcome]:
     """Run what is not up to date, in order; every stage comes after those it needs.
+
+    Args:
+        stages: all of them.
+        out: the folder of the study.
+        observer: told of every stage that is run, or asked for and up to date.
+        only: names of those to run; others are taken as they were left, where up to date.
 
     Raises:
         InputError: for a stage that needs one which is not before it.
         SaveError: when a result cannot be written.
     """
     done: dict[str, Outcome] = {}
+    wanted = [stage for stage in stages if only is None or stage.name in only]
     spent = expected = 0.0
-    for number, stage in enumerate(stages, 1):
+
+    def left(number: int) -> float:
+        """Seconds from the stage of this number on, at the pace so far."""
+        pace = spent / expected if expected else 1.0
+        return pace * sum(stage.expected for stage in wanted[number - 1 :])
+
+    for stage in stages:
         missing = [name for name in stage.needs if name not in done]
         if missing:
-            raise InputError(f"stage {stage.name} needs {', '.join(missing)} before it")
-        key = _key(stage, done)
-        folder = out / "stages" / stage.name
+            if stage in wanted:
+                raise InputError(f"stage {stage.name} needs {', '.join(missing)} before it")
+            continue
+        key, folder = _key(stage, done), out / "stages" / stage.name
         found = _found(stage, folder, key)
-        if found is None:
-            pace = spent / expected if expected else 1.0
-            observer.on_start(stage, number, len(stages), pace * _expected(stages[number - 1 :]))
-            found = _run(stage, folder, key, done, observer)
-            spent, expected = spent + found.seconds, expected + stage.expected
-        done[stage.name] = found
-        pace = spent / expected if expected else 1.0
-        observer.on_end(found, number, len(stages), pace * _expected(stages[number:]))
+        if stage in wanted:
+            number = wanted.index(stage) + 1
+            if found is None:
+                observer.on_start(stage, number, len(wanted), left(number))
+                found = _run(stage, folder, key, done, observer)
+                spent, expected = spent + found.seconds, expected + stage.expected
+            observer.on_end(found, number, len(wanted), left(number + 1))
+        if found is not None:
+            done[stage.name] = found
     return done
-
-
-def _expected(stages: Sequence[Stage]) -> float:
-    return sum(stage.expected for stage in stages)
 
 
 def _key(stage: Stage, done: Mapping[str, Outcome]) -> str:

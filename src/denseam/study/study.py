@@ -1,10 +1,13 @@
 """A study: models, images, sizes; and the stages that it consists of."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from denseam.data import Dataset
+from denseam.pretrained import pretrained_names
 from denseam.study.plan import Plan
 from denseam.study.subjects import Subject
 
@@ -19,6 +22,7 @@ class Study:
     images: Dataset
     images_source: str  # as a command takes it: "mnist", or a path
     plan: Plan
+    out: str = "results"  # where it is written
 
     @cached_property
     def test_digest(self) -> str:
@@ -40,10 +44,27 @@ class Study:
 
     def command(self, name: str, subject: Subject, *options: object) -> str:
         """A command line about one model."""
-        of_images = [] if self.images_source == "mnist" else ["--dataset", self.images_source]
-        return " ".join(map(str, ["denseam", name, subject.source, *of_images, *options]))
+        words = ["denseam", name, subject.source, *self.dataset_option, *options]
+        return shlex.join(map(str, words))
 
     def alone(self, stage: str) -> str:
         """The command line that runs one stage, and those it needs."""
-        quick = " --quick" if self.plan.quick else ""
-        return f"denseam reproduce{quick} --only {stage}"
+        words = ["denseam", "reproduce", *(["--quick"] if self.plan.quick else [])]
+        sources = [subject.source for subject in self.subjects]
+        if sources != list(pretrained_names()):
+            words += ["--models", *sources]
+        words += self.dataset_option
+        if self.plan.seed:
+            words += ["--seed", str(self.plan.seed)]
+        if self.out != "results":
+            words += ["--out", self.out]
+        return shlex.join([*words, "--only", stage])
+
+    def file(self, stage: str, name: str) -> str:
+        """Where a stage leaves a file, as a command takes it."""
+        return str(Path(self.out, "stages", stage, name))
+
+    @property
+    def dataset_option(self) -> list[str]:
+        """What names the images on a command line; nothing for MNIST."""
+        return [] if self.images_source == "mnist" else ["--dataset", self.images_source]

@@ -16,6 +16,7 @@ from denseam.evaluation import check_fit
 from denseam.files import read_json
 from denseam.model import DenseAM, load
 from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
+from denseam.training import Recipe
 
 __all__ = ["Subject", "of_models", "of_package"]
 
@@ -90,4 +91,5 @@ def _card_of_run(folder: Path) -> dict[str, Any]:
     facts = folder / "run.json"
     if not facts.is_file():
         return {}
-    return {"recipe": read_json(facts)["recipe"]}
+    recipe = read_json(facts)["recipe"]
+    return {"recipe": recipe, "command": f"{Recipe(**recipe).command()} --out {folder}"}

@@ -37,7 +37,7 @@ class _Preset(NamedTuple):
 
 
 _PRESETS = {
-    2: _Preset(4, 400, 100, 1 / 2, 0.02, 0.16),
+    2: _Preset(4, 400, 100, 1 / 2, 0.04, 0.08),
     3: _Preset(4, 400, 100, 1 / 3, 0.04, 0.06639),
     20: _Preset(30, 560, 560, 1 / 3, 0.02, 0.03),
     30: _Preset(30, 600, 600, 1 / 3, 0.03, 0.01),
@@ -182,6 +182,18 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values; ``from_json`` takes them back."""
         return dataclasses.asdict(self)
+
+    def command(self) -> str:
+        """The command that trains by it on the whole of MNIST, without its ``--out``.
+
+        Options that are those of the preset are left out.
+        """
+        words = ["denseam", "train", "--power", f"{self.power:g}", "--epochs", str(self.epochs)]
+        preset = self.paper(self.power, self.epochs).to_json()
+        for name, value in self.to_json().items():
+            if value != preset[name]:
+                words += [f"--{name.replace('_', '-')}", f"{value}"]
+        return " ".join(words)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:

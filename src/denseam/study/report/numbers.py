@@ -1,8 +1,9 @@
 """How numbers are written, everywhere in the report.
 
 The interval says how many digits mean something: the larger of its two sides keeps two significant
-digits while they are at most 35, else one (the rule of the Particle Data Group). A number without
-an interval keeps three; a whole number (a Python int) is exact.
+digits while they are at most 35, else one (the rule of the Particle Data Group); percentages of 1
+and more keep two decimals at most. A number without an interval keeps three digits; a whole number
+(a Python int) is exact.
 """
 
 import math
@@ -13,6 +14,7 @@ __all__ = ["Quantity", "duration", "plain", "quantity"]
 _SIGNIFICANT = 3
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SMALLEST, _LARGEST = 1e-4, 1e9  # outside of these, powers of ten are written
+_PERCENT_PLACES = 2  # of 1 % and more: 98.52, however sure
 _NBSP = "\u00a0"
 _TIMES = "\u00d7"
 
@@ -46,6 +48,8 @@ def quantity(value: float, low: float | None, high: float | None, unit: str) -> 
     exponent = _exponent(max(abs(value), abs(low), abs(high)))
     ten = 10.0**exponent
     places = _places_of_side(side / ten) if side > 0 else _places(value / ten)
+    if percent and max(abs(value), abs(low), abs(high)) >= 1:
+        places = min(places, _PERCENT_PLACES)
     while places and all(_is_round(x / ten, places - 1) for x in (value, low, high)):
         places -= 1  # they were given with fewer
     main, bottom, top = (_fixed(x / ten, places) + _power(exponent) for x in (value, low, high))

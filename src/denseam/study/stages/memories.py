@@ -4,9 +4,12 @@ from functools import partial
 
 import torch
 
-from denseam.analysis.memories import STRONG, MemoryStatistics, memory_statistics, pick_memories
+from denseam.analysis import MemoryStatistics, memory_statistics, pick_memories
+from denseam.analysis.memories import FIRM, STRONG
 from denseam.figures import memories as figure
+from denseam.figures import votes as votes_figure
 from denseam.figures.memories import MemoryGrids
+from denseam.figures.votes import VoteCurves
 from denseam.study.findings import Figure, Findings, Row, Table
 from denseam.study.stage import Place, Stage
 from denseam.study.stages.common import proportion
@@ -17,6 +20,7 @@ __all__ = ["stage"]
 
 _COLUMNS = {
     "one-vote": "vote for one class",
+    "one-firm-vote": "vote firmly for one",
     "one-contributor": "images with one strong memory",
     "likeness": "likeness to an image",
     "dead": "never active",
@@ -39,9 +43,10 @@ def _run(study: Study, place: Place) -> Findings:
     reference = study.images.train.subset(slice(plan.reference_images))
     command = study.alone("memories")
     rows: list[Row] = []
-    lines, grids = [], []
+    lines, grids, statistics = [], [], []
     for i, subject in enumerate(study.subjects):
         found = memory_statistics(subject.model, test, reference)
+        statistics.append(found)
         made = _rows(subject, found, command)
         rows += made
         known = {row.id for row in made}
@@ -54,13 +59,33 @@ def _run(study: Study, place: Place) -> Findings:
     names = tuple(subject.label for subject in study.subjects)
     images = torch.stack([grid[:least] for grid in grids])
     figure.save(MemoryGrids(names, images), place.folder / "fig2.png")
+    figures = [
+        Figure(
+            "fig2", "fig2.png", "Memories",
+            f"{least} random memories of each model, weights from -1 to +1: features at small n, "
+            "prototypes at large n. The paper's Fig. 2.",
+        )
+    ]  # fmt: skip
+    if all(found.n_dead < found.n_memories for found in statistics):
+        curves = VoteCurves(names, tuple(statistics))
+        votes_figure.save(curves, place.folder / "votes.png", firm=True)
+        figures.append(
+            Figure(
+                "votes", "votes.png", "Votes and contributors",
+                f"Left, for how many classes a memory votes firmly (component above {FIRM:g}). "
+                f"Right, how many memories add more than {STRONG:g} of what the largest one adds "
+                "to the predicted class of a test image. After NIPS16.",
+            )
+        )  # fmt: skip
     return Findings(
         tuple(rows),
         (
             Table(
                 "memories", "Memories",
-                f"A memory votes for the classes whose component is positive. It contributes "
-                f"strongly to an image when it adds more than {STRONG:g} of what the largest one "
+                "A memory votes for the classes whose component is positive, and firmly where it "
+                f"is above {FIRM:g}; firm votes are counted without the memories that are never "
+                "active. It contributes strongly to an image when it adds more than "
+                f"{STRONG:g} of what the largest one "
                 f"adds to the predicted class. Likeness is its largest correlation with any of "
                 f"{plan.reference_images} training images, the median over memories that are "
                 "active for some test image.",
@@ -68,13 +93,7 @@ def _run(study: Study, place: Place) -> Findings:
                 tuple(lines),
             ),
         ),
-        (
-            Figure(
-                "fig2", "fig2.png", "Memories",
-                f"{least} random memories of each model, weights from -1 to +1: features at small "
-                "n, prototypes at large n. The paper's Fig. 2.",
-            ),
-        ),
+        tuple(figures),
     )  # fmt: skip
 
 
@@ -97,12 +116,17 @@ def _rows(subject: Subject, found: MemoryStatistics, command: str) -> list[Row]:
     ]  # fmt: skip
     alive = found.n_memories - found.n_dead
     if alive:
-        rows.insert(
-            2,
+        rows += [
+            proportion(
+                f"memories/{name}/one-firm-vote",
+                f"memories of {label} active for some test image that vote firmly (above "
+                f"{FIRM:g}) for exactly one class",
+                found.live_firm_votes[1], alive, command,
+            ),
             Row(
                 f"memories/{name}/likeness",
                 f"median likeness of the memories of {label} to a training image (correlation)",
                 found.prototype_median, command, count=alive,
             ),
-        )  # fmt: skip
+        ]  # fmt: skip
     return rows

@@ -1,13 +1,14 @@
 """Sections 3 and 5.1: rubbish images (Fig. 3), and how they transfer (Fig. 7)."""
 
+import shlex
 from functools import partial
 
 import torch
 
-from denseam.analysis import BETA_SM, TransferTable, transfer_confidence
-from denseam.analysis.memories import likeness
+from denseam.analysis import BETA_SM, TransferTable, likeness, transfer_confidence
 from denseam.data import ImageSet
 from denseam.descent import rubbish_set
+from denseam.descent.facts import reached
 from denseam.figures import rubbish as grid_figure
 from denseam.figures import transfer as figure
 from denseam.figures.records import rubbish_grid
@@ -66,24 +67,23 @@ def _make(study: Study, subject: Subject, noise: float, place: Place) -> Finding
         step=plan.rubbish_step, max_steps=plan.rubbish_max_steps, seed=plan.seed, chunk=500,
         on_progress=place.progress,
     )  # fmt: skip
-    command = (
-        f"denseam rubbish {subject.source} --per-class {_per_class(study, noise)} --noise {noise:g}"
-        f" --max-steps {plan.rubbish_max_steps} --out SET.safetensors"
-    )
-    return Findings(tuple(_rows(subject, made, noise, command, images)), other_files=(set_file,))
+    return Findings(tuple(_rows(study, subject, made, noise)), other_files=(set_file,))
 
 
-def _rows(
-    subject: Subject, made: ImageSet, noise: float, command: str, train: ImageSet
-) -> list[Row]:
+def _rows(study: Study, subject: Subject, made: ImageSet, noise: float) -> list[Row]:
     """How the runs ended, and how much the images look like real ones."""
+    plan = study.plan
+    command = shlex.join(map(str, [
+        "denseam", "rubbish", subject.source, "--per-class", _per_class(study, noise), "--noise",
+        f"{noise:g}", "--step", plan.rubbish_step, "--max-steps", plan.rubbish_max_steps, "--seed",
+        plan.seed, "--out", "SET.safetensors",
+    ]))  # fmt: skip
     id_, label = f"rubbish/{subject.name}/noise-{noise:g}", subject.label
-    arrived = made.facts["predicted"] == made.labels
     reasons = made.metadata["stopped"]
     rows = [
         proportion(
-            f"{id_}/labelled", f"rubbish images of {label} (noise of {noise:g}) that end labelled "
-            "as their class", int(arrived.sum()), len(made), command,
+            f"{id_}/reached", f"rubbish images of {label} (noise of {noise:g}) that end labelled "
+            "as their class, its Y above 1/2", int(reached(made).sum()), len(made), command,
         )
     ]  # fmt: skip
     for code, reason in enumerate(reasons):
@@ -95,12 +95,12 @@ def _rows(
                     f"ended as {reason}", count, len(made), command,
                 )
             )  # fmt: skip
-    reference = train.subset(slice(_REFERENCE))
+    reference = study.images.train.subset(slice(_REFERENCE))
     return rows + mean(
         f"{id_}/likeness",
         f"mean likeness of rubbish images of {label} (noise of {noise:g}) to one of "
         f"{len(reference)} training images (correlation)",
-        likeness(made.visible(), reference), command,
+        likeness(made.visible(), reference), study.alone(set_name(subject, noise)),
     )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def _transfer(study: Study, place: Place) -> Findings:
     for way, beta_sm in (("3.2", BETA_SM), ("own", betas)):
         found = transfer_confidence(models, sets, beta_sm)
         words = "beta_sm = 3.2" if way == "3.2" else "each model's own beta_sm"
-        made = _table_rows(study, found, f"rubbish-transfer/{way}", words)
+        made = _table_rows(study, found, f"rubbish-transfer/{way}", words, main, way)
         rows += made
         tables.append(_table(study, f"rubbish-transfer-{way}", words, found, made, main))
         if way == "3.2":
@@ -149,7 +149,7 @@ def _transfer(study: Study, place: Place) -> Findings:
         side = _sets(study, place, noise)
         found = transfer_confidence(models, side, BETA_SM)
         words = f"beta_sm = 3.2, noise of {noise:g}"
-        made = _table_rows(study, found, f"rubbish-transfer/noise-{noise:g}", words)
+        made = _table_rows(study, found, f"rubbish-transfer/noise-{noise:g}", words, noise, "3.2")
         rows += made
         tables.append(_table(study, f"rubbish-transfer-{noise:g}", words, found, made, noise))
         file = f"fig3-noise-{noise:g}.png"
@@ -173,12 +173,22 @@ def _spread(count: int) -> torch.Tensor:
     return torch.arange(_SAMPLES) * (count // _SAMPLES)
 
 
-def _table_rows(study: Study, found: TransferTable, id_: str, words: str) -> list[Row]:
+def _command(study: Study, source: Subject, victim: Subject, noise: float, way: str) -> str:
+    """What gives one confidence again."""
+    words = ["denseam", "transfer", victim.source, "--confidence", "--beta-sm", way]
+    if way == "own":
+        words += study.dataset_option
+    return shlex.join([*words, "--sets", study.file(set_name(source, noise), set_file)])
+
+
+def _table_rows(
+    study: Study, found: TransferTable, id_: str, words: str, noise: float, way: str
+) -> list[Row]:
     return [
         Row(
             f"{id_}/{source.name}/{victim.name}",
             f"mean confidence of {victim.label} on rubbish images of {source.label}, {words}",
-            float(found.values[r, v]), study.alone("rubbish-transfer"), "%",
+            float(found.values[r, v]), _command(study, source, victim, noise, way), "%",
             float(found.intervals[r, v, 0]), float(found.intervals[r, v, 1]), found.counts[r],
         )
         for r, source in enumerate(study.subjects)

@@ -78,6 +78,8 @@ def _run(
         )  # fmt: skip
         options = ["--method", method, "--eps", *(f"{size:g}" for size in eps)]
         options += ["--head", head, "--count", str(count), "--out", "SET.safetensors"]
+        if method != "fgsm":
+            options += ["--steps", str(study.plan.iterative_steps)]
         command = study.command("attack", subject, *options)
         if head not in _LOSSES:
             command = study.alone(place.folder.name)

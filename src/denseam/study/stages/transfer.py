@@ -1,5 +1,6 @@
 """Section 5: adversarial transfer (Fig. 5)."""
 
+import shlex
 from functools import partial
 
 import torch
@@ -79,12 +80,11 @@ def _row(
 ) -> Row:
     low, high = found.intervals[at].tolist()
     if source is None:
-        name, what = "clean", "clean images"
-        command = study.command("evaluate", victim)
+        name, what, command = "clean", "clean images", study.alone("transfer")
     else:
         name, what = source.name, f"boundary images of {source.label}"
-        file = f"RESULTS/stages/{set_name(source)}/{set_file}"
-        command = f"denseam evaluate {victim.source} --dataset {file}"
+        file = study.file(set_name(source), set_file)
+        command = shlex.join(["denseam", "transfer", victim.source, "--sets", file])
     return Row(
         f"transfer/{name}/{victim.name}", f"error of {victim.label} on {what}",
         float(found.values[at]), command, "%", low, high, found.counts[at[0]],

@@ -1,0 +1,99 @@
+"""Image set files as the rows of a table: whom each was made against, and what to call it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from denseam import data
+from denseam.data import ImageSet
+from denseam.descent.facts import describe_model
+from denseam.errors import InputError
+from denseam.model import DenseAM
+
+__all__ = ["Row", "first_distinct", "read_rows", "row_names", "samples"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image set, or what a file of several sizes of an attack holds of one of them."""
+
+    file: str
+    images: ImageSet
+    size: str = ""  # ", eps 0.1"
+    source: int | None = None  # which of the models it was made against, if any of them
+
+
+def read_rows(files: Sequence[str], models: Sequence[DenseAM]) -> list[Row]:
+    """The sets in the files, in their order.
+
+    Raises:
+        InputError: for a data set with train and test.
+        DataUnavailableError, FileFormatError: as ``denseam.data.load``.
+    """
+    digests = [describe_model(model)["sha256"] for model in models]
+    rows = []
+    for file in files:
+        images = data.load(file)
+        if not isinstance(images, ImageSet):
+            raise InputError(
+                f"{file} is a data set with train and test: wanted an image set, as denseam "
+                "boundary, rubbish and attack write it"
+            )
+        sha = _told(images, "model", "sha256")
+        source = digests.index(sha) if sha in digests else None
+        rows += [Row(file, part, size, source) for size, part in _by_size(images)]
+    return rows
+
+
+def row_names(rows: Sequence[Row], models: Sequence[str]) -> tuple[str, ...]:
+    """Rows called by the models they were made against, where that tells all apart; or by files."""
+    kinds = {
+        (_told(row.images, "made_by"), _told(row.images, "parameters", "method")) for row in rows
+    }
+    stems = [Path(row.file).stem for row in rows]
+    sources = [
+        stem if row.source is None else models[row.source]
+        for stem, row in zip(stems, rows, strict=True)
+    ]
+    choices = [sources if len(kinds) == 1 else stems, stems, [row.file for row in rows]]
+    return first_distinct(
+        *([name + row.size for name, row in zip(choice, rows, strict=True)] for choice in choices)
+    )
+
+
+def first_distinct(*choices: Sequence[str]) -> tuple[str, ...]:
+    """The first choice of names that are all different; those of the last one have to be."""
+    return next(tuple(names) for names in choices if all(names) and len(set(names)) == len(names))
+
+
+def samples(rows: Sequence[Row], count: int) -> Tensor | None:
+    """Up to ``count`` images from all over each set, (R, S, H, W); None where shapes differ."""
+    sets = [row.images for row in rows]
+    if len({images.shape for images in sets}) > 1:
+        return None
+    S = min(count, *map(len, sets))
+    chosen = [each.subset(torch.arange(S) * (len(each) // S)) for each in sets]
+    return torch.stack([each.visible().reshape(S, *each.shape) for each in chosen])
+
+
+def _by_size(images: ImageSet) -> list[tuple[str, ImageSet]]:
+    """The sizes of an attack apart, each with what to call it; any other set as it is."""
+    if _told(images, "made_by") != "attack" or "eps" not in images.facts:
+        return [("", images)]
+    eps = images.facts["eps"]
+    sizes = torch.unique(eps).tolist()
+    if len(sizes) == 1:
+        return [("", images)]
+    return [(f", eps {size:g}", images.subset(eps == size)) for size in sizes]
+
+
+def _told(images: ImageSet, *keys: str) -> Any:
+    """What the metadata of a set say; None where they do not: anybody may write a set."""
+    found: Any = images.metadata
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found

@@ -1,0 +1,263 @@
+"""`denseam transfer`"""
+
+import argparse
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from denseam.analysis import (
+    BETA_SM,
+    TransferTable,
+    calibrate_beta,
+    transfer_confidence,
+    transfer_errors,
+)
+from denseam.cli.common import (
+    add_command,
+    add_model,
+    images_of,
+    model_of,
+    percent,
+    print_json,
+    stderr,
+    stdout,
+)
+from denseam.cli.rows import Row, first_distinct, read_rows, row_names, samples
+from denseam.cli.sets import check_picture
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.evaluation import check_fit
+from denseam.figures import transfer
+from denseam.figures.transfer import TransferMap
+from denseam.model import DenseAM
+
+_SAMPLES = 4  # images of a set beside its row of the figure
+_NARROW = 8  # letters above a column of it
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What there is to print and to draw: V models, R rows."""
+
+    rows: list[Row]  # (R,)
+    table: TransferTable
+    clean: TransferTable | None
+    betas: list[float] | None  # (V,), of confidences
+
+    @property
+    def quantity(self) -> str:
+        return "error" if self.betas is None else "mean confidence"
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "transfer",
+        "show how images made against one model fare with others",
+        "Section 5 of the paper: a row for every image set, as `denseam boundary`, `rubbish` and\n"
+        "`attack` write them, a column for every model. Errors against the right labels that the\n"
+        "sets hold (Fig. 5), or with --confidence how sure the models are (Fig. 7), with 95 %\n"
+        "intervals. A set of several sizes of an attack has a row for each. All images count,\n"
+        "those that did not get where they were to go too.",
+        """
+denseam transfer mnist-n2 mnist-n30 --sets n2.safetensors n30.safetensors
+denseam transfer mnist-n2 mnist-n30 --sets n2.npz n30.npz --clean --figure fig5.png
+denseam transfer mnist-n2 mnist-n30 --sets rubbish-n2.npz --confidence --figure fig7.png
+denseam transfer mnist-n2 mnist-n30 --sets rubbish-n2.npz --confidence --beta-sm own
+denseam transfer runs/n2 runs/n30 --sets fgsm.npz --clean --dataset fashion-mnist --json
+""",
+    )
+    add_model(parser, "models", nargs="+")
+    parser.add_argument("--sets", metavar="SET", nargs="+", required=True, help="image set files")
+    parser.add_argument(
+        "--confidence", action="store_true", help="the mean confidence, instead of the error"
+    )
+    parser.add_argument(
+        "--beta-sm", type=_beta, nargs="+", metavar="BETA",
+        help="of the confidence: one for all models, one for each, or own: where the mean "
+        f"confidence on clean images is the accuracy on them (default: {BETA_SM})",
+    )  # fmt: skip
+    parser.add_argument("--clean", action="store_true", help="a row of clean images below")
+    parser.add_argument(
+        "--dataset", help="its test images are the clean ones, see `denseam data` (default: mnist)"
+    )
+    parser.add_argument("--figure", type=Path, help="the table in colours: .png, .svg or .pdf")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, draw, print."""
+    _check_options(args)
+    check_picture(args.figure)
+    loaded = [model_of(given, args.device) for given in args.models]
+    powers = [f"n = {model.power:g}" for model in loaded]
+    names = first_distinct(powers, [Path(given).name for given in args.models], args.models)
+    found = _measure(args, dict(zip(names, loaded, strict=True)))
+    if args.figure is not None:
+        transfer.save(_drawing(found), args.figure)
+    if args.json:
+        print_json(_json(args, found))
+        return 0
+    stdout.print(_printed(found))
+    if any(row.source is not None for row in found.rows):
+        stdout.print("[bold]bold[/bold]: made against that model itself")
+    if args.figure is not None:
+        stdout.print(f"figure in {args.figure}", markup=False)
+    return 0
+
+
+def _beta(text: str) -> float | Literal["own"]:
+    if text == "own":
+        return "own"
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: wanted a number > 0, or own")
+    return value
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse what does not go together, before anything is loaded."""
+    betas = args.beta_sm or []
+    if betas and not args.confidence:
+        raise InputError("--beta-sm is for --confidence: errors have none")
+    if "own" in betas and len(betas) > 1:
+        raise InputError("--beta-sm: own is for all models, wanted nothing beside it")
+    if len(betas) not in (0, 1, len(args.models)):
+        raise InputError(
+            f"--beta-sm: {len(betas)} values for {len(args.models)} models, wanted one for all "
+            "or one for each"
+        )
+    if args.dataset is not None and not (args.clean or "own" in betas):
+        raise InputError("--dataset is for --clean and for --beta-sm own")
+    for given in (args.models, args.sets):
+        for each in given:
+            if given.count(each) > 1:
+                raise InputError(f"{each} is given twice")
+
+
+def _measure(args: argparse.Namespace, models: Mapping[str, DenseAM]) -> _Found:
+    """Every set against every model, once it is known that all fit."""
+    rows = read_rows(args.sets, list(models.values()))
+    given: list[Any] = args.beta_sm or [BETA_SM]
+    own = given == ["own"]
+    clean = images_of(args.dataset or "mnist", "test") if args.clean or own else None
+    for row in rows:
+        _check_fit(models, row.images, row.file)
+    betas = None
+    if clean is not None:
+        _check_fit(models, clean, "clean")
+    if args.confidence:
+        betas = _calibrated(models, clean) if own and clean is not None else given
+        betas = betas * len(models) if len(betas) == 1 else betas
+
+    def measured(sets: Mapping[str, ImageSet]) -> TransferTable:
+        if betas is None:
+            return transfer_errors(models, sets)
+        return transfer_confidence(models, sets, betas)
+
+    names = row_names(rows, tuple(models))
+    sets = [{name: row.images} for name, row in zip(names, rows, strict=True)]
+    if args.clean and clean is not None:
+        sets.append({"clean": clean})
+    parts = [measured(each) for each in _bar(sets, "transfer")]
+    apart = parts.pop() if args.clean else None
+    return _Found(rows, _joined(parts), apart, betas)
+
+
+def _check_fit(models: Mapping[str, DenseAM], images: ImageSet, what: str) -> None:
+    for name, model in models.items():
+        try:
+            check_fit(model, images)
+        except InputError as error:
+            raise InputError(f"{what} does not fit {name}: {error}") from error
+
+
+def _calibrated(models: Mapping[str, DenseAM], clean: ImageSet) -> list[float]:
+    """Each model's own beta_sm, (V,)."""
+    betas = []
+    for name, model in _bar(models.items(), "beta_sm"):
+        visible = clean.visible(model.memories.dtype).to(model.memories.device)
+        try:
+            betas.append(calibrate_beta(model, visible, clean.labels))
+        except InputError as error:
+            raise InputError(f"--beta-sm own, {name}: {error}") from error
+    return betas
+
+
+def _bar(items: Iterable[T], what: str) -> Iterable[T]:
+    hidden = not stderr.is_terminal
+    return track(list(items), what, console=stderr, disable=hidden, transient=True)
+
+
+def _joined(parts: Sequence[TransferTable]) -> TransferTable:
+    """The rows of all parts, one below the other."""
+    return TransferTable(
+        tuple(name for part in parts for name in part.sources),
+        parts[0].victims,
+        torch.cat([part.values for part in parts]),
+        torch.cat([part.intervals for part in parts]),
+        tuple(count for part in parts for count in part.counts),
+    )
+
+
+def _json(args: argparse.Namespace, found: _Found) -> dict[str, Any]:
+    sources = [row.source for row in found.rows]
+    return {
+        "quantity": found.quantity,
+        "models": args.models,
+        "sets": [row.file for row in found.rows],
+        "made_against": [None if s is None else args.models[s] for s in sources],
+        "beta_sm": found.betas,
+        **found.table.to_json(),
+        "clean": None if found.clean is None else found.clean.to_json(),
+    }
+
+
+def _drawing(found: _Found) -> TransferMap:
+    """The figure, the names of its columns narrow."""
+
+    def named(table: TransferTable) -> TransferTable:
+        return replace(table, victims=tuple(textwrap.fill(v, _NARROW) for v in table.victims))
+
+    clean = None if found.clean is None else named(found.clean)
+    return TransferMap(named(found.table), found.quantity, clean, samples(found.rows, _SAMPLES))
+
+
+def _printed(found: _Found) -> Table:
+    title = f"{found.quantity} of models (columns) on images made against (rows), 95 % intervals"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("images", justify="right")
+    for v, name in enumerate(found.table.victims):
+        beta = "" if found.betas is None else f"\nbeta_sm {found.betas[v]:.4g}"
+        table.add_column(Text(name + beta), justify="right")
+    for r, row in enumerate(found.rows):
+        table.add_row(*_cells(found.table, r, row.source))
+    if found.clean is not None:
+        table.add_section()
+        table.add_row(*_cells(found.clean, 0, None))
+    return table
+
+
+def _cells(table: TransferTable, r: int, own: int | None) -> list[Text]:
+    """A row: its name, how many images, and for every model the value above its interval."""
+    cells = [Text(table.sources[r]), Text(f"{table.counts[r]}")]
+    for v, value in enumerate(table.values[r].tolist()):
+        low, high = (100 * table.intervals[r, v]).tolist()
+        style = "bold" if v == own else ""
+        cells.append(Text.assemble((percent(value), style), f"\n{low:.1f} to {high:.1f}"))
+    return cells

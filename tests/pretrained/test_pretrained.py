@@ -1,0 +1,88 @@
+"""The models of the package: what their cards say is so."""
+
+import json
+
+import pytest
+import torch
+
+import denseam
+from denseam import Recipe, evaluate, load_pretrained, pretrained_card, pretrained_names
+from denseam.errors import InputError
+from denseam.evaluation import wilson_interval
+from denseam.pretrained import _FOLDER
+
+NAMES = ("mnist-n2", "mnist-n3", "mnist-n20", "mnist-n30")
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return denseam.data.load("mnist")
+
+
+def test_the_models_are_named_by_rising_power():
+    assert pretrained_names() == NAMES
+    assert [load_pretrained(name).power for name in NAMES] == [2, 3, 20, 30]
+
+
+def test_together_they_take_less_than_15_megabytes():
+    assert sum(path.stat().st_size for path in _FOLDER.iterdir() if path.is_file()) < 15e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_errors_are_those_of_the_card(name, mnist):
+    model, errors = load_pretrained(name), pretrained_card(name)["errors"]
+    found = evaluate(model, mnist.test)
+    assert found.error == errors["test"]["error"]
+    wrong = round(found.error * len(mnist.test))
+    assert (errors["test"]["low"], errors["test"]["high"]) == wilson_interval(wrong, 10_000)
+    assert abs(errors["test"]["error"] - errors["test, before rounding"]["error"]) <= 0.0002
+    assert evaluate(model, mnist.train).error == errors["train"]["error"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_says_how_the_model_was_made(name, mnist):
+    from denseam.cli import parser
+
+    card, model = pretrained_card(name), load_pretrained(name)
+    recipe = Recipe(**card["recipe"])
+    assert (recipe.power, recipe.n_memories) == (model.power, model.n_memories) == (
+        float(name.removeprefix("mnist-n")), 2000)  # fmt: skip
+    assert recipe.temperature == model.temperature
+    assert card["data"]["digest"] == mnist.train.digest()
+    assert card["dtype"] == "float16"
+    # The command trains by this very recipe.
+    args = parser().parse_args(card["command"].split()[1:])
+    preset = Recipe.paper(args.power, args.epochs, seed=args.seed)
+    given = {field: getattr(args, field) for field in card["recipe"] if hasattr(args, field)}
+    assert recipe == preset.replace(**{k: v for k, v in given.items() if v is not None})
+    epochs = [record["epoch"] for record in card["records"]]
+    assert epochs == sorted(set(epochs))
+    assert (epochs[0], epochs[-1]) == (0, recipe.epochs - 1)
+    own, *others = card["seeds"]
+    assert (own["seed"], own["epochs"], own["command"]) == (
+        recipe.seed, recipe.epochs, card["command"])  # fmt: skip
+    assert own["error"] == card["errors"]["test, before rounding"]["error"]
+    assert len({run["seed"] for run in card["seeds"]}) == len(card["seeds"]) >= 3
+    assert all(run["epochs"] <= own["epochs"] for run in others)
+
+
+def test_the_memories_are_in_range_and_the_model_can_be_trained_on():
+    model = load_pretrained("mnist-n20")
+    assert model.memories.dtype is torch.float32
+    assert model.memories.abs().max() <= 1
+    assert model.memories.requires_grad
+
+
+@pytest.mark.parametrize("name", ["mnist-n4", "n30", "", "../mnist-n30", "mnist-n30.json"])
+def test_another_name_is_refused_with_those_there_are(name):
+    for ask in (load_pretrained, pretrained_card):
+        with pytest.raises(InputError, match=r"mnist-n2, mnist-n3, mnist-n20, mnist-n30"):
+            ask(name)
+
+
+def test_a_card_is_plain_json_and_no_word_of_a_machine_s_folders():
+    for name in NAMES:
+        text = json.dumps(pretrained_card(name), allow_nan=False)
+        assert "/" not in json.dumps(pretrained_card(name)["command"])
+        assert "/tmp" not in text
+        assert "/home" not in text

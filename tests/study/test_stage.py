@@ -1,0 +1,385 @@
+"""Stages: run when something they depend on has changed, and for no other reason."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denseam.errors import InputError
+from denseam.study import stage as stages
+from denseam.study.findings import Figure, Findings, Row
+from denseam.study.stage import Stage, run_stages
+
+from .small import Seen
+
+
+def writes(name="one", *, needs=(), says=1.0, picture=b"picture", **fields):
+    """A stage with a number, a picture and another file."""
+
+    def run(place):
+        place.progress(1, 2)
+        (place.folder / "fig.png").write_bytes(picture)
+        (place.folder / "set").write_text(f"{name} after {[*place.before]}")
+        return Findings(
+            (Row(f"{name}/row", "number", says, "denseam bench"),),
+            figures=(Figure(f"fig-{name}", "fig.png", "Title", "Caption"),),
+            other_files=("set",),
+        )
+
+    return Stage(name, f"stage {name}", f"denseam reproduce --only {name}", run, needs=needs,
+                 **fields)  # fmt: skip
+
+
+def ran(of, out):
+    seen = Seen()
+    run_stages(of, out, seen)
+    return seen.ran
+
+
+@pytest.fixture
+def chain():
+    """one <- two <- three, and beside them four."""
+    return [writes("one"), writes("two", needs=("one",)), writes("three", needs=("two",)),
+            writes("four")]  # fmt: skip
+
+
+def test_a_second_call_runs_nothing_and_finds_the_same(chain, tmp_path):
+    first = run_stages(chain, tmp_path, Seen())
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    seen = Seen()
+    second = run_stages(chain, tmp_path, seen)
+    assert (seen.ran, seen.reused) == ([], ["one", "two", "three", "four"])
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    for name, outcome in second.items():
+        assert outcome == replace(
+            first[name], reused=True, seconds=round(first[name].seconds, 2),
+            finished=round(first[name].finished),
+        )  # fmt: skip
+
+
+def test_an_observer_is_told_in_order(chain, tmp_path):
+    one, two, *_ = chain
+    run_stages([one], tmp_path, Seen())
+    seen = Seen()
+    run_stages([one, two], tmp_path, seen)
+    assert seen.events == [
+        ("end", "one", 1, 2), ("start", "two", 2, 2), ("progress", 1, 2), ("end", "two", 2, 2),
+    ]  # fmt: skip
+
+
+def test_a_stage_gets_its_folder_and_the_stages_before_it(chain, tmp_path):
+    run_stages(chain, tmp_path, Seen())
+    assert (tmp_path / "stages/two/set").read_text() == "two after ['one']"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"revision": 2},
+        {"settings": {"count": 11}},
+        {"settings": {"count": 10, "seed": 0}},
+        {"settings": {}},
+        {"inputs": {"n2": "b"}},
+        {"inputs": {"n3": "a"}},
+        {"inputs": {"n2": "a", "test": "c"}},
+        {"inputs": {}},
+    ],
+)
+def test_a_change_of_what_it_depends_on_runs_it_again(change, tmp_path):
+    stage = writes(settings={"count": 10}, inputs={"n2": "a"})
+    assert ran([stage], tmp_path) == ["one"]
+    changed = replace(stage, **change)
+    assert ran([changed], tmp_path) == ["one"]
+    assert ran([changed], tmp_path) == []
+    assert ran([stage], tmp_path) == ["one"]
+
+
+def test_settings_are_compared_as_json_has_them(tmp_path):
+    ran([writes(settings={"eps": (0.0, 0.5), "count": 1})], tmp_path)
+    assert ran([writes(settings={"count": 1, "eps": [0.0, 0.5]})], tmp_path) == []
+
+
+def test_another_version_of_the_package_runs_everything_again(chain, tmp_path, monkeypatch):
+    ran(chain, tmp_path)
+    monkeypatch.setattr(stages, "__version__", "99.0")
+    assert ran(chain, tmp_path) == ["one", "two", "three", "four"]
+
+
+def test_words_for_people_and_estimates_run_nothing(tmp_path):
+    stage = writes(settings={"count": 10})
+    ran([stage], tmp_path)
+    renamed = replace(stage, title="other", command="denseam bench", expected=99.0)
+    found = run_stages([renamed], tmp_path, Seen())["one"]
+    assert (found.reused, found.stage.title) == (True, "other")
+
+
+@pytest.mark.parametrize("change", [{"says": 2.0}, {"picture": b"another"}])
+def test_what_a_stage_finds_or_leaves_runs_those_that_need_it(change, chain, tmp_path):
+    ran(chain, tmp_path)
+    chain[0] = writes("one", revision=2, **change)
+    assert ran(chain, tmp_path)[:2] == ["one", "two"]
+    assert ran(chain, tmp_path) == []
+
+
+def test_a_stage_that_comes_to_the_same_runs_nothing_else(chain, tmp_path):
+    ran(chain, tmp_path)
+    chain[0] = writes("one", revision=2)
+    assert ran(chain, tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize("needs", [(), ("one", "four")])
+def test_needing_other_stages_runs_it_again(needs, chain, tmp_path):
+    one, two, _, four = chain
+    ran([one, four, two], tmp_path)
+    assert ran([one, four, replace(two, needs=needs)], tmp_path) == ["two"]
+
+
+def test_a_stage_needs_those_before_it_only(chain, tmp_path):
+    one, two, *_ = chain
+    with pytest.raises(InputError, match="stage two needs one before it"):
+        run_stages([two, one], tmp_path, Seen())
+
+
+def test_some_alone_beside_what_is_up_to_date(chain, tmp_path):
+    ran(chain, tmp_path)
+    chain[2], chain[3] = replace(chain[2], revision=2), replace(chain[3], revision=2)
+    seen = Seen()
+    found = run_stages(chain, tmp_path, seen, {"one", "four"})
+    assert (seen.ran, seen.reused) == (["four"], ["one"])
+    assert [*found] == ["one", "two", "four"]
+    assert seen.events[0] == ("end", "one", 1, 2)
+
+
+def test_stages_left_out_that_have_not_run_are_no_obstacle(chain, tmp_path):
+    seen = Seen()
+    assert [*run_stages(chain, tmp_path, seen, {"four"})] == ["four"]
+    assert seen.ran == ["four"]
+
+
+# ---- damage ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fig.png", "set", "stage.json"])
+@pytest.mark.parametrize("damage", ["deleted", "truncated", "emptied", "changed"])
+def test_a_damaged_file_is_restored(name, damage, chain, tmp_path):
+    ran(chain, tmp_path)
+    path = tmp_path / "stages/two" / name
+    whole = path.read_bytes()
+    path.unlink()
+    damaged = {"truncated": whole[:-2], "emptied": b"", "changed": b"X" + whole[1:]}
+    if damage in damaged:
+        path.write_bytes(damaged[damage])
+    assert ran(chain, tmp_path) == ["two"]
+    if name != "stage.json":
+        assert (tmp_path / "stages/two" / name).read_bytes() == whole
+    assert ran(chain, tmp_path) == []
+
+
+def test_no_beginning_of_a_list_is_taken_for_a_list(tmp_path):
+    stage = writes()
+    ran([stage], tmp_path)
+    path = tmp_path / "stages/one/stage.json"
+    whole = path.read_bytes().rstrip()
+    for length in {*range(0, len(whole), 10), len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        assert ran([stage], tmp_path) == ["one"], f"after {length} bytes"
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 3, "text", [], ["key"], {}, {"key": None}, {"key": ["one"]}]
+)
+def test_other_json_is_no_list(value, tmp_path):
+    stage = writes()
+    ran([stage], tmp_path)
+    (tmp_path / "stages/one/stage.json").write_text(json.dumps(value))
+    assert ran([stage], tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize("part", ["key", "files", "findings", "seconds", "finished"])
+@pytest.mark.parametrize("value", ["missing", None, [], [3], {"rows": 3}])
+def test_a_list_with_a_part_of_another_kind_is_no_list(part, value, tmp_path):
+    stage = writes()
+    ran([stage], tmp_path)
+    path = tmp_path / "stages/one/stage.json"
+    listed = json.loads(path.read_text()) | {part: value}
+    if value == "missing":
+        del listed[part]
+    path.write_text(json.dumps(listed))
+    assert ran([stage], tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        *((part, value) for part in ("rows", "tables", "figures")
+          for value in ("missing", None, 3, [3], [{"id": "one"}], [{"nothing": 1}])),
+        *(("other_files", value) for value in ("missing", None, 3)),
+    ],
+)  # fmt: skip
+def test_findings_that_are_not_whole_are_not_taken(part, value, tmp_path):
+    stage = writes()
+    ran([stage], tmp_path)
+    path = tmp_path / "stages/one/stage.json"
+    listed = json.loads(path.read_text())
+    listed["findings"][part] = value
+    if value == "missing":
+        del listed["findings"][part]
+    path.write_text(json.dumps(listed))
+    assert ran([stage], tmp_path) == ["one"]
+
+
+def test_what_another_stage_left_is_not_taken(tmp_path):
+    one, two = writes("one"), writes("two")
+    ran([one, two], tmp_path)
+    shutil.rmtree(tmp_path / "stages/one")
+    shutil.copytree(tmp_path / "stages/two", tmp_path / "stages/one")
+    assert ran([one, two], tmp_path) == ["one"]
+
+
+# ---- interruptions ---------------------------------------------------------------------------
+
+
+def stopping(name="two", **fields):
+    """Stopped after the first of two files."""
+
+    def run(place):
+        (place.folder / "fig.png").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    return replace(writes(name, **fields), run=run)
+
+
+def test_an_interrupted_stage_is_not_done_and_those_before_it_are(chain, tmp_path):
+    one, two, *more = chain
+    with pytest.raises(KeyboardInterrupt):
+        run_stages([one, stopping(needs=("one",)), *more], tmp_path, Seen())
+    assert not (tmp_path / "stages/two/stage.json").exists()
+    assert ran([one, two, *more], tmp_path) == ["two", "three", "four"]
+    assert (tmp_path / "stages/two/fig.png").read_bytes() == b"picture"
+
+
+def test_a_stage_interrupted_when_it_runs_again_is_not_what_it_was(chain, tmp_path):
+    ran(chain, tmp_path)
+    again = [chain[0], stopping(needs=("one",), revision=2)]
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(again, tmp_path, Seen())
+    assert not (tmp_path / "stages/two/stage.json").exists()
+    assert ran(chain, tmp_path) == ["two"]
+
+
+def test_a_stage_that_does_not_leave_its_files_is_not_done(tmp_path):
+    def run(place):
+        return Findings(other_files=("set",))
+
+    with pytest.raises(FileNotFoundError):
+        run_stages([replace(writes(), run=run)], tmp_path, Seen())
+    assert not (tmp_path / "stages/one/stage.json").exists()
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from denseam.study.findings import Findings, Row
+from denseam.study.stage import Stage, run_stages
+
+def run(place):
+    with (place.folder / "set").open("w") as file:
+        for line in range(3):
+            print(place.folder.name, line, file=file, flush=True)
+            if place.folder.name == "two" and line == 1:
+                print("half", flush=True)
+                time.sleep(float(sys.argv[2]))
+    return Findings((Row("row", "words", 1.0, "denseam bench"),), other_files=("set",))
+
+class Told:
+    def on_start(self, stage, *_): print("start", stage.name, flush=True)
+    def on_progress(self, *_): pass
+    def on_end(self, *_): pass
+
+names = ("one", "two", "three")
+run_stages([Stage(name, name, "denseam bench", run) for name in names], Path(sys.argv[1]), Told())
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_within_a_stage_goes_on_with_that_stage(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*command, "600"], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        told = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGKILL)
+    assert told == ["start one\n", "start two\n", "half\n"]
+    two = tmp_path / "stages/two"
+    assert (two / "set").read_text() == "two 0\ntwo 1\n"
+    assert not (two / "stage.json").exists()
+    again = subprocess.run(
+        [*command, "0"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert again.stdout == "start two\nhalf\nstart three\n"
+    assert (two / "set").read_text() == "two 0\ntwo 1\ntwo 2\n"
+
+
+# ---- time left -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Stages take as long as they are told to; a time of its own."""
+    fake = SimpleNamespace(now=1000.0)
+    fake.perf_counter = fake.time = lambda: fake.now
+    monkeypatch.setattr(stages, "time", fake)
+    return fake
+
+
+def taking(clock, name, seconds, expected, **fields):
+    def run(place):
+        clock.now += seconds
+        return Findings()
+
+    return Stage(name, name, "denseam bench", run, expected=expected, **fields)
+
+
+def test_time_left_follows_the_pace_so_far(clock, tmp_path):
+    of = [taking(clock, "one", 20.0, 10.0), taking(clock, "two", 40.0, 20.0),
+          taking(clock, "three", 10.0, 5.0)]  # fmt: skip
+    seen = Seen()
+    found = run_stages(of, tmp_path, seen)
+    assert seen.left == [35.0, 50.0, 50.0, 10.0, 10.0, 0.0]
+    assert [found[name].seconds for name in found] == [20.0, 40.0, 10.0]
+    assert found["three"].finished == 1070.0
+
+
+def test_stages_that_are_up_to_date_say_nothing_of_the_pace(clock, tmp_path):
+    of = [taking(clock, "one", 20.0, 10.0), taking(clock, "two", 5.0, 10.0),
+          taking(clock, "three", 5.0, 10.0)]  # fmt: skip
+    run_stages(of[:1], tmp_path, Seen())
+    seen = Seen()
+    run_stages(of, tmp_path, seen)
+    assert seen.left == [20.0, 20.0, 5.0, 5.0, 0.0]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5), st.booleans()), min_size=1, max_size=6)
+)
+def test_time_left_is_never_negative_and_nothing_at_the_end(tmp_path_factory, times):
+    with pytest.MonkeyPatch.context() as patch:
+        clock = SimpleNamespace(now=0.0)
+        clock.perf_counter = clock.time = lambda: clock.now
+        patch.setattr(stages, "time", clock)
+        of = [taking(clock, str(i), spent, hoped) for i, (spent, hoped, _) in enumerate(times)]
+        out = tmp_path_factory.mktemp("out")
+        run_stages([of[i] for i, (*_, before) in enumerate(times) if before], out, Seen())
+        seen = Seen()
+        run_stages(of, out, seen)
+    assert min(seen.left) >= 0
+    assert seen.left[-1] == 0

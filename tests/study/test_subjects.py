@@ -1,0 +1,105 @@
+"""Models under study: what they are called, and what tells them apart."""
+
+import dataclasses
+
+import pytest
+import torch
+from training import small as training
+
+import denseam
+from denseam.errors import DataUnavailableError, FileFormatError, InputError
+from denseam.study import Subject, of_models
+
+from . import small
+
+
+@pytest.fixture
+def save(tmp_path):
+    def call(power, name=None, **fields):
+        path = tmp_path / f"{name or power}.safetensors"
+        small.model(power, **fields).save(path)
+        return path
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def images():
+    return small.dataset()
+
+
+def names(subjects):
+    return [subject.name for subject in subjects]
+
+
+def test_they_are_called_by_their_powers_and_come_by_rising_power(save, images):
+    found = of_models([save(30), save(2.5), save(3)], images)
+    assert names(found) == ["n2.5", "n3", "n30"]
+    assert [subject.label for subject in found] == ["n = 2.5", "n = 3", "n = 30"]
+    assert [subject.model.power for subject in found] == [2.5, 3, 30]
+
+
+def test_several_of_one_power_are_counted_in_the_order_given(save, images):
+    paths = [save(3, "b"), save(2), save(3, "a"), save(3, "c")]
+    found = of_models(paths, images)
+    assert names(found) == ["n2", "n3", "n3-2", "n3-3"]
+    assert [subject.label for subject in found][1:] == ["n = 3", "n = 3 (2)", "n = 3 (3)"]
+    assert [subject.source for subject in found] == [str(paths[i]) for i in (1, 0, 2, 3)]
+
+
+def test_a_run_folder_says_how_it_was_trained_and_a_file_does_not(tmp_path):
+    recipe = training.recipe(3, 4)
+    denseam.train(recipe, training.dataset(), tmp_path / "run")
+    subjects = of_models([tmp_path / "run", tmp_path / "run/model.safetensors"], training.dataset())
+    assert subjects[0].card["recipe"] == recipe.to_json()
+    assert subjects[1].card == {}
+    assert subjects[0].digest == subjects[1].digest
+    assert names(subjects) == ["n3", "n3-2"]
+
+
+def test_the_digest_is_of_what_the_model_computes_with():
+    subject = Subject("n3", small.model(3), "a")
+    assert Subject("other", small.model(3), "b", {"seeds": []}).digest == subject.digest
+    assert Subject("n3", small.model(3.5), "a").digest != subject.digest
+    assert Subject("n3", small.model(3, temperature=16.0), "a").digest != subject.digest
+    digests = {subject.digest}
+    for place in ((0, 0), (11, 27)):
+        model = small.model(3)
+        model.memories.data[place] = torch.nextafter(model.memories.data[place], torch.tensor(2.0))
+        digests.add(dataclasses.replace(subject, model=model).digest)
+    model = small.model(3)
+    model.memories.data = model.memories.data.flip(0)
+    digests.add(dataclasses.replace(subject, model=model).digest)
+    assert len(digests) == 4
+
+
+def test_no_model_is_no_study(images):
+    with pytest.raises(InputError, match="one model at least"):
+        of_models([], images)
+
+
+def test_images_of_another_size_or_with_more_classes_do_not_fit(save, images):
+    path = save(2)
+    model = denseam.DenseAM(24, 3, 5, 2, 10.0)
+    model.save(path.with_name("24.safetensors"))
+    with pytest.raises(InputError, match="25 pixels, but the model has n_visible = 24"):
+        of_models([path, path.with_name("24.safetensors")], images)
+    model = denseam.DenseAM(25, 2, 5, 2, 10.0)
+    model.save(path.with_name("two.safetensors"))
+    with pytest.raises(InputError, match="3 classes, but the model has 2"):
+        of_models([path.with_name("two.safetensors")], images)
+
+
+def test_what_is_no_model_is_said(images, tmp_path):
+    with pytest.raises(DataUnavailableError, match="nowhere"):
+        of_models([tmp_path / "nowhere"], images)
+    (tmp_path / "text").write_text("no model")
+    with pytest.raises(FileFormatError, match="text"):
+        of_models([tmp_path / "text"], images)
+
+
+@pytest.mark.parametrize("name", ["mnist-n4", "", "../pretrained/__init__", "mnist-n30.json"])
+def test_the_package_has_no_model_of_another_name(name):
+    with pytest.raises(InputError, match="in the package") as raised:
+        denseam.load_pretrained(name)
+    assert repr(name) in str(raised.value)

@@ -1,0 +1,60 @@
+"""Make the documentation's numbers and pictures those of a study: python tools/publish.py results
+
+The folder is one that ``denseam reproduce`` wrote of the whole study on the models of the package.
+Becomes docs/results.md, docs/results.json and docs/figures/, and the table in README.md between its
+two marks. Nothing in them is written by hand.
+"""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from denseam.study.markdown import counts_of
+from denseam.study.report.numbers import quantity
+
+ROOT = Path(__file__).parents[1]
+TABLE = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
+
+
+def main(results: Path) -> None:
+    """Copy, and put the table into the README."""
+    found = json.loads((results / "results.json").read_text())
+    if found["quick"]:
+        raise SystemExit(f"{results} holds a quick study: wanted a whole one")
+    docs = ROOT / "docs"
+    for name in ("results.md", "results.json"):
+        shutil.copyfile(results / name, docs / name)
+    shutil.rmtree(docs / "figures", ignore_errors=True)
+    shutil.copytree(results / "figures", docs / "figures")
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    if not TABLE.search(text):
+        raise SystemExit(f"{readme} has no place for the table")
+    readme.write_text(TABLE.sub(lambda _: table(found), text))
+
+
+def table(found: dict[str, Any]) -> str:
+    """Test errors beside the paper's, and how its claims fared, as Markdown."""
+    rows = {row["id"]: row for row in found["rows"]}
+    claims = {claim["id"]: claim for claim in found["claims"]}
+    lines = ["| n | test error | mean of all seeds | paper |\n|---|---|---|---|\n"]
+    for model in found["models"]:
+        name = model["name"]
+        own, mean = (_number(rows.get(f"errors/{name}{part}")) for part in ("", "/mean"))
+        paper = claims[f"error-{name}"]["paper"]
+        lines.append(f"| {model['power']:g} | {own} | {mean} | {paper} |\n")
+    lines.append(f"\nOf {len(claims)} claims of the paper: {counts_of(found['claims'])}.\n")
+    return "".join(lines)
+
+
+def _number(row: dict[str, Any] | None) -> str:
+    return str(quantity(row["value"], row["low"], row["high"], row["unit"])) if row else ""
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    main(Path(sys.argv[1]))
