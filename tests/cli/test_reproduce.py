@@ -208,9 +208,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(reproduce, out, monk
         patch.setattr(transfer, "_run", stop)
         code, said, err = reproduce("--only", "transfer")
     assert (code, said) == (130, "")
-    assert err.endswith(
-        f"\nstopped; the same command goes on from the last finished stage in {out}\n"
-    )
+    assert err.endswith(f"\nstopped; the same command goes on from where it was, in {out}\n")
     assert not (out / "results.json").exists()
     assert not (out / "stages/transfer/stage.json").exists()
     code, _, err = reproduce("--only", "transfer")
@@ -220,7 +218,32 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(reproduce, out, monk
     assert (out / "figures/fig5.png").stat().st_size > 1000
 
 
-@pytest.mark.filterwarnings("ignore::denseam.errors.DenseAMWarning")
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        (("--list",), 0, "boundary-n30"),
+        (("--only", "transfr"), 2, "no stage transfr"),
+        (("--powers", 2, 2), 2, r"powers = \[2.0, 2.0\]: wanted different ones"),
+    ],
+)
+def test_what_needs_no_training_does_not_train(run, noisy, out, more, code, words):
+    command = ("reproduce", "--train", "--powers", 2, 30, "--dataset", noisy, "--out", out)
+    found, said, err = run(*command, *more)
+    assert found == code
+    assert re.search(words, said + err)
+    assert not (out / "runs").exists()
+
+
+def test_a_quick_study_has_a_folder_of_its_own(run, noisy, models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for more in ((), ("--quick",)):
+        assert run("reproduce", "--models", models[0], "--dataset", noisy, "--only", "errors",
+                   *more)[0] == 0  # fmt: skip
+    quick, whole = (results_in(tmp_path / name) for name in ("results-quick", "results"))
+    assert (quick["quick"], whole["quick"]) == (True, False)
+    assert "--out" not in quick["stages"][0]["command"] + whole["stages"][0]["command"]
+
+
 def test_models_are_trained_first_where_asked_and_only_once(run, noisy, out):
     command = ("reproduce", "--train", "--powers", 2, 30, "--epochs", 2, "--dataset", noisy,
                "--out", out, "--only", "errors", "--json")  # fmt: skip

@@ -49,13 +49,6 @@ def test_files_are_those_of_figures_and_the_others(found):
     assert found.files == tuple(f.file for f in found.figures) + found.other_files
 
 
-def test_the_number_of_a_row_is_found_by_its_id():
-    found = Findings((Row("a/b", "", 0.25, ""), Row("a", "", 0.5, "")))
-    assert (found.value("a"), found.value("a/b")) == (0.5, 0.25)
-    with pytest.raises(InputError, match="no row 'b'"):
-        found.value("b")
-
-
 @pytest.mark.parametrize("cells", [(), ("a",), ("a", None, {"text": "c"})])
 def test_a_table_has_a_cell_for_every_column_but_the_first(cells):
     with pytest.raises(InputError, match=rf"table t, head: {len(cells)} cells, wanted 2"):

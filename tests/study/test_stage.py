@@ -236,6 +236,59 @@ def test_findings_that_are_not_whole_are_not_taken(part, value, tmp_path):
     assert ran([stage], tmp_path) == ["one"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda listed: listed["findings"]["rows"][0].update(value=0.9),
+     lambda listed: listed["files"].pop("set"),
+     lambda listed: listed.update(seconds=99.0)],
+)  # fmt: skip
+def test_a_list_that_was_edited_is_not_taken(change, tmp_path):
+    stage = writes()
+    ran([stage], tmp_path)
+    path = tmp_path / "stages/one/stage.json"
+    listed = json.loads(path.read_text())
+    change(listed)
+    path.write_text(json.dumps(listed))
+    assert ran([stage], tmp_path) == ["one"]
+
+
+def test_a_nest_of_brackets_is_no_list(tmp_path):
+    stage = writes()
+    ran([stage], tmp_path)
+    (tmp_path / "stages/one/stage.json").write_text(100_000 * "[")
+    assert ran([stage], tmp_path) == ["one"]
+
+
+def test_commands_alone_make_no_other_stage_run(tmp_path):
+    """The same numbers from another folder have other commands."""
+
+    def says(command):
+        run = lambda _: Findings((Row("row", "number", 1.0, command),))  # noqa: E731
+        return Stage("one", "stage", "", run, settings={"command": command})
+
+    two = writes("two", needs=("one",))
+    assert ran([says("denseam bench"), two], tmp_path) == ["one", "two"]
+    assert ran([says("denseam data"), two], tmp_path) == ["one"]
+
+
+def test_an_interrupted_stage_finds_what_it_left_and_another_key_does_not(tmp_path):
+    found = []
+
+    def run(place):
+        found.append(sorted(path.name for path in place.folder.glob("part*")))
+        (place.folder / f"part{len(found)}").touch()
+        if len(found) < 4:
+            raise KeyboardInterrupt
+        return Findings()
+
+    for eps in (1, 1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            ran([Stage("one", "stage", "", run, settings={"eps": eps})], tmp_path)
+    ran([Stage("one", "stage", "", run, settings={"eps": 2})], tmp_path)
+    assert found == [[], ["part1"], [], ["part3"]]
+    assert not (tmp_path / "stages/one/begun").exists()
+
+
 def test_what_another_stage_left_is_not_taken(tmp_path):
     one, two = writes("one"), writes("two")
     ran([one, two], tmp_path)

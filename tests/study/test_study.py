@@ -156,9 +156,9 @@ def files_of(folder):
 
 
 def without_times(value):
-    """A JSON value less when, how long, and whether it was there already."""
+    """A JSON value less when, how long, whether it was there already, and the sum of all that."""
     if isinstance(value, dict):
-        dropped = ("seconds", "finished", "reused", "date")
+        dropped = ("seconds", "finished", "reused", "date", "sha256")
         return {k: without_times(v) for k, v in value.items() if k not in dropped}
     return [without_times(each) for each in value] if isinstance(value, list) else value
 
@@ -246,9 +246,51 @@ def test_a_whole_stage_that_is_deleted_comes_back(kept):
     assert {path: content(path) for path in files_of(out / "stages")} == whole
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda b: b[:-1], lambda b: b[:99] + bytes([b[99] ^ 1]) + b[100:]]
-)
+DAMAGES = [lambda b: b[:-1], lambda b: b[:-9] + bytes([b[-9] ^ 1]) + b[-8:], lambda b: b""]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["boundary-n2", "rubbish-n2-noise-0.1"])
+def test_a_damaged_set_is_made_again(name, damage, kept):
+    study, out = kept
+    path = out / "stages" / name / "images.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    seen = Seen()
+    reproduce(study, out, seen)
+    assert seen.ran == [name]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("stage", ["boundary-n2", "rubbish-n2-noise-0.1"])
+def test_a_set_is_made_again_where_the_plan_has_changed(stage, tmp_path):
+    reproduce(small.study(2), tmp_path, Seen(), [stage])
+    (tmp_path / "stages" / stage / "old.png").write_bytes(b"of another plan")
+    other = small.study(2, boundary_images=7, rubbish_max_steps=7)
+    found = reproduce(other, tmp_path, Seen(), [stage])
+    alone = reproduce(other, tmp_path / "alone", Seen(), [stage])
+    values = [[row["value"] for row in each.results["rows"]] for each in (found, alone)]
+    assert values[0] == values[1]
+    assert not (tmp_path / "stages" / stage / "old.png").exists()
+
+
+def test_a_model_that_is_never_wrong_has_no_beta_sm_and_stops_nothing(tmp_path):
+    study = small.study(2, 30)
+    test, subject = study.images.test, study.subjects[1]
+    taught = replace(test, labels=subject.model.predict(test.visible()))
+    study = replace(study, images=replace(study.images, test=taught))
+    found = reproduce(study, tmp_path, Seen(), ["rubbish-transfer"])
+    rows = {row["id"] for row in found.results["rows"]}
+    assert "confidence/n30/mean-3.2" in rows
+    assert "confidence/n30/beta_sm" not in rows
+    assert "rubbish-transfer/3.2/n30/n30" in rows
+    assert not any(id_.startswith("rubbish-transfer/own") for id_ in rows)
+    (table,) = (t for t in found.results["tables"] if t["id"] == "confidence")
+    assert table["rows"][1]["cells"][0] is None
+    assert [f["id"] for f in found.results["figures"] if f["id"] == "fig6"] == ["fig6"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_picture_is_drawn_again(damage, kept):
     study, out = kept
     path = out / "stages/transfer/fig5.png"

@@ -47,11 +47,17 @@ def test_several_of_one_power_are_counted_in_the_order_given(save, images):
     assert [subject.source for subject in found] == [str(paths[i]) for i in (1, 0, 2, 3)]
 
 
+def test_powers_that_are_written_alike_are_counted_too(save, images):
+    near = [save(power, f"{i}") for i, power in enumerate((30, 30.000001, 30.000002))]
+    assert [s.name for s in of_models(near, images)] == ["n30", "n30-2", "n30-3"]
+
+
 def test_a_run_folder_says_how_it_was_trained_and_a_file_does_not(tmp_path):
     recipe = training.recipe(3, 4)
     denseam.train(recipe, training.dataset(), tmp_path / "run")
     subjects = of_models([tmp_path / "run", tmp_path / "run/model.safetensors"], training.dataset())
     assert subjects[0].card["recipe"] == recipe.to_json()
+    assert subjects[0].card["command"] == f"{recipe.command()} --out {tmp_path / 'run'}"
     assert subjects[1].card == {}
     assert subjects[0].digest == subjects[1].digest
     assert names(subjects) == ["n3", "n3-2"]

@@ -181,3 +181,26 @@ def test_for_data_leaves_mnist_alone_and_scales_other_sets():
     assert r == Recipe.paper(3).replace(temperature=3.37, temperature_start=13.5)
     constant = Recipe.paper(30).for_data(images())
     assert constant.temperature == constant.temperature_start
+
+
+@pytest.mark.parametrize(
+    ("epochs", "fields", "options"),
+    [
+        (300, {}, []),
+        (20, {"seed": 3}, ["--seed 3"]),
+        (60, {"temperature": 1 / 3, "products": "8-bit"},
+         ["--temperature 0.3333333333333333", "--products 8-bit"]),
+        (60, {"temperature_epochs": 7, "n_memories": 50, "loss_power": 2.5, "momentum": 0.6},
+         ["--loss-power 2.5", "--temperature-epochs 7", "--momentum 0.6", "--n-memories 50"]),
+    ],
+)  # fmt: skip
+def test_the_command_of_a_recipe_is_what_trains_by_it(epochs, fields, options):
+    from denseam.cli import parser
+
+    recipe = Recipe.paper(3, epochs, **fields)
+    command = recipe.command()
+    assert command == " ".join([f"denseam train --power 3 --epochs {epochs}", *options])
+    args = parser().parse_args([*command.split()[1:], "--out", "run"])
+    given = {name: getattr(args, name, None) for name in recipe.to_json()}
+    preset = Recipe.paper(args.power, args.epochs, seed=args.seed)
+    assert preset.replace(**{k: v for k, v in given.items() if v is not None}) == recipe

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,12 +10,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from denseam.cli.common import add_command, dataset_of, print_json, stderr, stdout
 from denseam.cli.progress import TrainingBar
-from denseam.errors import InputError
+from denseam.data import Dataset
+from denseam.errors import DenseAMWarning, InputError
+from denseam.model import DenseAM
 from denseam.study import (
     Plan,
     Reproduction,
     Study,
+    Subject,
     all_stages,
+    default_out,
+    names_wanted,
     of_models,
     of_package,
     reproduce,
@@ -37,15 +43,13 @@ def add_to(commands: Any) -> None:
         "command goes on.",
         """
 denseam reproduce
-denseam reproduce --quick --out results-quick
+denseam reproduce --quick
 denseam reproduce --models runs/n2 runs/n30 --dataset fashion-mnist --out results-fashion
 denseam reproduce --train --epochs 300 --out results-mine
 denseam reproduce --only transfer confidence
 """,
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("results"), help="folder (default: results)"
-    )
+    parser.add_argument("--out", type=Path, help="folder (default: results, or results-quick)")
     parser.add_argument(
         "--quick", action="store_true", help="about a tenth of the images, and says so"
     )
@@ -75,17 +79,22 @@ def run(args: argparse.Namespace) -> int:
     """Train if asked to, run the stages, say where the report is."""
     if args.train and args.models:
         raise InputError("--train trains the models, --models brings them: give one of the two")
-    study = _study(args)
+    args.out = args.out or Path(default_out(quick=args.quick))
+    images = dataset_of(args.dataset)
+    study = _study(args, images, _subjects(args, images))
     if args.list:
         for stage in all_stages(study):
             stdout.print(f"{stage.name:34} {stage.title}", markup=False)
         return 0
+    names_wanted(all_stages(study), args.only)
     try:
+        if args.train:
+            study = _study(args, images, _trained(args, images))
         with _Lines() as lines:
             found = reproduce(study, args.out, lines, args.only)
     except KeyboardInterrupt:
         stderr.print(
-            f"\nstopped; the same command goes on from the last finished stage in {args.out}",
+            f"\nstopped; the same command goes on from where it was, in {args.out}",
             markup=False, soft_wrap=True,
         )  # fmt: skip
         raise
@@ -96,24 +105,33 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _study(args: argparse.Namespace) -> Study:
-    images = dataset_of(args.dataset)
-    if args.train:
-        subjects = train_models(
-            args.powers, images, args.out / "runs", epochs=args.epochs, seed=args.seed,
-            products=args.products, device=args.device, callbacks=lambda: [TrainingBar()],
-        )  # fmt: skip
-    elif args.models:
-        subjects = of_models(args.models, images, device=args.device)
-    elif args.dataset == "mnist":
-        subjects = of_package(device=args.device)
-    else:
-        raise InputError(
-            f"the models of the package know mnist, not {args.dataset}: give --models or --train"
-        )
+def _study(args: argparse.Namespace, images: Dataset, subjects: list[Subject]) -> Study:
     plan = Plan.smaller() if args.quick else Plan()
     fitted = plan.fitted(images.train, images.test, seed=args.seed)
     return Study(tuple(subjects), images, args.dataset, fitted, str(args.out))
+
+
+def _subjects(args: argparse.Namespace, images: Dataset) -> list[Subject]:
+    """The models to study; with --train such as they are before any training."""
+    if args.train:
+        sizes = images.test.n_visible, images.test.n_classes, 1
+        return [Subject(f"n{n:g}", DenseAM(*sizes, n, 1.0), "") for n in args.powers]
+    if args.models:
+        return of_models(args.models, images, device=args.device)
+    if args.dataset == "mnist":
+        return of_package(device=args.device)
+    raise InputError(
+        f"the models of the package know mnist, not {args.dataset}: give --models or --train"
+    )
+
+
+def _trained(args: argparse.Namespace, images: Dataset) -> list[Subject]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
+        return train_models(
+            args.powers, images, args.out / "runs", epochs=args.epochs, seed=args.seed,
+            products=args.products, device=args.device, callbacks=lambda: [TrainingBar()],
+        )  # fmt: skip
 
 
 class _Lines:
@@ -134,7 +152,7 @@ class _Lines:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def on_start(self, stage: Stage, number: int, total: int, left: float | None) -> None:
+    def on_start(self, stage: Stage, number: int, total: int, left: float) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(f"[{number}/{total}] {stage.title}", total=None)
@@ -143,7 +161,7 @@ class _Lines:
         if self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
 
-    def on_end(self, outcome: Outcome, number: int, total: int, left: float | None) -> None:
+    def on_end(self, outcome: Outcome, number: int, total: int, left: float) -> None:
         took = "up to date" if outcome.reused else _time(outcome.seconds)
         rest = f"   about {_time(left)} left" if left and not outcome.reused else ""
         stderr.print(

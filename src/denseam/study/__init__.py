@@ -10,9 +10,9 @@ To add a stage: write its file, name it in `stages/__init__.py`.
 """
 
 from denseam.study.plan import Plan
-from denseam.study.reproduce import Reproduction, reproduce
+from denseam.study.reproduce import Reproduction, names_wanted, reproduce
 from denseam.study.stages import all_stages
-from denseam.study.study import Study
+from denseam.study.study import Study, default_out
 from denseam.study.subjects import Subject, of_models, of_package
 from denseam.study.training import train_models
 
@@ -22,6 +22,8 @@ __all__ = [
     "Study",
     "Subject",
     "all_stages",
+    "default_out",
+    "names_wanted",
     "of_models",
     "of_package",
     "reproduce",

@@ -1,7 +1,7 @@
 """What a stage finds: numbers as rows, tables of rows, figures, and the files it left."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from denseam.errors import InputError
@@ -67,16 +67,9 @@ class Findings:
         """All files of the stage."""
         return (*(figure.file for figure in self.figures), *self.other_files)
 
-    def value(self, row: str) -> float:
-        """The number of a row.
-
-        Raises:
-            InputError: when there is no such row.
-        """
-        for each in self.rows:
-            if each.id == row:
-                return each.value
-        raise InputError(f"no row {row!r} among the findings")
+    def without_commands(self) -> "Findings":
+        """What was found, however it is found again."""
+        return replace(self, rows=tuple(replace(row, command="") for row in self.rows))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` takes them back."""

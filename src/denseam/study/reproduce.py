@@ -16,7 +16,7 @@ from denseam.study.stage import Observer, Outcome, Stage, run_stages
 from denseam.study.stages import all_stages
 from denseam.study.study import Study
 
-__all__ = ["Reproduction", "reproduce"]
+__all__ = ["Reproduction", "names_wanted", "reproduce"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def reproduce(
     """
     need_matplotlib()
     stages, out = all_stages(study), Path(out)
-    wanted = _wanted(stages, only)
+    wanted = names_wanted(stages, only)
     with held_folder(out, "running a study"):
         outcomes = run_stages(stages, out, observer, wanted)
         results = results_of(study, outcomes)
@@ -67,8 +67,12 @@ def reproduce(
     return Reproduction(results, outcomes, out)
 
 
-def _wanted(stages: Sequence[Stage], only: Sequence[str]) -> set[str]:
-    """The names of the stages asked for, and of those they need."""
+def names_wanted(stages: Sequence[Stage], only: Sequence[str]) -> set[str]:
+    """The names of the stages asked for, all by default, and of those they need.
+
+    Raises:
+        InputError: for a stage that does not exist.
+    """
     by_name = {stage.name: stage for stage in stages}
     unknown = [name for name in only if name not in by_name]
     if unknown:

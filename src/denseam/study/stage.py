@@ -2,27 +2,30 @@
 
 A stage owns a folder. What it finds, and a list of its files with their SHA-256, is written last,
 under a *content key*: the SHA-256 of the stage's name, revision and settings, of the models and
-images it reads, and of the findings of the stages it needs. A stage whose key is the same, and
-whose files are all there and whole, is not run again. A stage that is killed leaves no list, so
-what it wrote so far never counts as done.
+images it reads, and of what the stages it needs have found and left. A stage whose key is the
+same, and whose files are all there and whole, is not run again. A stage that is killed leaves no
+list, so what it wrote so far never counts as done; the key it began under stands in the folder,
+and under the same key it may go on with what it finds there.
 """
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from denseam.errors import FileFormatError, InputError
-from denseam.files import read_json, write_json
+from denseam.errors import DenseAMError, InputError
+from denseam.files import read_json, write_bytes, write_json
 from denseam.study.findings import Findings
 from denseam.version import __version__
 
 __all__ = ["Observer", "Outcome", "Place", "Stage", "run_stages"]
 
 _LIST = "stage.json"
+_BEGUN = "begun"  # holds the key while the stage runs
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Outcome:
     findings: Findings
     folder: Path
     key: str
-    digest: str  # of all its files
+    digest: str  # of its files and findings, commands aside
     seconds: float  # when it ran
     finished: float  # seconds since 1970
     reused: bool = False
@@ -64,15 +67,15 @@ class Place:
 
 
 class Observer(Protocol):
-    """Whom ``run_stages`` tells what happens; seconds left are None before anything is known."""
+    """Whom ``run_stages`` tells what happens; ``left`` are seconds, a guess."""
 
-    def on_start(self, stage: Stage, number: int, total: int, left: float | None) -> None:
+    def on_start(self, stage: Stage, number: int, total: int, left: float) -> None:
         """A stage begins to run; ``number`` counts from 1."""
 
     def on_progress(self, done: int, total: int) -> None:
         """Inside the stage that runs."""
 
-    def on_end(self, outcome: Outcome, number: int, total: int, left: float | None) -> None:
+    def on_end(self, outcome: Outcome, number: int, total: int, left: float) -> None:
         """A stage has run, or was found to be up to date."""
 
 
@@ -112,8 +115,9 @@ def run_stages(
             number = wanted.index(stage) + 1
             if found is None:
                 observer.on_start(stage, number, len(wanted), left(number))
+                start = time.perf_counter()
                 found = _run(stage, folder, key, done, observer)
-                spent, expected = spent + found.seconds, expected + stage.expected
+                spent, expected = spent + time.perf_counter() - start, expected + stage.expected
             observer.on_end(found, number, len(wanted), left(number + 1))
         if found is not None:
             done[stage.name] = found
@@ -129,14 +133,13 @@ def _key(stage: Stage, done: Mapping[str, Outcome]) -> str:
         "inputs": dict(stage.inputs),
         "needs": {name: done[name].digest for name in stage.needs},
     }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return _sha256_of_json(described)
 
 
 def _run(
     stage: Stage, folder: Path, key: str, done: Mapping[str, Outcome], observer: Observer
 ) -> Outcome:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _LIST).unlink(missing_ok=True)
+    _prepare(folder, key)
     start = time.perf_counter()
     findings = stage.run(Place(folder, done, observer.on_progress))
     seconds = time.perf_counter() - start
@@ -151,34 +154,55 @@ def _run(
         "files": files,
         "findings": findings.to_json(),
     }
+    listed["sha256"] = _sum(listed)
     write_json(folder / _LIST, listed)
+    (folder / _BEGUN).unlink()
     return _outcome(stage, folder, listed, reused=False)
+
+
+def _prepare(folder: Path, key: str) -> None:
+    """Empty the folder, unless a run under this key was interrupted in it."""
+    begun = folder / _BEGUN
+    interrupted = not (folder / _LIST).exists() and begun.exists() and begun.read_text() == key
+    if not interrupted:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_bytes(begun, key.encode())
 
 
 def _found(stage: Stage, folder: Path, key: str) -> Outcome | None:
     """The stage as it was left, if that is what it would come to now."""
     try:
         listed = read_json(folder / _LIST)
-        if listed["key"] != key:
+        if listed["key"] != key or listed["sha256"] != _sum(listed):
             return None
         whole = all(_sha256(folder / name) == sha for name, sha in listed["files"].items())
         return _outcome(stage, folder, listed, reused=True) if whole else None
-    except (OSError, FileFormatError, InputError, KeyError, TypeError, AttributeError):
+    except (OSError, DenseAMError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None  # not there, or not whole: it is run
 
 
 def _outcome(stage: Stage, folder: Path, listed: Mapping[str, Any], *, reused: bool) -> Outcome:
-    content = json.dumps([listed["files"], listed["findings"]], sort_keys=True)
+    findings = Findings.from_json(listed["findings"])
     return Outcome(
         stage,
-        Findings.from_json(listed["findings"]),
+        findings,
         folder,
         listed["key"],
-        hashlib.sha256(content.encode()).hexdigest(),
+        _sha256_of_json([listed["files"], findings.without_commands().to_json()]),
         float(listed["seconds"]),
         float(listed["finished"]),
         reused,
     )
+
+
+def _sum(listed: Mapping[str, Any]) -> str:
+    """SHA-256 of a list without its own."""
+    return _sha256_of_json({name: value for name, value in listed.items() if name != "sha256"})
+
+
+def _sha256_of_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

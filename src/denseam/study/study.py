@@ -1,5 +1,6 @@
 """A study: models, images, sizes; and the stages that it consists of."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,12 @@ from denseam.pretrained import pretrained_names
 from denseam.study.plan import Plan
 from denseam.study.subjects import Subject
 
-__all__ = ["Study"]
+__all__ = ["Study", "default_out"]
+
+
+def default_out(*, quick: bool) -> str:
+    """The folder of a study: a quick one does not write over a whole one."""
+    return "results-quick" if quick else "results"
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,11 @@ class Study:
     def inputs(
         self, subjects: Sequence[Subject] | None = None, *, train: bool = False
     ) -> dict[str, str]:
-        """Digests of the test images and of models, all by default; for the keys of stages."""
+        """Digests of models, all by default, and of images with their names; for stages' keys."""
         chosen = self.subjects if subjects is None else subjects
-        found = {subject.name: subject.digest for subject in chosen} | {"test": self.test_digest}
+        names = json.dumps([self.images.name, self.images.test.class_names])
+        found = {"images": names, "test": self.test_digest}
+        found |= {subject.name: subject.digest for subject in chosen}
         return found | ({"train": self.train_digest} if train else {})
 
     def command(self, name: str, subject: Subject, *options: object) -> str:
@@ -56,7 +64,7 @@ class Study:
         words += self.dataset_option
         if self.plan.seed:
             words += ["--seed", str(self.plan.seed)]
-        if self.out != "results":
+        if self.out != default_out(quick=self.plan.quick):
             words += ["--out", self.out]
         return shlex.join([*words, "--only", stage])
 

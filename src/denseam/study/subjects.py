@@ -81,7 +81,7 @@ def _named(found: Sequence[tuple[DenseAM, str, Mapping[str, Any]]]) -> list[Subj
     subjects: list[Subject] = []
     for model, source, card in found:
         name = f"n{model.power:g}"
-        same = sum(each.model.power == model.power for each in subjects)
+        same = sum(each.name.partition("-")[0] == name for each in subjects)
         subjects.append(Subject(f"{name}-{same + 1}" if same else name, model, source, card))
     return subjects
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from denseam.data import Dataset
+from denseam.errors import InputError
 from denseam.study.subjects import Subject, of_models
 from denseam.training import Callback, Recipe, train
 
@@ -36,8 +37,11 @@ def train_models(
         callbacks: makes those of one training.
 
     Raises:
-        InputError, RunFolderError, SaveError: as ``denseam.train``.
+        InputError: for powers that are not all different.
+        RunFolderError, SaveError: as ``denseam.train``.
     """
+    if len(set(powers)) < len(powers):
+        raise InputError(f"powers = {list(powers)}: wanted different ones")
     folders = []
     for power in powers:
         recipe = Recipe.paper(power, epochs, seed=seed, products=products).for_data(images.train)

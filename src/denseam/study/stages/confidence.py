@@ -5,6 +5,7 @@ from functools import partial
 from itertools import pairwise
 
 import torch
+from torch import Tensor
 
 from denseam.analysis import (
     BETA_SM,
@@ -14,6 +15,7 @@ from denseam.analysis import (
     confidence_of,
     solve_beta,
 )
+from denseam.errors import InputError
 from denseam.figures import confidence as figure
 from denseam.figures.confidence import ConfidenceCurves
 from denseam.study.findings import Figure, Findings, Row, Table
@@ -24,6 +26,7 @@ from denseam.study.subjects import Subject
 
 __all__ = ["stage"]
 
+Cells = tuple[str | None, ...]  # ids of rows, or nothing
 _WAYS = {
     "paper": "beta_sm",
     "activity": "Y by NLL",
@@ -43,7 +46,8 @@ def stage(study: Study) -> Stage:
 def _run(study: Study, place: Place) -> Findings:
     test, command = study.images.test, study.alone("confidence")
     rows: list[Row] = []
-    lines, ways, curves = [], [], []
+    lines, ways = [], []
+    curves: dict[str, ConfidenceBins] = {}
     for i, subject in enumerate(study.subjects):
         visible = test.visible(subject.model.memories.dtype)
         with torch.no_grad():
@@ -51,33 +55,49 @@ def _run(study: Study, place: Place) -> Findings:
             activity = torch.cat([subject.model(part) for part in parts])
             predicted = torch.cat([subject.model.predict(part) for part in parts])
         wrong = predicted != test.labels
-        beta = solve_beta(activity, 1 - float(wrong.double().mean()))
+        beta = _own_beta(activity, wrong)
         made = [
-            Row(f"confidence/{subject.name}/beta_sm", f"beta_sm of {subject.label} at which mean "
-                "confidence is accuracy", beta, command, count=len(test)),
+            *([] if beta is None else [Row(
+                f"confidence/{subject.name}/beta_sm", f"beta_sm of {subject.label} at which mean "
+                "confidence is accuracy", beta, command, count=len(test))]),
             *mean(f"confidence/{subject.name}/mean-3.2", f"mean confidence of {subject.label} at "
                   "beta_sm = 3.2", confidence_of(activity), command, "%"),
         ]  # fmt: skip
         for way, value in (("3.2", BETA_SM), ("own", beta)):
+            if value is None:
+                continue
             bins = confidence_bins(confidence_of(activity, value), wrong)
             made.append(_calibration_error(subject, way, bins, command))
             made += _bin_rows(subject, way, bins, command)
-        curves.append(bins)
+            if way == "own":
+                curves[subject.label] = bins
         compared, line = _compared(study, subject, command)
         ways.append((subject.label, line))
         rows += [*made, *compared]
-        lines.append((subject.label, tuple(
-            f"confidence/{subject.name}/{what}"
-            for what in ("beta_sm", "mean-3.2", "ece-3.2", "ece-own")
-        )))  # fmt: skip
+        known = {row.id for row in made}
+        cells = [f"confidence/{subject.name}/{what}"
+                 for what in ("beta_sm", "mean-3.2", "ece-3.2", "ece-own")]  # fmt: skip
+        lines.append((subject.label, tuple(cell if cell in known else None for cell in cells)))
         place.progress(i + 1, len(study.subjects))
-    names = tuple(subject.label for subject in study.subjects)
-    figure.save(ConfidenceCurves(names, tuple(curves)), place.folder / "fig6.png")
+    if not curves:
+        return Findings(tuple(rows), _tables(lines, ways))
+    figure.save(ConfidenceCurves(tuple(curves), tuple(curves.values())), place.folder / "fig6.png")
     return Findings(tuple(rows), _tables(lines, ways), (
         Figure("fig6", "fig6.png", "Error against confidence",
                f"Error of the test images in a bin of confidence, at each model's own beta_sm. "
                f"{len(test)} test images, ten bins. The paper's Fig. 6."),
     ))  # fmt: skip
+
+
+def _own_beta(activity: Tensor, wrong: Tensor) -> float | None:
+    """The beta_sm of section 5.1, from Y (M, C) and (M,) bool.
+
+    None where no finite one does it: for a model that is never wrong, or no better than chance.
+    """
+    try:
+        return solve_beta(activity, 1 - float(wrong.double().mean()))
+    except InputError:
+        return None
 
 
 def _calibration_error(subject: Subject, way: str, bins: ConfidenceBins, command: str) -> Row:
@@ -108,9 +128,12 @@ def _bin_rows(subject: Subject, way: str, bins: ConfidenceBins, command: str) ->
     ]  # fmt: skip
 
 
-def _compared(study: Study, subject: Subject, command: str) -> tuple[list[Row], tuple[str, ...]]:
+def _compared(study: Study, subject: Subject, command: str) -> tuple[list[Row], Cells]:
     """Four ways to a confidence, fitted on one half of the test images, measured on the other."""
-    found = compare_calibration(subject.model, study.images.test, study.plan.seed)
+    try:
+        found = compare_calibration(subject.model, study.images.test, study.plan.seed)
+    except InputError:  # no finite beta_sm, as above
+        return [], (None,) * (2 * len(_WAYS))
     rows, shown = [], []
     for way, words in _WAYS.items():
         measured = found.ways()[way]
@@ -128,7 +151,7 @@ def _compared(study: Study, subject: Subject, command: str) -> tuple[list[Row], 
 
 
 def _tables(
-    lines: Sequence[tuple[str, tuple[str, ...]]], ways: Sequence[tuple[str, tuple[str, ...]]]
+    lines: Sequence[tuple[str, Cells]], ways: Sequence[tuple[str, Cells]]
 ) -> tuple[Table, ...]:
     return (
         Table(

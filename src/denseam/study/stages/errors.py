@@ -17,7 +17,7 @@ def stage(study: Study) -> Stage:
     return Stage(
         "errors", "test errors", study.alone("errors"), partial(_run, study),
         inputs=study.inputs(), expected=3,
-        settings={s.name: s.card.get("seeds", []) for s in study.subjects},
+        settings={s.name: [s.card.get("seeds"), s.card.get("recipe")] for s in study.subjects},
     )  # fmt: skip
 
 

@@ -117,13 +117,17 @@ def _transfer(study: Study, place: Place) -> Findings:
     plan = study.plan
     main, *others = plan.rubbish_noise
     own = place.before["confidence"].findings
-    betas = [own.value(f"confidence/{s.name}/beta_sm") for s in study.subjects]
+    known = {row.id: row.value for row in own.rows}
+    betas = [known.get(f"confidence/{s.name}/beta_sm") for s in study.subjects]
     models = {s.label: s.model for s in study.subjects}
     rows: list[Row] = []
     tables: list[Table] = []
     sets = _sets(study, place, main)
-    for way, beta_sm in (("3.2", BETA_SM), ("own", betas)):
-        found = transfer_confidence(models, sets, beta_sm)
+    for way, beta_sm in (("3.2", [BETA_SM] * len(betas)), ("own", betas)):
+        solved = [beta for beta in beta_sm if beta is not None]
+        if len(solved) < len(models):
+            continue
+        found = transfer_confidence(models, sets, solved)
         words = "beta_sm = 3.2" if way == "3.2" else "each model's own beta_sm"
         made = _table_rows(study, found, f"rubbish-transfer/{way}", words, main, way)
         rows += made

@@ -55,7 +55,9 @@ def stages(study: Study) -> list[Stage]:
             f"sign-{method}-{head}", f"{_NAMES[method]}, {head} (Fig. 8)",
             study.alone(f"sign-{method}-{head}"),
             partial(_run, study, method, head, count, eps),
-            {"count": count, "eps": eps, "steps": plan.iterative_steps}, study.inputs(),
+            {"count": count, "eps": eps}
+            | ({} if method == "fgsm" else {"steps": plan.iterative_steps}),
+            study.inputs(),
             expected=len(study.subjects) * len(eps) * count / 15_000
             * (1 if method == "fgsm" else plan.iterative_steps * 2),
         )
