@@ -23,8 +23,8 @@ FOLDER = Path(denseam.__file__).parent / "pretrained"
 MOST_MOVED = 0.0002
 SHOWN_RECORDS = 50
 RULE = (
-    "Seed 0 of the longest schedule, whatever its test error; the recipe was chosen by the error "
-    "on 10,000 held-out training images (docs/log.md)."
+    "Seed 0 of the longest schedule of its recipe, whatever its test error; the recipe was chosen "
+    "by the error on 10,000 held-out training images (docs/log.md)."
 )
 
 

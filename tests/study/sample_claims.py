@@ -71,7 +71,7 @@ def tables() -> list[dict[str, Any]]:
                ["Images of", *four], [(s, [f"rubbish/{s}/{v}" for v in NAMES]) for s in NAMES]),
         _table("transfer", "Errors on images behind the boundary.", "Rows: who made the images.",
                ["Images of", *four], [(s, [f"transfer/{s}/{v}" for v in NAMES]) for s in NAMES]),
-        _table("distances", "Median distances.", "L2, in [0, 1] units.", ["here", "there"],
+        _table("distances", "Median distances.", "L2, in [0, 1] units.", ["model", "here", "there"],
                [(n, [f"boundary/l2/{n}", None]) for n in NAMES], stage="boundary"),
         _table("sign", "Errors by eps.", "One step along the sign of the gradient, visible units.",
                ["Model", *(f"eps = {e:g}" for e in EPS)],

@@ -121,11 +121,9 @@ def test_tables_and_figures_stand_under_their_stage(page):
         "Images of",
         *(f"on {n}" for n in ("n2", "n3", "n20", "n30")),
     ]
-    cornerless = next(
-        t for t in root.iter("table") if t.get("aria-labelledby") == "table-distances"
-    )
-    assert [text(th) for th in cornerless.find("thead/tr")] == ["", "here", "there"]
-    assert "not measured" in text(cornerless)
+    gaps = next(t for t in root.iter("table") if t.get("aria-labelledby") == "table-distances")
+    assert [text(th) for th in gaps.find("thead/tr")] == ["model", "here", "there"]
+    assert "not measured" in text(gaps)
 
 
 def test_models_machine_and_times_are_told(page):

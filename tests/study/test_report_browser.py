@@ -7,7 +7,7 @@ import pytest
 
 from denseam.study.report import render
 
-from . import chromium
+from . import chromium, published
 from .sample_results import FIGURES, sample_pictures, sample_results
 
 pytestmark = [
@@ -15,6 +15,8 @@ pytestmark = [
     pytest.mark.skipif(chromium.find() is None, reason=chromium.HOW_TO_INSTALL),
 ]
 
+# Pages, and how many pictures they show.
+PAGES = {"whole": len(FIGURES), "quick": len(FIGURES), "published": len(published.FIGURES)}
 PAPER = 672  # CSS pixels between the margins of A4
 
 # Elements that reach beyond a width, outside of the boxes that scroll.
@@ -55,12 +57,16 @@ CONTRAST = """(() => {
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Two files in a folder of their own: a whole run and a quick one."""
+    """Files in a folder of their own: a whole run, a quick one, and that of the documentation."""
     folder = tmp_path_factory.mktemp("pages")
     pictures = sample_pictures()
-    for quick in (False, True):
-        html = render(sample_results(quick=quick), pictures)
-        (folder / f"{quick}.html").write_text(html, encoding="utf-8")
+    shown = {
+        "whole": (sample_results(quick=False), pictures),
+        "quick": (sample_results(quick=True), pictures),
+        "published": published.results_and_pictures(),
+    }
+    for name, (results, its_pictures) in shown.items():
+        (folder / f"{name}.html").write_text(render(results, its_pictures), encoding="utf-8")
     return folder
 
 
@@ -70,13 +76,13 @@ def browser(tmp_path_factory):
         yield running
 
 
-@pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [320, 400, 768, 1280])
-def test_nothing_is_asked_for_complained_of_or_cut_off(browser, pages, width, quick):
-    browser.open(pages / f"{quick}.html", width=width)
+def test_nothing_is_asked_for_complained_of_or_cut_off(browser, pages, width, name):
+    browser.open(pages / f"{name}.html", width=width)
     asked = [e["request"]["url"] for e in browser.happened("Network.requestWillBeSent")]
     assert [url for url in asked if not url.startswith("data:")] == [
-        (pages / f"{quick}.html").as_uri()
+        (pages / f"{name}.html").as_uri()
     ]
     for complaint in (
         "Log.entryAdded",
@@ -88,7 +94,7 @@ def test_nothing_is_asked_for_complained_of_or_cut_off(browser, pages, width, qu
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(OVERFLOWING % width) == []
     images = browser.evaluate(IMAGES)
-    assert len(images) == len(FIGURES)
+    assert len(images) == PAGES[name]
     for image in images:
         assert image["complete"]
         assert image["width"] > 100
@@ -97,7 +103,7 @@ def test_nothing_is_asked_for_complained_of_or_cut_off(browser, pages, width, qu
 
 
 def test_on_a_phone_rows_become_cards_and_wide_tables_scroll_in_their_box(browser, pages):
-    browser.open(pages / "False.html", width=400)
+    browser.open(pages / "whole.html", width=400)
     assert "table-sign" in browser.evaluate(CUT)
     assert (
         browser.evaluate("getComputedStyle(document.querySelector('.numbers tr')).display")
@@ -115,7 +121,7 @@ def test_on_a_phone_rows_become_cards_and_wide_tables_scroll_in_their_box(browse
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("media", ["screen", "print"])
 def test_text_stands_out_from_its_background(browser, pages, media, scheme):
-    browser.open(pages / "True.html", width=1280, media=media, scheme=scheme)
+    browser.open(pages / "quick.html", width=1280, media=media, scheme=scheme)
     contrast, where = browser.evaluate(CONTRAST)
     assert contrast >= 4.5, where
     paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -124,7 +130,7 @@ def test_text_stands_out_from_its_background(browser, pages, media, scheme):
 
 
 def test_a_number_leads_to_its_row(browser, pages):
-    browser.open(pages / "False.html", width=1280)
+    browser.open(pages / "whole.html", width=1280)
     link = 'a.number[href$="eps%3D0.3"]'
     browser.evaluate(f"document.querySelector({json.dumps(link)}).click()")
     reached = browser.evaluate("""new Promise(done => requestAnimationFrame(() => done([
@@ -134,9 +140,9 @@ def test_a_number_leads_to_its_row(browser, pages):
     assert 0 <= reached[1] < 900
 
 
-@pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
-def test_on_paper_nothing_is_cut(browser, pages, quick):
-    browser.open(pages / f"{quick}.html", width=PAPER, media="print")
+@pytest.mark.parametrize("name", PAGES)
+def test_on_paper_nothing_is_cut(browser, pages, name):
+    browser.open(pages / f"{name}.html", width=PAPER, media="print")
     assert browser.evaluate("document.documentElement.scrollWidth") <= PAPER
     assert browser.evaluate(OVERFLOWING % PAPER) == []
     assert browser.evaluate(CUT) == []
@@ -148,8 +154,8 @@ def test_on_paper_nothing_is_cut(browser, pages, quick):
     browser.call("Emulation.setEmulatedMedia", media="")
     pdf = browser.pdf()
     assert pdf.startswith(b"%PDF-")
-    assert 8 <= len(re.findall(rb"/Type /Page\b(?!s)", pdf)) <= 30
-    assert pdf.count(b"/Subtype /Image") >= len(FIGURES)
+    assert len(re.findall(rb"/Type /Page\b(?!s)", pdf)) >= 8
+    assert pdf.count(b"/Subtype /Image") >= PAGES[name]
     assert pdf.count(b"/Type /Font\n") > 2
 
 

@@ -26,6 +26,7 @@ from denseam.study import (
     reproduce,
     train_models,
 )
+from denseam.study.markdown import counts_of
 from denseam.study.stage import Outcome, Stage
 
 _POWERS = (2.0, 3.0, 20.0, 30.0)
@@ -178,13 +179,10 @@ def _time(seconds: float) -> str:
 
 def _summary(found: Reproduction) -> None:
     claims = found.results["claims"]
-    verdicts = [claim["verdict"] for claim in claims]
-    order = ("reproduced", "better", "not reproduced", "cannot be compared")
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in order if v in verdicts)
     if found.results["quick"]:
         stdout.print(found.results["quick_note"], markup=False)
     for claim in claims:
         if claim["verdict"] == "not reproduced":
             stdout.print(f"not reproduced: {claim['where']}, {claim['claim']}", markup=False)
-    stdout.print(f"{len(claims)} claims of the paper: {counts}")
+    stdout.print(f"{len(claims)} claims of the paper: {counts_of(claims)}")
     stdout.print(f"report in {found.report}, numbers in {found.out / 'results.json'}", markup=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+from denseam.study.report.check import VERDICTS
 from denseam.study.report.numbers import duration, quantity
 
 __all__ = ["as_markdown", "counts_of"]
@@ -46,7 +47,7 @@ def _head(results: Mapping[str, Any]) -> str:
 def counts_of(claims: Iterable[Mapping[str, Any]]) -> str:
     """How many claims have which verdict, in words."""
     verdicts = Counter(claim["verdict"] for claim in claims)
-    return ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    return ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICTS if verdicts[verdict])
 
 
 def _differences(claims: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -> str:
@@ -98,11 +99,12 @@ def _number(row: Mapping[str, Any]) -> str:
 
 
 def _numbers(ids: Sequence[str], rows: Mapping[str, Any]) -> str:
-    """Several numbers with what tells their rows apart: "n2 1.6 %, n3 1.6 %"."""
+    """Several numbers with what tells their rows apart: "n2: 1.6 %, n3: 1.6 %"."""
     if len(ids) == 1:
         return _number(rows[ids[0]])
     return ", ".join(
-        f"{name}: {_number(rows[id_])}" for name, id_ in zip(_apart(ids), ids, strict=True)
+        (f"{name}: " if name else "") + _number(rows[id_])
+        for name, id_ in zip(_apart(ids), ids, strict=True)
     )
 
 

@@ -37,10 +37,10 @@ class _Preset(NamedTuple):
 
 
 _PRESETS = {
-    2: _Preset(4, 400, 100, 1 / 2, 0.04, 0.08),
+    2: _Preset(4, 400, 100, 1 / 2, 0.02, 0.16),
     3: _Preset(4, 400, 100, 1 / 3, 0.04, 0.06639),
     20: _Preset(30, 560, 560, 1 / 3, 0.02, 0.03),
-    30: _Preset(30, 600, 600, 1 / 3, 0.03, 0.01),
+    30: _Preset(30, 600, 600, 1 / 3, 0.02, 0.015),
 }
 # A very short run has to cover the same way in fewer steps: over 20 epochs, at any power.
 _SHORTEST_RATE, _SHORTEST_LAST_STEP = 0.04, 0.25

@@ -94,7 +94,7 @@ def _check_table(table: Mapping[str, Any], rows: set[str]) -> None:
                 _need(f"{where}, row {i}", cell, ("text",))
             elif cell is not None:
                 _check_known(where, [cell], rows)
-    if len(lengths) > 1 or not lengths <= {len(table["columns"]), len(table["columns"]) - 1}:
+    if not lengths <= {len(table["columns"]) - 1}:
         raise InputError(
             f"{where}: {len(table['columns'])} columns, and rows of {_listed(lengths)} cells"
         )

@@ -64,7 +64,7 @@ def _seeds(subject: Subject) -> list[Row]:
 
 def _mean(subject: Subject, seeds: list[Row]) -> Row | None:
     values = [row.value for row in seeds]
-    if not values:
+    if len(values) < 2:
         return None
     return Row(
         f"errors/{subject.name}/mean",

@@ -31,6 +31,8 @@ _LOSSES = {"tanh": "objective", "log_energy": "cross_entropy"}
 _CHUNK = 1000
 _NAMES = {"fgsm": "one step along the sign of the gradient",
           "bim": "the basic iterative method", "llc": "the least likely class"}  # fmt: skip
+_TITLES = {"fgsm": "sign of the gradient", "bim": "basic iterative method",
+           "llc": "least likely class"}  # fmt: skip
 
 _METHODS: dict[str, Callable[..., Any]] = {
     "fgsm": sign_gradient,
@@ -52,7 +54,7 @@ def stages(study: Study) -> list[Stage]:
     ]
     return [
         Stage(
-            f"sign-{method}-{head}", f"{_NAMES[method]}, {head} (Fig. 8)",
+            f"sign-{method}-{head}", f"{_TITLES[method]}, {head} (Fig. 8)",
             study.alone(f"sign-{method}-{head}"),
             partial(_run, study, method, head, count, eps),
             {"count": count, "eps": eps}
