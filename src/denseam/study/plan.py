@@ -23,7 +23,7 @@ class Plan:
     iterative_steps: int = 10
     eps: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(11))  # visible units
     rubbish_per_class: int = 100
-    rubbish_noise: tuple[float, ...] = (0.316, 0.1)  # deviations: N(0, 0.1) read in two ways
+    rubbish_noise: tuple[float, ...] = (0.1, 0.316)  # deviations: N(0, 0.1) read in two ways
     rubbish_step: float = 0.1
     rubbish_max_steps: int = 1000
     reference_images: int = 60_000  # training images that memories are compared with

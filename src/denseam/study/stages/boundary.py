@@ -69,7 +69,7 @@ def ways_stage(study: Study) -> Stage:
     """Fig. 4: the objectives of the two classes along the way, and triplets of images."""
     return Stage(
         "ways", "ways across boundaries (Fig. 4)", study.alone("ways"), partial(_ways, study),
-        settings={"shown": _SHOWN}, inputs=study.inputs(), expected=2 * len(study.subjects),
+        settings={"shown": _SHOWN}, inputs=study.inputs(), expected=4 * len(study.subjects),
     )  # fmt: skip
 
 

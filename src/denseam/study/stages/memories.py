@@ -34,7 +34,7 @@ def stage(study: Study) -> Stage:
         "memories", "memories (Fig. 2)", study.alone("memories"), partial(_run, study),
         settings={"shown": plan.shown_memories, "reference": plan.reference_images,
                   "seed": plan.seed},
-        inputs=study.inputs(train=True), expected=plan.reference_images / 5000,
+        inputs=study.inputs(train=True), expected=plan.reference_images / 7500,
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def set_stages(study: Study) -> list[Stage]:
                     name, f"{images} rubbish images of {subject.label}, noise of {noise:g}",
                     study.alone(name), partial(_make, study, subject, noise), settings,
                     {subject.name: subject.digest, "train": study.train_digest},
-                    expected=plan.rubbish_max_steps * (0.003 + images * 3.3e-5),
+                    expected=plan.rubbish_max_steps * (0.002 + images * 4.8e-5),
                 )
             )  # fmt: skip
     return stages
@@ -109,7 +109,7 @@ def transfer_stage(study: Study) -> Stage:
     needs = [set_name(s, noise) for noise in study.plan.rubbish_noise for s in study.subjects]
     return Stage(
         "rubbish-transfer", "rubbish transfer (Figs. 3 and 7)", study.alone("rubbish-transfer"),
-        partial(_transfer, study), inputs=study.inputs(), needs=(*needs, "confidence"), expected=6,
+        partial(_transfer, study), inputs=study.inputs(), needs=(*needs, "confidence"), expected=2,
     )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def stages(study: Study) -> list[Stage]:
             | ({} if method == "fgsm" else {"steps": plan.iterative_steps}),
             study.inputs(),
             expected=len(study.subjects) * len(eps) * count / 15_000
-            * (1 if method == "fgsm" else plan.iterative_steps * 2),
+            * (1 if method == "fgsm" else plan.iterative_steps * 0.75),
         )
         for method, head, count, eps in wanted
     ]  # fmt: skip

@@ -28,7 +28,7 @@ def stage(study: Study) -> Stage:
     return Stage(
         "transfer", "adversarial transfer (Fig. 5)", study.alone("transfer"),
         partial(_run, study), inputs=study.inputs(), needs=needs,
-        expected=len(needs) ** 2 * study.plan.boundary_images / 20_000,
+        expected=len(needs) ** 2 * study.plan.boundary_images / 28_000,
     )  # fmt: skip
 
 
