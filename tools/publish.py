@@ -48,8 +48,8 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"| {model['power']:g} | {own} | {mean} | {paper} |\n")
     others = [seed["epochs"] for model in found["models"] for seed in model["seeds"][1:]]
     lines.append(
-        "\nBrackets hold 95 % intervals; those of means, the smallest and the largest. Seeds beyond "
-        f"the first were trained for {min(others)} to {max(others)} epochs only.\n"
+        "\nBrackets hold 95 % intervals; those of means, the smallest and the largest. Seeds "
+        f"beyond the first were trained for {min(others)} to {max(others)} epochs only.\n"
     )
     lines.append(f"\nOf {len(claims)} claims of the paper: {counts_of(found['claims'])}.\n")
     return "".join(lines)
