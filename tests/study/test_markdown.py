@@ -130,3 +130,11 @@ def test_a_quick_study_says_so_at_the_top():
         assert ("`denseam reproduce --quick`" in head) == quick
         assert ("**1,000 of the 10,000 test images" in head) == quick
         assert head.startswith(f"# {results['title']}\n")
+
+
+def test_several_numbers_of_a_claim_are_told_apart_by_what_their_rows_differ_in(results):
+    (claim,) = (c for c in results["claims"] if c["id"] == "distance")
+    assert claim["rows"] == ["boundary/l2/n2", "boundary/l2/n30"]
+    (line,) = (line for line in as_markdown(results).splitlines()
+               if line.startswith("| Fig. 4 | Large n moves"))  # fmt: skip
+    assert re.search(r"\| n2: [\d.]+.*, n30: [\d.]+", line)
