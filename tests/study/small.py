@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from training import small
@@ -35,13 +34,7 @@ def dataset(name: str = "toy") -> Dataset:
 
 def save_npz(path: Path) -> Path:
     """The data set as a file for the command line."""
-    data = dataset()
-    np.savez(
-        path,
-        x_train=data.train.images.numpy(), y_train=data.train.labels.numpy(),
-        x_test=data.test.images.numpy(), y_test=data.test.labels.numpy(),
-    )  # fmt: skip
-    return path
+    return small.save_npz(path, dataset())
 
 
 def model(power: float, temperature: float | None = None) -> DenseAM:

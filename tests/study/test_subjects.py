@@ -7,7 +7,7 @@ import torch
 from training import small as training
 
 import denseam
-from denseam.errors import DataUnavailableError, FileFormatError, InputError
+from denseam.errors import FileFormatError, InputError
 from denseam.study import Subject, of_models
 
 from . import small
@@ -97,7 +97,7 @@ def test_images_of_another_size_or_with_more_classes_do_not_fit(save, images):
 
 
 def test_what_is_no_model_is_said(images, tmp_path):
-    with pytest.raises(DataUnavailableError, match="nowhere"):
+    with pytest.raises(InputError, match=r"no model .*nowhere.: wanted a model file, .*mnist-n30"):
         of_models([tmp_path / "nowhere"], images)
     (tmp_path / "text").write_text("no model")
     with pytest.raises(FileFormatError, match="text"):

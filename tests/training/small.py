@@ -32,9 +32,9 @@ def recipe(power: float = 2, epochs: int = 6, **fields: object) -> Recipe:
     return Recipe.paper(power, epochs).for_data(images()).replace(**sizes)
 
 
-def save_npz(path: Path) -> Path:
-    """The data set as a file for the command line."""
-    data = dataset()
+def save_npz(path: Path, data: Dataset | None = None) -> Path:
+    """A data set, this one by default, as a file for the command line."""
+    data = data or dataset()
     np.savez(
         path,
         x_train=data.train.images.numpy(), y_train=data.train.labels.numpy(),

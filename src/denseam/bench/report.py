@@ -1,9 +1,7 @@
 """The speed table: what is measured, and the record of it."""
 
 import platform
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +11,7 @@ from denseam.bench.timing import milliseconds, peak_bytes
 from denseam.errors import DenseAMError
 from denseam.kernels import autograd, by_name
 from denseam.kernels.products import PRODUCTS, default_product
+from denseam.training.environment import processor
 from denseam.version import __version__
 
 __all__ = ["CASES", "InferenceRow", "StepRow", "environment", "measure_inference", "measure_step"]
@@ -110,7 +109,7 @@ def environment() -> dict[str, str | int]:
     """The machine and the versions behind the numbers."""
     kernel = by_name("cpu")
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "denseam": __version__,
@@ -132,15 +131,3 @@ def _check_alike(problem: Problem, forms: list[str]) -> None:
         difference = float((step - moved["reference"]).abs().mean())
         if difference > _ALIKE.get(form, 1e-3) * float(moved["reference"].abs().mean()):
             raise DenseAMError(f"bench: the step of {form!r} moves memories by something else")
-
-
-def _processor() -> str:
-    return next(_model_names(), platform.processor() or platform.machine())
-
-
-def _model_names() -> Iterator[str]:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                yield line.split(":", 1)[1].strip()

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import torch
 
 from denseam.analysis import confidence_of
-from denseam.cli.common import add_command, add_images, add_model, chosen_images, model_of, percent
+from denseam.cli.common import add_command, add_images, add_model, chosen_images, percent
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.data import ImageSet
 from denseam.descent import attack_set
@@ -15,6 +15,7 @@ from denseam.descent.sign import Loss
 from denseam.errors import InputError
 from denseam.figures import sign
 from denseam.figures.records import sign_curves
+from denseam.pretrained import load_any
 
 _OPTIONS = ("loss", "loss_power")
 _HEADS = {"tanh": "objective", "log_energy": "cross_entropy"}  # and their losses
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             f"--{next(iter(iterative))} is for bim and llc: fgsm takes one step of eps"
         )
     args.loss = _HEADS.get(args.head, args.loss)
-    model, images = model_of(args.model, args.device), chosen_images(args)
+    model, images = load_any(args.model, device=args.device), chosen_images(args)
     with making(args) as bar:
         made = attack_set(
             model, images, args.method, args.eps, args.out, chunk=args.chunk, on_progress=bar,

@@ -22,9 +22,10 @@ from denseam.bench import (
     measure_iteration,
     measure_step,
 )
-from denseam.cli.common import add_command, model_of, print_json, stderr, stdout
+from denseam.cli.common import add_command, print_json, stderr, stdout
 from denseam.errors import InputError
 from denseam.model import check_device
+from denseam.pretrained import load_any
 
 _FORMS = ("8-bit", "reference", "autograd", "compiled", "nips16")
 _SHORT = ("8-bit", "ref", "auto", "comp", "nips16")
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         if args.threads < 1:
             raise InputError(f"--threads {args.threads}: wanted a whole number >= 1")
         torch.set_num_threads(args.threads)
-    models = [model_of(given, args.device) for given in args.models]
+    models = [load_any(given, device=args.device) for given in args.models]
     hidden = not stderr.is_terminal
     steps = [
         measure_step(case, args.rounds)

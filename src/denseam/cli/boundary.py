@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, get_args
 
-from denseam.cli.common import add_command, add_images, add_model, chosen_images, model_of
+from denseam.cli.common import add_command, add_images, add_model, chosen_images
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.data import ImageSet
 from denseam.descent import boundary_set, cross_boundary
@@ -14,6 +14,7 @@ from denseam.errors import InputError
 from denseam.figures import boundary
 from denseam.figures.records import boundary_traces, model_name
 from denseam.model import DenseAM
+from denseam.pretrained import load_any
 
 _OPTIONS = ("step", "norm", "objective", "mode", "max_steps", "loss_power")
 _TRACED = 3  # images of the figure
@@ -59,7 +60,7 @@ denseam boundary mnist-n20 --count 20 --target each --keep boundary --out around
 
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
-    model, images = model_of(args.model, args.device), chosen_images(args)
+    model, images = load_any(args.model, device=args.device), chosen_images(args)
     options = given_options(args, *_OPTIONS)
     with making(args) as bar:
         made = boundary_set(

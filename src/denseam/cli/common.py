@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from typing import Any
 
@@ -11,8 +10,6 @@ from rich.console import Console
 from denseam import data
 from denseam.data import Dataset, ImageSet
 from denseam.errors import InputError
-from denseam.model import DenseAM, load
-from denseam.pretrained import load_pretrained, pretrained_names
 
 __all__ = [
     "add_command",
@@ -21,7 +18,6 @@ __all__ = [
     "chosen_images",
     "dataset_of",
     "images_of",
-    "model_of",
     "percent",
     "print_json",
     "stderr",
@@ -51,25 +47,9 @@ def add_command(
 
 
 def add_model(parser: argparse.ArgumentParser, name: str = "model", **more: Any) -> None:
-    """The argument that says which model; ``model_of`` takes what is given."""
+    """The argument that says which model; ``pretrained.load_any`` takes what is given."""
     text = "a name like mnist-n30, a model file, or the folder of a finished run"
     parser.add_argument(name, metavar="MODEL", help=text, **more)
-
-
-def model_of(given: str, device: str) -> DenseAM:
-    """The model of a file, of the folder of a finished run, or of the package; a path comes first.
-
-    Raises:
-        InputError: when it is none of them.
-        DataUnavailableError, FileFormatError: as ``denseam.load``.
-    """
-    if os.path.exists(given):  # noqa: PTH110 (Path.exists raises where a name is too long)
-        return load(given, device=device)
-    names = pretrained_names()
-    if given in names:
-        return load_pretrained(given, device=device)
-    *others, last = "a model file", "the folder of a finished run", *names
-    raise InputError(f"no model {given!r}: wanted {', '.join(others)} or {last}")
 
 
 def print_json(value: Any) -> None:

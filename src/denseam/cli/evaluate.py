@@ -10,12 +10,12 @@ from denseam.cli.common import (
     add_command,
     add_model,
     images_of,
-    model_of,
     percent,
     print_json,
     stdout,
 )
 from denseam.evaluation import Evaluation, evaluate
+from denseam.pretrained import load_any
 
 
 def add_to(commands: Any) -> None:
@@ -40,7 +40,7 @@ denseam evaluate mnist-n30 --json
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
-    model = model_of(args.model, args.device)
+    model = load_any(args.model, device=args.device)
     images = images_of(args.dataset, args.part)
     found = evaluate(model, images)
     if args.json:

@@ -4,7 +4,7 @@ import argparse
 import math
 from typing import Any
 
-from denseam.cli.common import add_command, add_model, model_of
+from denseam.cli.common import add_command, add_model
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.descent import rubbish_set
 from denseam.descent.facts import reached
@@ -12,6 +12,7 @@ from denseam.errors import InputError
 from denseam.figures import rubbish
 from denseam.figures.records import rubbish_grid
 from denseam.model import DenseAM
+from denseam.pretrained import load_any
 
 _OPTIONS = ("noise", "step", "max_steps", "loss_power")
 _ROWS = 4  # of the figure, at most
@@ -49,7 +50,7 @@ denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.pn
 
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
-    model = model_of(args.model, args.device)
+    model = load_any(args.model, device=args.device)
     with making(args) as bar:
         made = rubbish_set(
             model, args.classes, args.out, shape=_shape(model, args.shape),

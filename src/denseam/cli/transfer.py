@@ -24,7 +24,6 @@ from denseam.cli.common import (
     add_command,
     add_model,
     images_of,
-    model_of,
     percent,
     print_json,
     stderr,
@@ -38,6 +37,7 @@ from denseam.evaluation import check_fit
 from denseam.figures import transfer
 from denseam.figures.transfer import TransferMap
 from denseam.model import DenseAM
+from denseam.pretrained import load_any
 
 _SAMPLES = 4  # images of a set beside its row of the figure
 _NARROW = 8  # letters above a column of it
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, draw, print."""
     _check_options(args)
     check_picture(args.figure)
-    loaded = [model_of(given, args.device) for given in args.models]
+    loaded = [load_any(given, device=args.device) for given in args.models]
     powers = [f"n = {model.power:g}" for model in loaded]
     names = first_distinct(powers, [Path(given).name for given in args.models], args.models)
     found = _measure(args, dict(zip(names, loaded, strict=True)))

@@ -7,6 +7,7 @@ command and the recipe that trained it, its records, its errors before and after
 other seeds came to. ``tools/ship.py`` writes both from run folders.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from denseam.errors import InputError
 from denseam.files import read_json
 from denseam.model import DenseAM, load
 
-__all__ = ["load_pretrained", "pretrained_card", "pretrained_names"]
+__all__ = ["load_any", "load_pretrained", "pretrained_card", "pretrained_names"]
 
 _FOLDER = Path(__file__).parent
 
@@ -40,6 +41,22 @@ def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> DenseAM
         InputError: for another name.
     """
     return load(_file(name, ".safetensors"), device=device)
+
+
+def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> DenseAM:
+    """The model of a file, of the folder of a finished run, or of the package; a path comes first.
+
+    Raises:
+        InputError: when it is none of them.
+        DataUnavailableError, FileFormatError: as ``denseam.load``.
+    """
+    if os.path.exists(given):  # noqa: PTH110 (Path.exists raises where a name is too long)
+        return load(given, device=device)
+    names = pretrained_names()
+    if given in names:
+        return load_pretrained(str(given), device=device)
+    *others, last = "a model file", "the folder of a finished run", *names
+    raise InputError(f"no model {str(given)!r}: wanted {', '.join(others)} or {last}")
 
 
 def pretrained_card(name: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import datetime as dt
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from denseam.study.findings import Row
 from denseam.study.stage import Outcome
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
+from denseam.training.environment import processor
 from denseam.version import __version__
 
 __all__ = ["results_of"]
@@ -104,7 +104,7 @@ def _environment(study: Study, done: Sequence[Outcome]) -> dict[str, Any]:
     latest = max((outcome.finished for outcome in done), default=0.0)
     return {
         "date": dt.datetime.fromtimestamp(latest, dt.UTC).isoformat(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(_memory() / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
@@ -117,13 +117,6 @@ def _environment(study: Study, done: Sequence[Outcome]) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "seed": study.plan.seed,
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _memory() -> int:

@@ -14,8 +14,8 @@ from denseam.descent.facts import describe_model
 from denseam.errors import InputError
 from denseam.evaluation import check_fit
 from denseam.files import read_json
-from denseam.model import DenseAM, load
-from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
+from denseam.model import DenseAM
+from denseam.pretrained import load_any, load_pretrained, pretrained_card, pretrained_names
 from denseam.training import Recipe
 
 __all__ = ["Subject", "of_models", "of_package"]
@@ -60,17 +60,15 @@ def of_models(
     """Models by name or path, by rising power.
 
     Raises:
-        InputError: when there is none, or the images do not fit one.
+        InputError: when there is none, one is nowhere, or the images do not fit one.
         DataUnavailableError, FileFormatError: as ``denseam.load``.
     """
     if not paths:
         raise InputError("a study needs one model at least")
     found = []
     for path in map(str, paths):
-        if path in pretrained_names() and not Path(path).exists():
-            found.append((load_pretrained(path, device=device), path, pretrained_card(path)))
-        else:
-            found.append((load(path, device=device), path, _card_of_run(Path(path))))
+        model, there = load_any(path, device=device), Path(path).exists()
+        found.append((model, path, _card_of_run(Path(path)) if there else pretrained_card(path)))
     for model, _, _ in found:
         check_fit(model, images.test)
     return _named(sorted(found, key=lambda each: each[0].power))

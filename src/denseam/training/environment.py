@@ -1,6 +1,7 @@
 """What the bits of a run depend on beside its recipe and data: written down, and kept."""
 
 import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ import torch
 from denseam.kernels import Kernel, cpu
 from denseam.version import __version__
 
-__all__ = ["changes", "describe", "kernel_as_before"]
+__all__ = ["changes", "describe", "kernel_as_before", "processor"]
 
 _CHANGES_BITS = ("torch", "device", "threads", "kernel")
 
@@ -46,3 +47,11 @@ def changes(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
         for name in _CHANGES_BITS
         if there.get(name) != here[name]
     ]
+
+
+def processor() -> str:
+    """What the machine calls its processor, for tables of times."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from denseam.analysis import (
@@ -15,6 +14,7 @@ from denseam.analysis import (
     confidence_of,
     solve_beta,
 )
+from denseam.descent.facts import outputs
 from denseam.errors import InputError
 from denseam.figures import confidence as figure
 from denseam.figures.confidence import ConfidenceCurves
@@ -26,6 +26,7 @@ from denseam.study.subjects import Subject
 
 __all__ = ["stage"]
 
+_CHUNK = 1000
 Cells = tuple[str | None, ...]  # ids of rows, or nothing
 _WAYS = {
     "paper": "beta_sm",
@@ -50,10 +51,7 @@ def _run(study: Study, place: Place) -> Findings:
     curves: dict[str, ConfidenceBins] = {}
     for i, subject in enumerate(study.subjects):
         visible = test.visible(subject.model.memories.dtype)
-        with torch.no_grad():
-            parts = torch.split(visible, 1000)
-            activity = torch.cat([subject.model(part) for part in parts])
-            predicted = torch.cat([subject.model.predict(part) for part in parts])
+        predicted, activity = outputs(subject.model, visible, _CHUNK)
         wrong = predicted != test.labels
         beta = _own_beta(activity, wrong)
         made = [
