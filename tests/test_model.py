@@ -14,8 +14,8 @@ from torch import Tensor
 
 import denseam
 from denseam import energy
+from denseam.classifier import check_power, check_temperature
 from denseam.errors import InputError
-from denseam.model import check_power, check_temperature
 
 
 def small(**changes: Any) -> denseam.DenseAM:

@@ -4,7 +4,7 @@ The paper: D. Krotov and J. J. Hopfield, *Dense Associative Memory is Robust to 
 Inputs*, Neural Computation 30(12), 2018. Its equations stand in ``denseam.energy``.
 """
 
-from denseam import data, energy, errors
+from denseam import baselines, data, energy, errors
 from denseam.analysis import (
     calibrate_beta,
     confidence,
@@ -21,8 +21,10 @@ from denseam.descent import (
 )
 from denseam.errors import DenseAMError, DenseAMWarning
 from denseam.evaluation import Evaluation, evaluate
-from denseam.model import DenseAM, load
+from denseam.image_classifier import ImageClassifier
+from denseam.model import DenseAM
 from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
+from denseam.saved import load
 from denseam.training import Callback, MaxNormMomentum, Recipe, TrainResult, train
 from denseam.version import __version__
 
@@ -32,10 +34,12 @@ __all__ = [
     "DenseAMError",
     "DenseAMWarning",
     "Evaluation",
+    "ImageClassifier",
     "MaxNormMomentum",
     "Recipe",
     "TrainResult",
     "__version__",
+    "baselines",
     "basic_iterative",
     "calibrate_beta",
     "confidence",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.kernels.autograd import CHUNK
-from denseam.model import DenseAM
 
 __all__ = ["Evaluation", "evaluate", "predict_images"]
 
@@ -34,7 +34,7 @@ class Evaluation:
         return {**self.__dict__, "class_errors": errors}
 
 
-def evaluate(model: DenseAM, images: ImageSet) -> Evaluation:
+def evaluate(model: Classifier, images: ImageSet) -> Evaluation:
     """Error, errors by class, confusions, mean |Y| and speed of a model on a set.
 
     Raises:
@@ -61,19 +61,19 @@ def evaluate(model: DenseAM, images: ImageSet) -> Evaluation:
     )
 
 
-def predict_images(model: DenseAM, images: ImageSet) -> Tensor:
+def predict_images(model: Classifier, images: ImageSet) -> Tensor:
     """Labels of a whole set, (M,) int64; memory does not grow with M."""
     return torch.cat([model.predict(part) for part in visible_parts(model, images)])
 
 
-def visible_parts(model: DenseAM, images: ImageSet) -> Iterator[Tensor]:
+def visible_parts(model: Classifier, images: ImageSet) -> Iterator[Tensor]:
     """The set as visible (<= CHUNK, N) in the model's dtype and on its device."""
     for start in range(0, len(images), CHUNK):
         part = images.subset(slice(start, start + CHUNK))
         yield part.visible(model.memories.dtype).to(model.memories.device)
 
 
-def check_fit(model: DenseAM, images: ImageSet) -> None:
+def check_fit(model: Classifier, images: ImageSet) -> None:
     """InputError unless the images have the model's pixels and no more than its classes."""
     if images.n_visible != model.n_visible:
         raise InputError(

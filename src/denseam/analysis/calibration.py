@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.confidence import confidence_of
+from denseam.classifier import Classifier
 from denseam.data.validate import check_labels
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
-from denseam.model import DenseAM
 
 __all__ = ["ConfidenceBins", "calibrate_beta", "confidence_bins", "solve_beta"]
 
@@ -19,7 +19,7 @@ _CHUNK = 10_000
 _LARGEST_BETA = 1e9  # softmax(beta Y) no longer changes
 
 
-def calibrate_beta(model: DenseAM, visible: Tensor, labels: Tensor) -> float:
+def calibrate_beta(model: Classifier, visible: Tensor, labels: Tensor) -> float:
     """The beta_sm at which the mean confidence on these images is the accuracy on them.
 
     Args:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from denseam.classifier import Classifier
 from denseam.errors import InputError
-from denseam.model import DenseAM
 
 __all__ = ["BETA_SM", "confidence", "confidence_of"]
 
@@ -14,7 +14,7 @@ BETA_SM = 3.2
 _CHUNK = 10_000
 
 
-def confidence(model: DenseAM, visible: Tensor, beta_sm: float = BETA_SM) -> Tensor:
+def confidence(model: Classifier, visible: Tensor, beta_sm: float = BETA_SM) -> Tensor:
     """Z = max_a softmax_a(beta_sm Y_a), (B,) in [1/C, 1].
 
     Args:

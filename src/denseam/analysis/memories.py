@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import check_fit, visible_parts, wilson_interval
@@ -87,7 +88,7 @@ class MemoryStatistics:
         }
 
 
-def memory_statistics(model: DenseAM, images: ImageSet, reference: ImageSet) -> MemoryStatistics:
+def memory_statistics(model: Classifier, images: ImageSet, reference: ImageSet) -> MemoryStatistics:
     """Votes, strong contributions and likeness to real images of a model's memories.
 
     A memory votes for the classes whose component xi_alpha is positive. What it contributes to an
@@ -100,9 +101,11 @@ def memory_statistics(model: DenseAM, images: ImageSet, reference: ImageSet) -> 
         reference: what they may look like: training images, as a rule.
 
     Raises:
-        InputError: when ``images`` or ``reference`` do not fit the model.
+        InputError: when ``images`` or ``reference`` do not fit the model, or it has no energy.
     """
     check_fit(model, images)
+    if not isinstance(model, DenseAM):
+        raise InputError(f"contributions to an energy: wanted a DenseAM, not {model.kind!r}")
     scores = prototype_scores(model, reference)
     alive, counts = _contributions(model, images)
     bins = _bins(model.n_memories)
@@ -125,7 +128,7 @@ def memory_statistics(model: DenseAM, images: ImageSet, reference: ImageSet) -> 
     )
 
 
-def prototype_scores(model: DenseAM, reference: ImageSet) -> Tensor:
+def prototype_scores(model: Classifier, reference: ImageSet) -> Tensor:
     """How much each memory looks like some image, (K,) in [-1, 1].
 
     The largest Pearson correlation of its visible part with an image of the set; 1 for a picture
@@ -165,7 +168,7 @@ def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
 
 
 def pick_memories(
-    model: DenseAM, count: int = 25, seed: int = 0, *, shape: tuple[int, int] | None = None
+    model: Classifier, count: int = 25, seed: int = 0, *, shape: tuple[int, int] | None = None
 ) -> tuple[Tensor, Tensor]:
     """Random memories to look at (Fig. 2), each of the K as likely as any other, dead ones too.
 

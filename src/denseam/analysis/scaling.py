@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.calibration import confidence_bins, solve_beta
+from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.data.validate import check_labels
 from denseam.errors import InputError
 from denseam.evaluation import check_fit, visible_parts
-from denseam.model import DenseAM
 
 __all__ = [
     "FLOOR",
@@ -63,7 +63,9 @@ class CalibrationComparison:
         return {name: way for name, way in self.__dict__.items() if name != "n_fitted"}
 
 
-def compare_calibration(model: DenseAM, images: ImageSet, seed: int = 0) -> CalibrationComparison:
+def compare_calibration(
+    model: Classifier, images: ImageSet, seed: int = 0
+) -> CalibrationComparison:
     """How well calibrated four ways to a confidence are, each on images it has not been fitted on.
 
     A class with log-energy -inf has P = 0 there; where that is so of all, they are equally likely.
@@ -167,7 +169,7 @@ def _softmax(scores: Tensor, tau: float) -> Tensor:
     return torch.softmax(torch.where(known, scores - top, 0.0) / tau, dim=1)
 
 
-def _scores(model: DenseAM, images: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
+def _scores(model: Classifier, images: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
     """Energy gap and log-energy, (M, C) float64, and which labels are right, (M,) bool."""
     gaps, energies, labels = [], [], []
     with torch.no_grad():

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.confidence import BETA_SM, confidence
+from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import check_fit, predict_images, wilson_interval
-from denseam.model import DenseAM
 
 __all__ = ["TransferTable", "transfer_confidence", "transfer_errors"]
 
@@ -37,7 +37,9 @@ class TransferTable:
         }
 
 
-def transfer_errors(models: Mapping[str, DenseAM], sets: Mapping[str, ImageSet]) -> TransferTable:
+def transfer_errors(
+    models: Mapping[str, Classifier], sets: Mapping[str, ImageSet]
+) -> TransferTable:
     """Errors of every model on every set (Fig. 5), against the right labels that the sets hold.
 
     All images count, those whose descent failed too; ``ImageSet.subset`` picks others.
@@ -50,7 +52,7 @@ def transfer_errors(models: Mapping[str, DenseAM], sets: Mapping[str, ImageSet])
         InputError: when there is no model or no set, or a set does not fit a model.
     """
 
-    def error(model: DenseAM, images: ImageSet) -> tuple[float, tuple[float, float]]:
+    def error(model: Classifier, images: ImageSet) -> tuple[float, tuple[float, float]]:
         wrong = int((predict_images(model, images).cpu() != images.labels).sum())
         return wrong / len(images), wilson_interval(wrong, len(images))
 
@@ -58,7 +60,7 @@ def transfer_errors(models: Mapping[str, DenseAM], sets: Mapping[str, ImageSet])
 
 
 def transfer_confidence(
-    models: Mapping[str, DenseAM],
+    models: Mapping[str, Classifier],
     sets: Mapping[str, ImageSet],
     beta_sm: float | Sequence[float] = BETA_SM,
 ) -> TransferTable:
@@ -78,7 +80,7 @@ def transfer_confidence(
         raise InputError(f"{len(betas)} values of beta_sm for {len(models)} models")
     beta_of = dict(zip(map(id, models.values()), betas, strict=True))
 
-    def mean(model: DenseAM, images: ImageSet) -> tuple[float, tuple[float, float]]:
+    def mean(model: Classifier, images: ImageSet) -> tuple[float, tuple[float, float]]:
         visible = images.visible(model.memories.dtype).to(model.memories.device)
         Z = confidence(model, visible, beta_of[id(model)]).double()
         middle = float(Z.mean())
@@ -89,9 +91,9 @@ def transfer_confidence(
 
 
 def _table(
-    models: Mapping[str, DenseAM],
+    models: Mapping[str, Classifier],
     sets: Mapping[str, ImageSet],
-    measure: Callable[[DenseAM, ImageSet], tuple[float, tuple[float, float]]],
+    measure: Callable[[Classifier, ImageSet], tuple[float, tuple[float, float]]],
 ) -> TransferTable:
     if not models or not sets:
         raise InputError(f"{len(models)} models and {len(sets)} sets: wanted one of each at least")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from denseam.bench.steps import Problem
 from denseam.bench.timing import milliseconds
+from denseam.classifier import Classifier
 from denseam.descent import cross_boundary
 from denseam.descent.boundary import Mode
 from denseam.descent.goals import PaperObjective
@@ -91,7 +92,7 @@ def _kernels(problem: Problem) -> Callable[[], Tensor]:
     return step
 
 
-def measure_crossing(model: DenseAM, visible: Tensor) -> CrossingRow:
+def measure_crossing(model: Classifier, visible: Tensor) -> CrossingRow:
     """Time ``cross_boundary`` of these images (B, N) in every mode, once."""
     seconds, gradients, crossed = {}, {}, {}
     for mode in get_args(Mode):

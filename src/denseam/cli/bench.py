@@ -22,9 +22,9 @@ from denseam.bench import (
     measure_iteration,
     measure_step,
 )
+from denseam.classifier import check_device
 from denseam.cli.common import add_command, print_json, stderr, stdout
 from denseam.errors import InputError
-from denseam.model import check_device
 from denseam.pretrained import load_any
 
 _FORMS = ("8-bit", "reference", "autograd", "compiled", "nips16")

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any, get_args
 
+from denseam.classifier import Classifier
 from denseam.cli.common import add_command, add_images, add_model, chosen_images
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.data import ImageSet
@@ -13,7 +14,6 @@ from denseam.descent.sets import Keep
 from denseam.errors import InputError
 from denseam.figures import boundary
 from denseam.figures.records import boundary_traces, model_name
-from denseam.model import DenseAM
 from denseam.pretrained import load_any
 
 _OPTIONS = ("step", "norm", "objective", "mode", "max_steps", "loss_power")
@@ -89,7 +89,7 @@ def _target(text: str) -> Any:
 
 
 def _draw(
-    model: DenseAM,
+    model: Classifier,
     images: ImageSet,
     made: ImageSet,
     args: argparse.Namespace,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from denseam import data
+from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
-from denseam.model import DenseAM
 
 __all__ = ["Row", "first_distinct", "read_rows", "row_names", "samples"]
 
@@ -27,7 +27,7 @@ class Row:
     source: int | None = None  # which of the models it was made against, if any of them
 
 
-def read_rows(files: Sequence[str], models: Sequence[DenseAM]) -> list[Row]:
+def read_rows(files: Sequence[str], models: Sequence[Classifier]) -> list[Row]:
     """The sets in the files, in their order.
 
     Raises:

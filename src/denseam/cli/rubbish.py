@@ -4,6 +4,7 @@ import argparse
 import math
 from typing import Any
 
+from denseam.classifier import Classifier
 from denseam.cli.common import add_command, add_model
 from denseam.cli.sets import add_output, given_options, making, report
 from denseam.descent import rubbish_set
@@ -11,7 +12,6 @@ from denseam.descent.facts import reached
 from denseam.errors import InputError
 from denseam.figures import rubbish
 from denseam.figures.records import rubbish_grid
-from denseam.model import DenseAM
 from denseam.pretrained import load_any
 
 _OPTIONS = ("noise", "step", "max_steps", "loss_power")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _shape(model: DenseAM, given: list[int] | None) -> tuple[int, int]:
+def _shape(model: Classifier, given: list[int] | None) -> tuple[int, int]:
     if given is not None:
         return given[0], given[1]
     side = math.isqrt(model.n_visible)

@@ -20,6 +20,7 @@ from denseam.analysis import (
     transfer_confidence,
     transfer_errors,
 )
+from denseam.classifier import Classifier
 from denseam.cli.common import (
     add_command,
     add_model,
@@ -36,7 +37,6 @@ from denseam.errors import InputError
 from denseam.evaluation import check_fit
 from denseam.figures import transfer
 from denseam.figures.transfer import TransferMap
-from denseam.model import DenseAM
 from denseam.pretrained import load_any
 
 _SAMPLES = 4  # images of a set beside its row of the figure
@@ -149,7 +149,7 @@ def _check_options(args: argparse.Namespace) -> None:
                 raise InputError(f"{each} is given twice")
 
 
-def _measure(args: argparse.Namespace, models: Mapping[str, DenseAM]) -> _Found:
+def _measure(args: argparse.Namespace, models: Mapping[str, Classifier]) -> _Found:
     """Every set against every model, once it is known that all fit."""
     rows = read_rows(args.sets, list(models.values()))
     given: list[Any] = args.beta_sm or [BETA_SM]
@@ -178,7 +178,7 @@ def _measure(args: argparse.Namespace, models: Mapping[str, DenseAM]) -> _Found:
     return _Found(rows, _joined(parts), apart, betas)
 
 
-def _check_fit(models: Mapping[str, DenseAM], images: ImageSet, what: str) -> None:
+def _check_fit(models: Mapping[str, Classifier], images: ImageSet, what: str) -> None:
     for name, model in models.items():
         try:
             check_fit(model, images)
@@ -186,7 +186,7 @@ def _check_fit(models: Mapping[str, DenseAM], images: ImageSet, what: str) -> No
             raise InputError(f"{what} does not fit {name}: {error}") from error
 
 
-def _calibrated(models: Mapping[str, DenseAM], clean: ImageSet) -> list[float]:
+def _calibrated(models: Mapping[str, Classifier], clean: ImageSet) -> list[float]:
     """Each model's own beta_sm, (V,)."""
     betas = []
     for name, model in _bar(models.items(), "beta_sm"):

@@ -73,7 +73,7 @@ def cross_boundary(
     when that one is labelled as the target by the same model in float64.
 
     Args:
-        model: a DenseAM, or any module that returns logits (B, C).
+        model: any network of the package, or a module that returns logits (B, C).
         visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
         target: "second", "least" likely or "random" class, one class, or one for each image (B,);
             for each class in turn, repeat the images.

@@ -5,11 +5,11 @@ from typing import Any, TypeVar, get_args
 
 from torch import Tensor, nn
 
+from denseam.classifier import Classifier
 from denseam.data.validate import check_labels, check_visible
 from denseam.descent.loop import OnStep, Step
 from denseam.descent.result import join
 from denseam.errors import InputError
-from denseam.model import DenseAM
 
 __all__ = [
     "Progress",
@@ -41,7 +41,7 @@ def bounds_of(*, clip: bool) -> tuple[float, float] | None:
 
 def default_loss_power(model: nn.Module) -> float:
     """The paper's m: 4 for features (n = 2, 3), 30 for prototypes (n = 20, 30)."""
-    return 30.0 if isinstance(model, DenseAM) and model.power >= 10 else 4.0
+    return 30.0 if isinstance(model, Classifier) and model.power >= 10 else 4.0
 
 
 def check_numbers(*, step: float, max_steps: int, chunk: int) -> None:
@@ -58,8 +58,8 @@ def check_images(model: nn.Module, visible: Tensor) -> None:
 
     And unless the model is deterministic: dropout and batch normalisation as in training are not.
     """
-    if isinstance(model, DenseAM) or not isinstance(visible, Tensor) or visible.ndim < 2:
-        n_visible = model.n_visible if isinstance(model, DenseAM) else 1
+    if isinstance(model, Classifier) or not isinstance(visible, Tensor) or visible.ndim < 2:
+        n_visible = model.n_visible if isinstance(model, Classifier) else 1
         check_visible(visible, n_visible, allow_empty=False)
     else:
         check_visible(visible.flatten(1), visible[0].numel(), allow_empty=False)

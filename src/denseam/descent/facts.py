@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent.common import check_images, default_loss_power, in_parts
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
-from denseam.model import DenseAM
 
 __all__ = ["describe", "describe_model", "facts_of", "inputs", "outputs", "reached", "to_set"]
 
@@ -38,12 +38,12 @@ def inputs(model: nn.Module, images: ImageSet, shape: Sequence[int] | None) -> T
 
 
 def outputs(model: nn.Module, visible: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Labels (B,) and scores (B, C): Y of a DenseAM, what another module returns."""
+    """Labels (B,) and scores (B, C): Y of a network, what another module returns."""
 
     def run(part: slice) -> list[Tensor]:
         with torch.no_grad():
             scores = model(visible[part])
-        if isinstance(model, DenseAM):  # Y may have saturated
+        if isinstance(model, Classifier):  # Y may have saturated
             return [model.predict(visible[part]), scores]
         return [scores.argmax(dim=1), scores]
 
@@ -112,7 +112,7 @@ def describe(
         "images": None if images is None else {"name": images.name, "sha256": images.digest()},
         "parameters": parameters,
         "stopped": [str(reason) for reason in Stop],
-        "scores": "Y" if isinstance(model, DenseAM) else "outputs of the module",
+        "scores": "Y" if isinstance(model, Classifier) else "outputs of the module",
         "units": "pixels and distances in visible units, black -1, white +1",
     }
 
@@ -126,7 +126,7 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
         sha.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
         sha.update(value.detach().cpu().contiguous().numpy().tobytes())
     facts: dict[str, Any] = {"type": type(model).__name__}
-    if isinstance(model, DenseAM):
+    if isinstance(model, Classifier):
         facts |= {"power": model.power, "temperature": model.temperature}
         facts["n_memories"] = model.n_memories
     return {**facts, "sha256": sha.hexdigest()}

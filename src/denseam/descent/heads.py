@@ -9,10 +9,12 @@ one is at most 1, and the largest term of every row survives.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from denseam.classifier import Classifier, HeadName
 from denseam.kernels import Sums, choose, energies
 from denseam.model import DenseAM
 
@@ -31,15 +33,19 @@ class Scores:
 
 Head = Callable[[Tensor], Scores]
 
+_NAMES: dict[bool, HeadName] = {True: "log_energy", False: "energy_gap"}
+
 
 def head_of(model: nn.Module, shape: torch.Size, *, log_energy: bool) -> Head:
-    """The head of a DenseAM that was asked for, or of any module that returns logits (B, C).
+    """The head of a network that was asked for, or of any module that returns logits (B, C).
 
     ``shape`` is that of one image as the module takes it; heads take them flat.
     """
-    if not isinstance(model, DenseAM):
-        return module_head(model, shape)
-    return log_energy_head(model) if log_energy else energy_gap_head(model)
+    if isinstance(model, DenseAM):
+        return log_energy_head(model) if log_energy else energy_gap_head(model)
+    if isinstance(model, Classifier):
+        return module_head(partial(model.scores, head=_NAMES[log_energy]), shape)
+    return module_head(model, shape)
 
 
 def energy_gap_head(model: DenseAM) -> Head:
@@ -97,7 +103,7 @@ def _kernel_head(
     return scores
 
 
-def module_head(module: nn.Module, shape: torch.Size) -> Head:
+def module_head(module: Callable[[Tensor], Tensor], shape: torch.Size) -> Head:
     """Scores are the outputs (B, C) of any module, its gradient by autograd."""
 
     def scores(visible: Tensor) -> Scores:

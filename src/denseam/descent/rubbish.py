@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from denseam.classifier import Classifier
 from denseam.descent.common import (
     Progress,
     bounds_of,
@@ -20,7 +21,6 @@ from denseam.descent.heads import head_of
 from denseam.descent.loop import OnStep, descend
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
-from denseam.model import DenseAM
 
 __all__ = ["rubbish"]
 
@@ -52,12 +52,12 @@ def rubbish(
     can be stuck where no memory, or next to none, is active, and has some label even so.
 
     Args:
-        model: whose objective to descend: a DenseAM, or any module that returns logits (B, C),
-            whose tanh is then taken for Y.
+        model: whose objective to descend: any network of the package, or a module that returns
+            logits (B, C), whose tanh is then taken for Y.
         classes: alpha, the targets; all by default.
         per_class: how many images for each of them.
         start: (per_class, N) visible, used for every class; normal noise around 0 by default.
-        shape: of one image, where it is not (N,) of a DenseAM.
+        shape: of one image, where it is not (N,) of a network.
         noise: standard deviation of that noise.
         step: eps, the L2 length of a step, visible units.
         max_steps: most steps of an image.
@@ -114,8 +114,8 @@ def _noise(
     if count < 1 or not deviation > 0:
         raise InputError(f"per_class = {count}, noise = {deviation}: wanted both > 0")
     if shape is None:
-        if not isinstance(model, DenseAM):
-            raise InputError("noise for a module that is no DenseAM: wanted the shape of one image")
+        if not isinstance(model, Classifier):
+            raise InputError("noise for a module of another kind: wanted the shape of one image")
         shape = (model.n_visible,)
     generator = torch.Generator().manual_seed(seed)
     noise = (deviation * torch.randn(count, *shape, generator=generator)).clamp_(-1, 1)

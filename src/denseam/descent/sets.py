@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent.boundary import cross_boundary
 from denseam.descent.common import Progress, check_choice, check_numbers, in_parts
@@ -30,7 +31,6 @@ from denseam.descent.rubbish import rubbish
 from denseam.descent.sign import basic_iterative, least_likely, sign_gradient
 from denseam.descent.targets import Target, resolve
 from denseam.errors import InputError
-from denseam.model import DenseAM
 
 __all__ = ["Keep", "Method", "attack_set", "boundary_set", "rubbish_set"]
 
@@ -59,7 +59,7 @@ def boundary_set(
     """The first images behind the boundary, with the right labels of the images they came from.
 
     Args:
-        model: a DenseAM, or any module that returns logits (B, C).
+        model: any network of the package, or a module that returns logits (B, C).
         images: where to start.
         out: file to write, ``.safetensors`` or ``.npz``. Every chunk is on the disk before the
             next begins, and the same call goes on where the last one was stopped.
@@ -119,7 +119,7 @@ def rubbish_set(
     """Rubbish images of every class, labelled as the class they were made for.
 
     Args:
-        model: a DenseAM, or any module that returns logits (B, C).
+        model: any network of the package, or a module that returns logits (B, C).
         classes: all by default.
         out: file to write; see ``boundary_set``. A chunk holds whole classes.
         shape: (H, W) of an image, H W = N.
@@ -135,7 +135,7 @@ def rubbish_set(
         RunFolderError: when ``out`` is there and was made otherwise.
     """
     as_taken = tuple(input_shape or (shape[0] * shape[1],))
-    if isinstance(model, DenseAM) and as_taken != (model.n_visible,):
+    if isinstance(model, Classifier) and as_taken != (model.n_visible,):
         raise InputError(f"shape = {shape}: the model's images have {model.n_visible} pixels")
     n_classes = outputs(model, _blank(model, as_taken), 1)[1].shape[1]
     wanted = list(range(n_classes)) if classes is None else list(classes)
@@ -175,7 +175,7 @@ def attack_set(
     """Images moved along signs of gradients, for one size after the other, with the right labels.
 
     Args:
-        model: a DenseAM, or any module that returns logits (B, C).
+        model: any network of the package, or a module that returns logits (B, C).
         images: where to start, with the right labels.
         method: "fgsm", "bim" or "llc".
         eps: Linf size in visible units, or several; fact ``eps``. 0 keeps the images as they are.

@@ -77,7 +77,7 @@ def sign_gradient(
     An image succeeds when it is no longer labelled as its class.
 
     Args:
-        model: a DenseAM, or any module that returns logits (B, C).
+        model: any network of the package, or a module that returns logits (B, C).
         visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
         labels: (B,) right classes.
         eps: Linf size in visible units, or several, which share one gradient.

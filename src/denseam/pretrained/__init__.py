@@ -10,13 +10,15 @@ other seeds came to. ``tools/ship.py`` writes both from run folders.
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from denseam.classifier import Classifier
 from denseam.errors import InputError
 from denseam.files import read_json
-from denseam.model import DenseAM, load
+from denseam.model import DenseAM
+from denseam.saved import load
 
 __all__ = ["load_any", "load_pretrained", "pretrained_card", "pretrained_names"]
 
@@ -40,10 +42,10 @@ def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> DenseAM
     Raises:
         InputError: for another name.
     """
-    return load(_file(name, ".safetensors"), device=device)
+    return cast("DenseAM", load(_file(name, ".safetensors"), device=device))
 
 
-def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> DenseAM:
+def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
     """The model of a file, of the folder of a finished run, or of the package; a path comes first.
 
     Raises:

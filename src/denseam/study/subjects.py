@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from denseam.classifier import Classifier
 from denseam.data import Dataset
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
 from denseam.evaluation import check_fit
 from denseam.files import read_json
-from denseam.model import DenseAM
 from denseam.pretrained import load_any, load_pretrained, pretrained_card, pretrained_names
 from denseam.training import Recipe
 
@@ -26,7 +26,7 @@ class Subject:
     """A model under study."""
 
     name: str  # "n30": in the names of stages, rows and files
-    model: DenseAM
+    model: Classifier
     source: str  # as a command takes it: "mnist-n30", or a path
     card: Mapping[str, Any] = field(default_factory=dict)  # how it was trained, as far as known
 
@@ -74,7 +74,7 @@ def of_models(
     return _named(sorted(found, key=lambda each: each[0].power))
 
 
-def _named(found: Sequence[tuple[DenseAM, str, Mapping[str, Any]]]) -> list[Subject]:
+def _named(found: Sequence[tuple[Classifier, str, Mapping[str, Any]]]) -> list[Subject]:
     """Called by their powers; several of one power are counted."""
     subjects: list[Subject] = []
     for model, source, card in found:

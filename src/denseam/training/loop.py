@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from denseam.classifier import check_device
 from denseam.data import Dataset, ImageSet
 from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, FileFormatError, InputError
 from denseam.evaluation import check_fit, predict_images
 from denseam.kernels import Kernel, by_name, choose
-from denseam.model import DenseAM, check_device
+from denseam.model import DenseAM
 from denseam.training import environment
 from denseam.training.batches import batches_per_epoch, epoch_indices
 from denseam.training.callbacks import Callback

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from denseam.classifier import check_power, check_temperature
 from denseam.data import ImageSet
 from denseam.errors import InputError
-from denseam.model import check_power, check_temperature
 
 __all__ = ["Recipe"]
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from denseam import energy
 from denseam.analysis import confidence_of
+from denseam.classifier import Classifier
 from denseam.descent import basic_iterative, least_likely, sign_gradient
 from denseam.descent.common import default_loss_power
 from denseam.evaluation import wilson_interval
 from denseam.figures import sign as figure
 from denseam.figures.sign import SignCurves
-from denseam.model import DenseAM
 from denseam.study.findings import Figure, Findings, Row
 from denseam.study.stage import Place, Stage
 from denseam.study.stages.common import mean, part_of, proportion
@@ -41,7 +41,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
 }
 
 # Model, images (B, N), labels (B,), rising sizes -> moved images, a tensor (B, N) for each size.
-Attack = Callable[[DenseAM, Tensor, Tensor, Sequence[float]], list[Tensor]]
+Attack = Callable[[Classifier, Tensor, Tensor, Sequence[float]], list[Tensor]]
 
 
 def stages(study: Study) -> list[Stage]:
@@ -112,7 +112,7 @@ def _run(
 
 
 def _measure(
-    model: DenseAM,
+    model: Classifier,
     visible: Tensor,  # (M, N)
     labels: Tensor,  # (M,)
     eps: tuple[float, ...],
@@ -142,7 +142,7 @@ def _attack(method: str, head: str, steps: int) -> Attack:
     run = _METHODS[method]
 
     def attack(
-        model: DenseAM, visible: Tensor, labels: Tensor, sizes: Sequence[float]
+        model: Classifier, visible: Tensor, labels: Tensor, sizes: Sequence[float]
     ) -> list[Tensor]:
         return [found.images for found in run(model, visible, labels, sizes, **options)]
 
@@ -150,7 +150,7 @@ def _attack(method: str, head: str, steps: int) -> Attack:
 
 
 def _float32_sign(
-    model: DenseAM, visible: Tensor, labels: Tensor, sizes: Sequence[float]
+    model: Classifier, visible: Tensor, labels: Tensor, sizes: Sequence[float]
 ) -> list[Tensor]:
     """One step as anyone would program it: autograd of C, through tanh, in the model's dtype.
 

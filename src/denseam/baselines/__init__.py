@@ -1,0 +1,27 @@
+"""The networks that the paper is compared with (section 7), with the contract of ``DenseAM``.
+
+To add one: a subclass of ``Classifier`` with its ``kind`` and ``_scores``, named in ``NETWORKS``.
+"""
+
+from denseam.baselines.binarised import Binarised, binarise
+from denseam.baselines.nearest import Metric, NearestNeighbour
+from denseam.baselines.networks import PolynomialNetwork, RBFNetwork, ReLUNetwork
+from denseam.classifier import Classifier
+from denseam.model import DenseAM
+
+__all__ = [
+    "NETWORKS",
+    "Binarised",
+    "Metric",
+    "NearestNeighbour",
+    "PolynomialNetwork",
+    "RBFNetwork",
+    "ReLUNetwork",
+    "binarise",
+]
+
+NETWORKS: dict[str, type[Classifier]] = {
+    network.kind: network
+    for network in (DenseAM, ReLUNetwork, PolynomialNetwork, RBFNetwork, NearestNeighbour)
+}
+"""Every kind of network that can be saved and trained, by its name."""

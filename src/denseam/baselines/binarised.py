@@ -1,0 +1,83 @@
+"""Binarised input: the cheapest defence there is, for scale."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from denseam.classifier import Classifier, HeadName
+from denseam.errors import InputError
+
+__all__ = ["Binarised", "binarise"]
+
+
+class Binarised(Classifier):
+    """Another network behind a threshold: it sees every pixel as -1 or +1.
+
+    A step has no slope, and attacks by gradients would find nothing. That would be hidden
+    gradients, not robustness, so the gradient is passed straight through the threshold (BPDA,
+    Athalye, Carlini and Wagner 2018).
+
+    Args:
+        network: what sees the binarised images.
+        threshold: pixels at or below it become -1; visible units.
+
+    Raises:
+        InputError: for a threshold outside [-1, 1).
+    """
+
+    kind: ClassVar[str] = "binarised"
+
+    def __init__(self, network: Classifier, *, threshold: float = 0.0) -> None:
+        nn.Module.__init__(self)  # it has no memories of its own
+        if not -1 <= threshold < 1:
+            raise InputError(f"threshold = {threshold!r}: wanted a number in [-1, 1)")
+        self.network = network
+        self.threshold = float(threshold)
+        self.n_visible, self.n_classes = network.n_visible, network.n_classes
+
+    @property
+    def memories(self) -> nn.Parameter:  # type: ignore[override]
+        """Those of the network behind."""
+        return self.network.memories
+
+    @property
+    def power(self) -> float:
+        return self.network.power
+
+    @property
+    def temperature(self) -> float:
+        return self.network.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self.network.temperature = value
+
+    def predict(self, visible: Tensor) -> Tensor:
+        self._check(visible)
+        return self.network.predict(binarise(visible, self.threshold))
+
+    def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
+        hard = binarise(visible.detach(), self.threshold)
+        # visible - visible is exactly 0, and has the slope of the identity.
+        return self.network._scores(hard + (visible - visible.detach()), head)  # noqa: SLF001
+
+    def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        return self.network.tensors(dtype)
+
+    def settings(self) -> dict[str, Any]:
+        return {**self.network.settings(), "binarised_at": self.threshold}
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold:g}"
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {"threshold": self.threshold}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.threshold = float(state["threshold"])
+
+
+def binarise(visible: Tensor, threshold: float = 0.0) -> Tensor:
+    """-1 at or below the threshold, +1 above it; the same shape and dtype."""
+    return torch.where(visible > threshold, 1.0, -1.0).to(visible.dtype)

@@ -1,0 +1,141 @@
+"""Nearest neighbours: where a dense associative memory of its training images goes as n grows.
+
+Of sum_mu F_n(on) only the largest term is left as n goes to infinity, so the label is that of the
+memory with the largest overlap. Among memories of one length that is the nearest one.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from denseam.classifier import Classifier, HeadName
+from denseam.data import ImageSet
+from denseam.data.validate import check_labels, check_visible
+from denseam.errors import InputError
+
+__all__ = ["Metric", "NearestNeighbour"]
+
+Metric = Literal["l2", "overlap"]
+_CHUNK = 200  # images compared with all memories at once: 48 MB for MNIST's 60,000
+
+
+class NearestNeighbour(Classifier):
+    """Labels an image as its nearest memory, M of them, which are the training images.
+
+    Scores of a class are minus the squared distance to its nearest memory, or the overlap with its
+    most similar one. The energy gap is by how much a class leads the best other one, over T^2.
+
+    Args:
+        visible: (M, N) training images in [-1, 1].
+        labels: (M,) int64, 0 .. C - 1, with an image of every class.
+        n_classes: C.
+        metric: "l2", or "overlap", which is the limit of DAM_n.
+        temperature: T > 0, the scale of the energy gap.
+
+    Raises:
+        InputError: for images or labels that do not fit, or another metric.
+    """
+
+    kind: ClassVar[str] = "nearest"
+
+    def __init__(
+        self,
+        visible: Tensor,
+        labels: Tensor,
+        n_classes: int,
+        *,
+        metric: Metric = "l2",
+        temperature: float = 10.0,
+    ) -> None:
+        n_visible = visible.shape[-1]
+        check_visible(visible, n_visible, allow_empty=False)
+        check_labels(labels, n_classes, len(visible))
+        if metric not in get_args(Metric):
+            raise InputError(f"metric = {metric!r}: wanted 'l2' or 'overlap'")
+        super().__init__(n_visible, n_classes, 1, 1.0, temperature, dtype=visible.dtype)
+        order = labels.argsort(stable=True)  # class by class, for one maximum over each
+        votes = 2 * nn.functional.one_hot(labels[order], n_classes).to(visible) - 1
+        memories = torch.cat([visible[order], votes], dim=1)
+        self.memories = nn.Parameter(memories, requires_grad=False)
+        self.metric: Metric = metric
+        self.counts = torch.bincount(labels, minlength=n_classes).tolist()
+
+    @classmethod
+    def of(cls, images: ImageSet, *, metric: Metric = "l2") -> Self:
+        """The nearest neighbours among these images."""
+        return cls(images.visible(), images.labels, images.n_classes, metric=metric)
+
+    @property
+    def power(self) -> float:
+        """Infinite."""
+        return torch.inf
+
+    def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
+        with torch.no_grad():
+            nearest = torch.cat(
+                [self._nearest(part) for part in torch.split(visible, _CHUNK)]
+            )  # (B, C)
+        memories = self.visible_memories[nearest]  # (B, C, N)
+        if self.metric == "l2":
+            scores = -(visible[:, None] - memories).square().sum(dim=2)
+        else:
+            scores = (visible[:, None] * memories).sum(dim=2)
+        absent = torch.tensor([count == 0 for count in self.counts], device=scores.device)
+        scores = scores.masked_fill(absent, -torch.inf)
+        return scores if head == "log_energy" else _lead(scores) / self.temperature**2
+
+    def _nearest(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (B, C): of every class the position of the memory that scores highest."""
+        found = visible @ self.visible_memories.T
+        if self.metric == "l2":
+            found -= self.visible_memories.square().sum(dim=1) / 2
+        first, best = 0, list[Tensor]()
+        for count in self.counts:
+            part = found[:, first : first + count]
+            best.append(part.argmax(dim=1) + first if count else torch.zeros_like(best[0]))
+            first += count
+        return torch.stack(best, dim=1)
+
+    def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        pixels = self.visible_memories
+        grey = ((pixels.double() + 1) * 127.5).round().to(torch.uint8)
+        if dtype is not None:
+            pixels = pixels.to(dtype)
+        elif torch.equal(_visible(grey), pixels):
+            pixels = grey  # an image: a quarter of the size, nothing lost
+        return {"pixels": pixels, "labels": self.class_memories.argmax(dim=1)}
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "network": self.kind,
+            "metric": self.metric,
+            "temperature": self.temperature,
+            "n_visible": self.n_visible,
+            "n_classes": self.n_classes,
+        }
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
+        return cls(
+            _visible(tensors["pixels"]), tensors["labels"], int(settings["n_classes"]),
+            metric=settings["metric"], temperature=settings["temperature"],
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return f"{self.n_memories} images, n_classes={self.n_classes}, metric={self.metric!r}"
+
+
+def _visible(pixels: Tensor) -> Tensor:
+    """Bytes as ``ImageSet.visible`` makes them visible; float64 stays, others become float32."""
+    if pixels.dtype is torch.uint8:
+        return pixels.float() / 127.5 - 1
+    return pixels if pixels.dtype is torch.float64 else pixels.float()
+
+
+def _lead(scores: Tensor) -> Tensor:
+    """(B, C): every class's score minus the best of the others."""
+    best = scores.topk(2, dim=1)
+    is_best = scores == best.values[:, :1]
+    return scores - torch.where(is_best, best.values[:, 1:], best.values[:, :1])

@@ -1,0 +1,156 @@
+"""Networks with one hidden layer: rectified polynomials, ReLU, radial basis functions.
+
+Their parameters are memories (K, N + C) as those of a dense associative memory: the visible part
+is what a hidden neuron compares an image with, the class part what it votes for. So the paper's
+training rule applies to them as it stands.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from denseam.classifier import Classifier, HeadName
+from denseam.energy import rectified_polynomial
+from denseam.errors import InputError
+
+__all__ = ["PolynomialNetwork", "RBFNetwork", "ReLUNetwork"]
+
+
+class PolynomialNetwork(Classifier):
+    """The feedforward network dual to DAM_n (NIPS16, section 3): hidden neurons F_(n-1).
+
+        gap_c = (2 n / T) sum_mu xi_c^mu F_(n-1)(sum_i xi_i^mu v_i / T)
+
+    That is the energy gap of DAM_n to first order in the class neurons, apart from terms common to
+    all classes. Scores that never saturate are the gap itself.
+
+    Args:
+        n_visible: N.
+        n_classes: C.
+        n_memories: K, the hidden neurons.
+        power: n > 1 of the dual DAM_n; hidden neurons have n - 1.
+        temperature: T > 0.
+        seed, dtype, device: as for ``DenseAM``.
+
+    Raises:
+        InputError: for sizes below 1, n <= 1, T <= 0 or another dtype.
+    """
+
+    kind: ClassVar[str] = "polynomial"
+
+    def __init__(
+        self,
+        n_visible: int,
+        n_classes: int,
+        n_memories: int,
+        power: float,
+        temperature: float,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(
+            n_visible, n_classes, n_memories, power, temperature,
+            seed=seed, dtype=dtype, device=device,
+        )  # fmt: skip
+        if not self.power > 1:
+            raise InputError(f"power = {power!r}: hidden neurons have n - 1, wanted n > 1")
+
+    def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
+        overlaps = visible @ self.visible_memories.T / self.temperature
+        hidden = rectified_polynomial(overlaps, self.power - 1)
+        return (2 * self.power / self.temperature) * (hidden @ self.class_memories)
+
+
+class ReLUNetwork(PolynomialNetwork):
+    """One hidden layer of rectified linear neurons: the dual of DAM_2.
+
+    Arguments and errors as for ``PolynomialNetwork``; n is 2.
+    """
+
+    kind: ClassVar[str] = "relu"
+
+    def __init__(
+        self,
+        n_visible: int,
+        n_classes: int,
+        n_memories: int,
+        power: float = 2.0,
+        temperature: float = 100.0,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if power != 2:
+            raise InputError(f"power = {power!r}: a ReLU network is the dual of n = 2")
+        super().__init__(
+            n_visible, n_classes, n_memories, power, temperature,
+            seed=seed, dtype=dtype, device=device,
+        )  # fmt: skip
+
+
+class RBFNetwork(Classifier):
+    """A radial basis function network: Gaussians of width T around the visible memories.
+
+        gap_c = sum_mu xi_c^mu exp(-|v - xi^mu|^2 / T^2)
+
+    Scores that never saturate are the gap itself. A hidden neuron far from every image gives
+    nothing, so memories begin at images: see ``at_images``.
+
+    Args:
+        n_visible: N.
+        n_classes: C.
+        n_memories: K, the centres.
+        power: 2: there is no other Gaussian.
+        temperature: T > 0, the width, in visible units of L2.
+        seed, dtype, device: as for ``DenseAM``.
+
+    Raises:
+        InputError: for sizes below 1, T <= 0, another n or another dtype.
+    """
+
+    kind: ClassVar[str] = "rbf"
+
+    def __init__(
+        self,
+        n_visible: int,
+        n_classes: int,
+        n_memories: int,
+        power: float = 2.0,
+        temperature: float = 10.0,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if power != 2:
+            raise InputError(f"power = {power!r}: a Gaussian has 2")
+        super().__init__(
+            n_visible, n_classes, n_memories, power, temperature,
+            seed=seed, dtype=dtype, device=device,
+        )  # fmt: skip
+
+    def at_images(self, visible: Tensor, labels: Tensor, *, seed: int) -> None:
+        """Put the centres at random ones of these images (M, N), each voting for its class."""
+        generator = torch.Generator().manual_seed(seed)
+        picked = torch.randperm(len(visible), generator=generator)[: self.n_memories]
+        picked = picked.repeat(-(-self.n_memories // len(picked)))[: self.n_memories]
+        with torch.no_grad():
+            self.visible_memories.copy_(visible[picked])
+            self.class_memories.fill_(0).scatter_(
+                1, labels[picked].to(self.memories.device)[:, None], 0.1
+            )
+
+    def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
+        centres = self.visible_memories
+        # |v - xi|^2 from one product; float32 leaves 1e-4 of distances in the hundreds.
+        squared = (
+            visible.square().sum(dim=1)[:, None]
+            - 2 * visible @ centres.T
+            + centres.square().sum(dim=1)
+        )
+        hidden = torch.exp(-squared.clamp(min=0) / self.temperature**2)
+        return hidden @ self.class_memories

@@ -1,0 +1,268 @@
+"""What all networks here have in common, whatever their energy: one matrix of memories, one head.
+
+Training, attacks, transfer and analysis ask for no more than a ``Classifier``. The dense
+associative memory of the paper is one (``model.py``), so are the networks it is compared with
+(``baselines/``).
+"""
+
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from denseam.data.validate import check_visible
+from denseam.errors import InputError
+from denseam.files import save_tensors
+
+__all__ = [
+    "HEADS",
+    "Classifier",
+    "HeadName",
+    "check_device",
+    "check_power",
+    "check_temperature",
+]
+
+# NIPS16, appendix A: where memories start.
+INITIAL_MEAN = -0.3
+INITIAL_STD = 0.3
+
+HeadName = Literal["log_energy", "energy_gap", "tanh"]
+HEADS: tuple[HeadName, ...] = get_args(HeadName)
+
+
+class Classifier(nn.Module):
+    """A network whose only parameters are memories; subclasses say what its energy gap is.
+
+    Sizes: B images, N visible neurons, K memories, C classes. Images are ``visible``: (B, N) in
+    [-1, 1], of the memories' dtype and on their device.
+
+    Args:
+        n_visible: N, pixels of an image.
+        n_classes: C.
+        n_memories: K.
+        power: n >= 1, of the rectified polynomial.
+        temperature: T > 0, the scale of an overlap.
+        seed: of the initial memories, normal with mean -0.3 and deviation 0.3, clipped to [-1, 1].
+        dtype: float32 or float64.
+        device: where the memories live.
+
+    Raises:
+        InputError: for sizes below 1, n < 1, T <= 0 or another dtype.
+    """
+
+    kind: ClassVar[str]  # the name in files and on the command line
+    memories: nn.Parameter  # (K, N + C) in [-1, 1]
+
+    def __init__(
+        self,
+        n_visible: int,
+        n_classes: int,
+        n_memories: int,
+        power: float,
+        temperature: float,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        _check_sizes(n_visible=n_visible, n_classes=n_classes, n_memories=n_memories)
+        if dtype not in (torch.float32, torch.float64):
+            raise InputError(f"dtype = {dtype}: wanted torch.float32 or torch.float64")
+        self.n_visible, self.n_classes = int(n_visible), int(n_classes)
+        self._power = check_power(power)
+        self._temperature = check_temperature(temperature)
+        start = torch.empty(n_memories, n_visible + n_classes, dtype=dtype)
+        start.normal_(INITIAL_MEAN, INITIAL_STD, generator=torch.Generator().manual_seed(seed))
+        self.memories = nn.Parameter(start.clamp_(-1, 1).to(check_device(device)))
+
+    @property
+    def n_memories(self) -> int:
+        """K."""
+        return self.memories.shape[0]
+
+    @property
+    def power(self) -> float:
+        """n, of the rectified polynomial."""
+        return self._power
+
+    @property
+    def temperature(self) -> float:
+        """T; may be set."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self._temperature = check_temperature(value)
+
+    @property
+    def visible_memories(self) -> Tensor:
+        """(K, N), a view: what each memory looks like."""
+        return self.memories[:, : self.n_visible]
+
+    @property
+    def class_memories(self) -> Tensor:
+        """(K, C), a view: what each memory votes for."""
+        return self.memories[:, self.n_visible :]
+
+    def forward(self, visible: Tensor) -> Tensor:
+        """Class activity Y = tanh(energy gap), (B, N) -> (B, C) in [-1, 1] (Eq. 2.1)."""
+        return torch.tanh(self.energy_gap(visible))
+
+    def energy_gap(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (B, C): the argument of tanh in Eq. 2.1.
+
+        Raises:
+            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
+        """
+        self._check(visible)
+        return self._scores(visible, "energy_gap")
+
+    def log_energy(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (B, C): scores with the argmax of Y that never saturate.
+
+        The logarithm of the energy where there is one, the energy gap itself otherwise.
+
+        Raises:
+            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
+        """
+        self._check(visible)
+        return self._scores(visible, "log_energy")
+
+    def predict(self, visible: Tensor) -> Tensor:
+        """Labels, (B, N) -> (B,) int64: argmax of Y, decided before tanh can saturate.
+
+        Raises:
+            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
+        """
+        with torch.no_grad():
+            return self.log_energy(visible).argmax(dim=1)
+
+    def scores(self, visible: Tensor, head: HeadName) -> Tensor:
+        """(B, N) -> (B, C): what a head says of images, also of ones beyond [-1, 1].
+
+        For those who search outside of the box, as attacks of other people's toolkits do. A row
+        with a pixel that is NaN or infinite becomes NaN.
+        """
+        gap_or_log: HeadName = "energy_gap" if head == "tanh" else head
+        found = self._scores(visible, gap_or_log)
+        finite = visible.detach().isfinite().all(dim=1, keepdim=True)
+        if not torch.compiler.is_compiling() and not bool(finite.all()):
+            found = torch.where(finite, found, torch.nan)
+        return torch.tanh(found) if head == "tanh" else found
+
+    def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
+        """The energy gap, or the scores that never saturate; no checks."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+        """Write the model to one safetensors file, atomically; ``denseam.load`` reads it.
+
+        Args:
+            path: the file.
+            dtype: what to round the memories to, such as ``torch.float16`` for half the size; as
+                they are by default. A model that was rounded is loaded in float32.
+
+        Raises:
+            InputError: for a dtype that is not a floating one.
+            SaveError: when it cannot be written; what stood there is untouched.
+        """
+        if dtype is not None and not dtype.is_floating_point:
+            raise InputError(f"dtype = {dtype}: wanted a floating one")
+        save_tensors(Path(path), "model", self.tensors(dtype), self.settings())
+
+    def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """What is saved, rounded to ``dtype`` where one is given."""
+        return {"memories": self.memories if dtype is None else self.memories.to(dtype)}
+
+    def settings(self) -> dict[str, Any]:
+        """What the model computes with besides its tensors, as plain JSON values."""
+        return {
+            "network": self.kind,
+            "power": self.power,
+            "temperature": self.temperature,
+            "n_visible": self.n_visible,
+        }
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
+        """The model with these ``tensors`` and ``settings``; float64 stays, others become float32.
+
+        Raises:
+            KeyError, TypeError, ValueError: when they are not whole.
+        """
+        memories, n_visible = tensors["memories"], int(settings["n_visible"])
+        n_memories, components = memories.shape
+        dtype = memories.dtype if memories.dtype is torch.float64 else torch.float32
+        model = cls(
+            n_visible, components - n_visible, n_memories, settings["power"],
+            settings["temperature"], dtype=dtype,
+        )  # fmt: skip
+        if not memories.is_floating_point():
+            raise InputError(f"memories of {memories.dtype}: wanted floating ones")
+        if not bool(memories.isfinite().all()):
+            raise InputError("memories that are NaN or infinite")
+        model.memories.data = memories.to(dtype)
+        return model
+
+    def extra_repr(self) -> str:
+        return (
+            f"n_visible={self.n_visible}, n_classes={self.n_classes}, "
+            f"n_memories={self.n_memories}, power={self.power:g}, temperature={self.temperature:g}"
+        )
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {"power": self.power, "temperature": self.temperature}
+
+    def set_extra_state(self, state: Any) -> None:
+        self._power = check_power(state["power"])
+        self._temperature = check_temperature(state["temperature"])
+
+    def _check(self, visible: Tensor) -> None:
+        if torch.compiler.is_compiling():  # values are not known while a graph is traced
+            return
+        check_visible(visible, self.n_visible)
+        memories = self.memories
+        if visible.dtype != memories.dtype or visible.device != memories.device:
+            raise InputError(
+                f"visible is {visible.dtype} on {visible.device}, the model {memories.dtype} on "
+                f"{memories.device}: convert one with .to()"
+            )
+
+
+def check_power(power: float) -> float:
+    """n as a float; InputError unless it is a finite number >= 1."""
+    valid = isinstance(power, Real) and not isinstance(power, bool)
+    if not (valid and math.isfinite(power) and power >= 1):
+        raise InputError(f"power = {power!r}: wanted a number n >= 1")
+    return float(power)
+
+
+def check_temperature(temperature: float) -> float:
+    """T as a float; InputError unless it is a finite number > 0."""
+    valid = isinstance(temperature, Real) and not isinstance(temperature, bool)
+    if not (valid and math.isfinite(temperature) and temperature > 0):
+        raise InputError(f"temperature = {temperature!r}: wanted a number T > 0")
+    return float(temperature)
+
+
+def check_device(device: torch.device | str) -> torch.device:
+    """The device; InputError where there is none of that name."""
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device} cannot be used here: {reason}") from error
+    return found
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+            raise InputError(f"{name} = {size!r}: wanted a whole number >= 1")

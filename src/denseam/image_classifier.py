@@ -1,0 +1,90 @@
+"""ImageClassifier: a network as other people's toolkits want one.
+
+Foolbox, ART, torchattacks and AutoAttack take a module from images in [0, 1] to logits.
+"""
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from denseam.classifier import HEADS, Classifier, HeadName
+from denseam.errors import DenseAMWarning, InputError
+
+__all__ = ["ImageClassifier"]
+
+# Attacks may step over the edge of the box and are clipped afterwards; images of another scale
+# lie much farther outside.
+_SLACK = 0.05
+
+
+class ImageClassifier(nn.Module):
+    """Images (B, 1, H, W) in [0, 1] -> logits (B, C); the label is the argmax.
+
+    Deterministic, differentiable, of the images' dtype, on the device of its parameters. Logits
+    are finite for finite images. Images that are not scaled to [0, 1] are warned of; to have an
+    error instead: ``warnings.simplefilter("error", denseam.DenseAMWarning)``.
+
+    Args:
+        model: a ``DenseAM`` or any other network of the package.
+        head: "log_energy", which never saturates and is what attacks should get; "energy_gap", the
+            argument of tanh in Eq. 2.1; or "tanh", Y itself. The last two hide gradients: what
+            survives attacks on them need not be robust.
+
+    Raises:
+        InputError: for another head or model.
+    """
+
+    def __init__(self, model: Classifier, head: HeadName = "log_energy") -> None:
+        super().__init__()
+        if not isinstance(model, Classifier):
+            raise InputError(f"model: wanted a network of denseam, got {type(model).__name__}")
+        if head not in HEADS:
+            raise InputError(f"head = {head!r}: wanted {' or '.join(map(repr, HEADS))}")
+        self.model = model
+        self.head: HeadName = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 1, H, W) in [0, 1] -> (B, C); any shape (B, ...) of N pixels will do.
+
+        A log-energy of -inf, where no memory is active, becomes the least one that an active memory
+        can have in float32. NaN pixels make NaN logits.
+
+        Raises:
+            InputError: for images that are not floating or have another number of pixels.
+        """
+        self._check(images)
+        visible = 2 * images.flatten(1) - 1
+        logits = self.model.scores(visible.to(self.model.memories.dtype), self.head)
+        if self.head == "log_energy":
+            logits = torch.where(logits.isneginf(), self._least(), logits)
+        return logits.to(images.dtype)
+
+    def _least(self) -> float:
+        return self.model.power * math.log(torch.finfo(torch.float32).tiny)
+
+    def _check(self, images: Tensor) -> None:
+        n_visible = self.model.n_visible
+        if not isinstance(images, Tensor) or not images.is_floating_point():
+            kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+            raise InputError(f"images must be floating in [0, 1], got {kind}; divide bytes by 255")
+        if images.ndim < 2 or math.prod(images.shape[1:]) != n_visible:
+            raise InputError(
+                f"images have shape {tuple(images.shape)}: wanted (B, 1, H, W) with H W = "
+                f"{n_visible}"
+            )
+        if torch.compiler.is_compiling() or not len(images):
+            return
+        low, high = (float(x) for x in torch.aminmax(images.detach()))
+        if low < -_SLACK or high > 1 + _SLACK:
+            hint = ""
+            if low >= -1 - _SLACK and high <= 1 + _SLACK:
+                hint = "; if they are in [-1, 1]: images / 2 + 0.5"
+            elif low >= 0 and high <= 255:
+                hint = "; if they are bytes: images / 255"
+            warnings.warn(
+                f"images from {low:.3g} to {high:.3g}: wanted [0, 1]{hint}",
+                DenseAMWarning,
+                stacklevel=4,
+            )
