@@ -16,6 +16,7 @@ from denseam.descent import (
     basic_iterative,
     cross_boundary,
     least_likely,
+    minimum_norm,
     rubbish,
     sign_gradient,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "load_pretrained",
     "memory_statistics",
+    "minimum_norm",
     "pretrained_card",
     "pretrained_names",
     "rubbish",

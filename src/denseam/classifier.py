@@ -27,10 +27,6 @@ __all__ = [
     "check_temperature",
 ]
 
-# NIPS16, appendix A: where memories start.
-INITIAL_MEAN = -0.3
-INITIAL_STD = 0.3
-
 HeadName = Literal["log_energy", "energy_gap", "tanh"]
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
 
@@ -47,7 +43,7 @@ class Classifier(nn.Module):
         n_memories: K.
         power: n >= 1, of the rectified polynomial.
         temperature: T > 0, the scale of an overlap.
-        seed: of the initial memories, normal with mean -0.3 and deviation 0.3, clipped to [-1, 1].
+        seed: of the initial memories, which are normal, clipped to [-1, 1].
         dtype: float32 or float64.
         device: where the memories live.
 
@@ -56,6 +52,7 @@ class Classifier(nn.Module):
     """
 
     kind: ClassVar[str]  # the name in files and on the command line
+    initial: ClassVar[tuple[float, float]]  # mean and deviation of the memories to begin with
     memories: nn.Parameter  # (K, N + C) in [-1, 1]
 
     def __init__(
@@ -78,7 +75,7 @@ class Classifier(nn.Module):
         self._power = check_power(power)
         self._temperature = check_temperature(temperature)
         start = torch.empty(n_memories, n_visible + n_classes, dtype=dtype)
-        start.normal_(INITIAL_MEAN, INITIAL_STD, generator=torch.Generator().manual_seed(seed))
+        start.normal_(*self.initial, generator=torch.Generator().manual_seed(seed))
         self.memories = nn.Parameter(start.clamp_(-1, 1).to(check_device(device)))
 
     @property

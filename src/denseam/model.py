@@ -31,6 +31,7 @@ class DenseAM(Classifier):
     """
 
     kind: ClassVar[str] = "dam"
+    initial: ClassVar[tuple[float, float]] = (-0.3, 0.3)  # NIPS16, appendix A
 
     def energy_gap(self, visible: Tensor) -> Tensor:
         """(B, N) -> (B, C): beta (E_off - E_on), the argument of tanh in Eq. 2.1.

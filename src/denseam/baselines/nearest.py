@@ -39,6 +39,7 @@ class NearestNeighbour(Classifier):
     """
 
     kind: ClassVar[str] = "nearest"
+    initial: ClassVar[tuple[float, float]] = (0.0, 0.0)
 
     def __init__(
         self,
@@ -63,9 +64,11 @@ class NearestNeighbour(Classifier):
         self.counts = torch.bincount(labels, minlength=n_classes).tolist()
 
     @classmethod
-    def of(cls, images: ImageSet, *, metric: Metric = "l2") -> Self:
+    def of(
+        cls, images: ImageSet, *, metric: Metric = "l2", dtype: torch.dtype = torch.float32
+    ) -> Self:
         """The nearest neighbours among these images."""
-        return cls(images.visible(), images.labels, images.n_classes, metric=metric)
+        return cls(images.visible(dtype), images.labels, images.n_classes, metric=metric)
 
     @property
     def power(self) -> float:

@@ -38,6 +38,7 @@ class PolynomialNetwork(Classifier):
     """
 
     kind: ClassVar[str] = "polynomial"
+    initial: ClassVar[tuple[float, float]] = (0.0, 0.1)
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class ReLUNetwork(PolynomialNetwork):
         n_classes: int,
         n_memories: int,
         power: float = 2.0,
-        temperature: float = 100.0,
+        temperature: float = 30.0,
         *,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
@@ -113,6 +114,7 @@ class RBFNetwork(Classifier):
     """
 
     kind: ClassVar[str] = "rbf"
+    initial: ClassVar[tuple[float, float]] = (0.0, 0.1)
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from denseam import data
+from denseam.baselines import NETWORKS
 from denseam.cli.common import add_command, dataset_of, percent, print_json, stderr, stdout
 from denseam.cli.progress import TrainingBar
 from denseam.errors import DenseAMWarning
@@ -34,7 +35,7 @@ def add_to(commands: Any) -> None:
     parser = add_command(
         commands,
         "train",
-        "train a dense associative memory",
+        "train a dense associative memory, or a network to compare it with",
         "Follows the training procedure of the paper, stretched or compressed to the number of\n"
         "epochs. Every epoch is written to the run folder: stop it when you like, and the same\n"
         "command goes on, to the same bits. 3000 epochs are the paper's own schedule.",
@@ -44,9 +45,16 @@ denseam train --power 2 --out runs/n2
 denseam train --power 20 --dataset fashion-mnist --out runs/fashion
 denseam train --power 2 --hold-out 10000 --temperature 60 --out runs/tune
 denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
+denseam train --model relu --epochs 100 --out runs/relu
+denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
 """,
     )
-    parser.add_argument("--power", type=float, required=True, help="n >= 1 of F_n(x) = x^n")
+    parser.add_argument(
+        "--model", choices=NETWORKS, default="dam", dest="network",
+        help="dam: a dense associative memory (default); relu, polynomial: a feedforward network, "
+        "the dual of DAM_n; rbf: radial basis functions; nearest: nearest neighbours",
+    )  # fmt: skip
+    parser.add_argument("--power", type=float, help="n >= 1 of F_n(x) = x^n, of dam and polynomial")
     parser.add_argument("--out", type=Path, required=True, help="run folder, made if need be")
     parser.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS, help="(default: %(default)s)")
     parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
@@ -57,6 +65,9 @@ denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
     )  # fmt: skip
     parser.add_argument(
         "--tensorboard", action="store_true", help="write scalars to OUT/tensorboard"
+    )
+    parser.add_argument(
+        "--binarised", action="store_true", help="show the network every pixel as -1 or +1"
     )
     recipe = parser.add_argument_group("recipe (default: the paper's, for this power)")
     for name, (kind, text) in _RECIPE_OPTIONS.items():
@@ -71,8 +82,10 @@ def run(args: argparse.Namespace) -> int:
     images = dataset_of(args.dataset)
     if args.hold_out is not None:
         images = images.hold_out(args.hold_out)
-    preset = Recipe.paper(args.power, args.epochs, seed=args.seed).for_data(images.train)
-    recipe = preset.replace(**given)
+    preset = Recipe.paper(
+        args.power, args.epochs, network=args.network, seed=args.seed, binarised=args.binarised
+    )
+    recipe = preset.for_data(images.train).replace(**given)
     callbacks: list[Callback] = [TrainingBar()]
     if args.tensorboard:
         callbacks.append(TensorBoard(args.out / "tensorboard"))
@@ -98,7 +111,7 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
             {
                 "out": str(result.out),
                 "recipe": result.recipe.to_json(),
-                "train": result.records[-1].to_json(),
+                "train": result.records[-1].to_json() if result.records else None,
                 "test" if args.hold_out is None else "held_out": found.to_json(),
                 "seconds": seconds,
             }

@@ -112,7 +112,9 @@ def module_head(module: Callable[[Tensor], Tensor], shape: torch.Size) -> Head:
             values = module(images.reshape(-1, *shape))
 
         def pull(weights: Tensor) -> Tensor:
-            (gradient,) = torch.autograd.grad(values, images, weights.to(values.dtype))
+            (gradient,) = torch.autograd.grad(
+                values, images, weights.to(values.dtype), retain_graph=True
+            )
             return gradient
 
         everywhere = torch.ones(len(visible), dtype=torch.bool, device=visible.device)

@@ -25,6 +25,8 @@ from denseam.descent.boundary import cross_boundary
 from denseam.descent.common import Progress, check_choice, check_numbers, in_parts
 from denseam.descent.facts import describe, facts_of, inputs, outputs, to_set
 from denseam.descent.heads import head_of
+from denseam.descent.loop import Norm
+from denseam.descent.minimum import minimum_norm
 from denseam.descent.parts import build
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.descent.rubbish import rubbish
@@ -32,7 +34,7 @@ from denseam.descent.sign import basic_iterative, least_likely, sign_gradient
 from denseam.descent.targets import Target, resolve
 from denseam.errors import InputError
 
-__all__ = ["Keep", "Method", "attack_set", "boundary_set", "rubbish_set"]
+__all__ = ["Keep", "Method", "attack_set", "boundary_set", "minimum_set", "rubbish_set"]
 
 Keep = Literal["before", "boundary", "final"]
 Method = Literal["fgsm", "bim", "llc"]
@@ -218,6 +220,50 @@ def attack_set(
         for cut in _cuts(count, chunk)
     ]
     return build(make, cuts, out, metadata, on_progress)
+
+
+def minimum_set(
+    model: nn.Module,
+    images: ImageSet,
+    out: str | Path | None = None,
+    *,
+    norm: Norm = "l2",
+    input_shape: Sequence[int] | None = None,
+    chunk: int = 500,
+    on_progress: Progress | None = None,
+    **options: Any,
+) -> ImageSet:
+    """The nearest images that are labelled otherwise, with the right labels.
+
+    Args:
+        model: any network of the package, or a module that returns logits (B, C).
+        images: where to start, with the right labels.
+        out: file to write; see ``boundary_set``.
+        norm: "l2" or "linf", what is to be least.
+        input_shape: of one image as the module takes it; (N,) by default.
+        chunk: images at once.
+        on_progress: told of images done and images in all.
+        **options: of ``minimum_norm``: rounds, starts.
+
+    Raises:
+        InputError: as ``minimum_norm``.
+        RunFolderError: when ``out`` is there and was made otherwise.
+    """
+    check_numbers(step=1.0, max_steps=1, chunk=chunk)
+    visible = inputs(model, images, input_shape)
+    asked = {**options, "method": "minimum", "norm": norm}
+    metadata = describe("attack", model, images, minimum_norm, asked)
+
+    def make(cut: slice, progress: Progress) -> ImageSet:
+        labels = images.labels[cut]
+        found = minimum_norm(
+            model, visible[cut], labels.to(visible.device), norm=norm, chunk=chunk,
+            on_progress=progress, **options,
+        )  # fmt: skip
+        facts = facts_of(model, found, torch.arange(cut.start, cut.stop), chunk)
+        return to_set(found.images, labels, images, facts, metadata)
+
+    return build(make, _cuts(len(images), chunk), out, metadata, on_progress)
 
 
 def _cuts(count: int, size: int) -> list[slice]:

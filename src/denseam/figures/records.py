@@ -12,10 +12,11 @@ from denseam.descent.facts import reached
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
 from denseam.figures.boundary import BoundaryTrace
+from denseam.figures.budget import BudgetCurves
 from denseam.figures.rubbish import RubbishGrid
 from denseam.figures.sign import SignCurves
 
-__all__ = ["boundary_traces", "model_name", "rubbish_grid", "sign_curves"]
+__all__ = ["boundary_traces", "budget_curves", "model_name", "rubbish_grid", "sign_curves"]
 
 
 def model_name(images: ImageSet) -> str:
@@ -119,3 +120,21 @@ def _need(images: ImageSet, fact: str) -> Tensor:
         made = images.metadata.get("made_by", "other")
         raise InputError(f"{images.name}: no fact {fact!r} in this set of {made} images")
     return images.facts[fact]
+
+
+def budget_curves(sets: Sequence[ImageSet]) -> BudgetCurves:
+    """Accuracy against distance, of sets made by ``minimum_set`` in one norm.
+
+    Raises:
+        InputError: for sets of another kind, or of several norms.
+    """
+    norms = {each.metadata.get("parameters", {}).get("norm") for each in sets}
+    made = {each.metadata.get("parameters", {}).get("method") for each in sets}
+    if made != {"minimum"} or len(norms) != 1:
+        raise InputError("wanted sets made by `denseam attack --method minimum` in one norm")
+    (norm,) = norms
+    distances = [
+        torch.where(each.facts["success"], each.facts[norm].double() / 2, torch.inf)
+        for each in sets
+    ]
+    return BudgetCurves(tuple(map(model_name, sets)), tuple(distances), norm)

@@ -9,17 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from denseam.classifier import check_device
+from denseam.baselines import NETWORKS, Binarised, NearestNeighbour, RBFNetwork, binarise
+from denseam.classifier import Classifier, check_device
 from denseam.data import Dataset, ImageSet
 from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, FileFormatError, InputError
 from denseam.evaluation import check_fit, predict_images
 from denseam.kernels import Kernel, by_name, choose
+from denseam.kernels.interface import Outcome
 from denseam.model import DenseAM
 from denseam.training import environment
 from denseam.training.batches import batches_per_epoch, epoch_indices
 from denseam.training.callbacks import Callback
-from denseam.training.gradient import objective_gradient
+from denseam.training.gradient import network_gradient, objective_gradient
 from denseam.training.health import HealthCheck
 from denseam.training.optimizer import update
 from denseam.training.recipe import Recipe
@@ -37,7 +39,7 @@ VELOCITY_FLOOR = 1e-30
 class TrainResult:
     """What a training run ends with."""
 
-    model: DenseAM
+    model: Classifier  # a DenseAM, unless the recipe says otherwise
     recipe: Recipe
     records: list[EpochRecord]
     out: Path | None  # the run folder
@@ -53,7 +55,7 @@ def train(
     test: ImageSet | None = None,
     device: torch.device | str = "cpu",
 ) -> TrainResult:
-    """Train a dense associative memory by the procedure of NIPS16, appendix A.
+    """Train a network by the procedure of NIPS16, appendix A: a ``DenseAM``, by default.
 
     With ``out``, every epoch is on the disk before the next begins, and calling again with the
     same arguments goes on where the last call was stopped, to the same bits that an uninterrupted
@@ -86,12 +88,13 @@ def train(
         raise InputError(f"test: wanted an ImageSet, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
     run = _Run(recipe, images, test, check_device(device), list(callbacks))
+    finish = run.remember if recipe.network == NearestNeighbour.kind else run.finish
     if out is None:
-        return run.finish(None)
+        return finish(None)
     folder = RunFolder(Path(out))
     with folder.locked():
         run.attach(folder, resume=resume)
-        return run.finish(folder)
+        return finish(folder)
 
 
 class _Run:
@@ -106,10 +109,8 @@ class _Run:
         callbacks: list[Callback],
     ) -> None:
         self.recipe, self.images, self.test, self.callbacks = recipe, images, test, callbacks
-        self.model = DenseAM(
-            images.n_visible, images.n_classes, recipe.n_memories, recipe.power, recipe.temperature,
-            seed=recipe.seed, dtype=getattr(torch, recipe.dtype), device=device,
-        )  # fmt: skip
+        self.model = initial_model(recipe, images, device)
+        self.classifier = Binarised(self.model) if recipe.binarised else self.model
         if test is not None:
             check_fit(self.model, test)
         self.memories = self.model.memories.data
@@ -165,8 +166,15 @@ class _Run:
                 callback.on_end()
         self.model.temperature = recipe.temperature_at(recipe.epochs - 1)
         if folder is not None:
-            self.model.save(folder.model)
-        return TrainResult(self.model, recipe, self.records, folder.path if folder else None)
+            self.classifier.save(folder.model)
+        return TrainResult(self.classifier, recipe, self.records, folder.path if folder else None)
+
+    def remember(self, folder: RunFolder | None) -> TrainResult:
+        """Nearest neighbours learn by heart, in no epochs."""
+        if folder is not None:
+            self.classifier.save(folder.model)
+        path = folder.path if folder else None
+        return TrainResult(self.classifier, self.recipe, [], path)
 
     def _epoch(self, epoch: int, folder: RunFolder | None) -> EpochRecord:
         start = time.perf_counter()
@@ -182,17 +190,14 @@ class _Run:
             self.images.labels, C, recipe.per_class, seed=recipe.seed, epoch=epoch
         ).to(self.pixels.device)
         tally = Tally(C, self.pixels.device)
+        self.model.temperature = temperature
         for number, rows in enumerate(order):
             neurons, labels = self._batch(rows), self.labels[rows]
-            gradient, outcome = objective_gradient(
-                self.kernel, neurons, labels, self.memories, power=recipe.power,
-                temperature=temperature, loss_power=recipe.loss_power, n_classes=C,
-            )  # fmt: skip
+            gradient, outcome = self._gradient(neurons, labels)
             update(self.kernel, self.memories, self.velocity, gradient, rule)
             tally.add(outcome.activity, outcome.predicted, labels, outcome.objective)
             for callback in self.callbacks:
                 callback.on_batch(epoch, number)
-        self.model.temperature = temperature
         record = EpochRecord(
             epoch=epoch,
             **tally.summary(),
@@ -208,6 +213,16 @@ class _Run:
             folder.save(Checkpoint(epoch + 1, self.memories, self.velocity))
         return record
 
+    def _gradient(self, neurons: Tensor, labels: Tensor) -> tuple[Tensor, Outcome]:
+        """dC/dxi of a batch, and what it looked like."""
+        model, m = self.model, self.recipe.loss_power
+        if not isinstance(model, DenseAM):
+            return network_gradient(model, neurons, labels, m)
+        return objective_gradient(
+            self.kernel, neurons, labels, self.memories, power=model.power,
+            temperature=model.temperature, loss_power=m, n_classes=model.n_classes,
+        )  # fmt: skip
+
     def _batch(self, rows: Tensor) -> Tensor:
         """Images of these rows as neurons, (B, N + C): class neurons are 0.
 
@@ -219,17 +234,23 @@ class _Run:
         visible.copy_(drawn)
         if drawn.dtype is torch.uint8:
             visible.div_(127.5).sub_(1)
+        if self.recipe.binarised:
+            visible.copy_(binarise(visible))
         return neurons
 
     def _test_error(self) -> float | None:
         if self.test is None:
             return None
-        predicted = predict_images(self.model, self.test)
+        predicted = predict_images(self.classifier, self.test)
         return float((predicted.cpu() != self.test.labels).double().mean())
 
     def _dead_memories(self, neurons: Tensor) -> int:
-        """How many memories have a positive field for no image of a batch and no class."""
+        """How many memories are active for no image of a batch and no class."""
+        if isinstance(self.model, RBFNetwork):
+            return 0  # a Gaussian is never quite 0
         overlaps = self.kernel.overlaps(neurons, self.memories)
+        if not isinstance(self.model, DenseAM):
+            return int((overlaps.amax(dim=1) <= 0).sum())
         classes = self.model.class_memories.detach()
         shift = (2 * classes.amax(dim=1)).clamp(min=0) - classes.sum(dim=1)
         return int((overlaps.amax(dim=1) + shift <= 0).sum())
@@ -238,6 +259,20 @@ class _Run:
         for callback in self.callbacks:
             callback.on_warning(message)
         warnings.warn(message, DenseAMWarning, stacklevel=4)
+
+
+def initial_model(recipe: Recipe, images: ImageSet, device: torch.device) -> Classifier:
+    """The network of a recipe before its first epoch."""
+    dtype = getattr(torch, recipe.dtype)
+    if recipe.network == NearestNeighbour.kind:
+        return NearestNeighbour.of(images, dtype=dtype).to(device)
+    model = NETWORKS[recipe.network](
+        images.n_visible, images.n_classes, recipe.n_memories, recipe.power, recipe.temperature,
+        seed=recipe.seed, dtype=dtype, device=device,
+    )  # fmt: skip
+    if isinstance(model, RBFNetwork):
+        model.at_images(images.visible(dtype), images.labels, seed=recipe.seed)
+    return model
 
 
 def _kernel(recipe: Recipe, device: torch.device) -> Kernel:

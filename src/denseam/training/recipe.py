@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from denseam.baselines import NETWORKS
 from denseam.classifier import check_power, check_temperature
 from denseam.data import ImageSet
 from denseam.errors import InputError
@@ -42,6 +43,16 @@ _PRESETS = {
     20: _Preset(30, 560, 560, 1 / 3, 0.02, 0.03),
     30: _Preset(30, 600, 600, 1 / 3, 0.02, 0.015),
 }
+# The networks of section 7: chosen by the error on held-out images (docs/log.md).
+_NETWORK_PRESETS = {
+    "relu": _Preset(4, 30, 30, 0, 0.02, 0.05),
+    "polynomial": _Preset(4, 30, 30, 0, 0.02, 0.05),
+    "rbf": _Preset(2, 10, 10, 0, 0.04, 0.05),
+    "nearest": _Preset(1, 10, 10, 0, 0.02, 1),
+}
+# Those whose power is not theirs to choose.
+_POWERS = {"relu": 2.0, "rbf": 2.0, "nearest": 1.0}
+
 # A very short run has to cover the same way in fewer steps: over 20 epochs, at any power.
 _SHORTEST_RATE, _SHORTEST_LAST_STEP = 0.04, 0.25
 
@@ -74,6 +85,8 @@ class Recipe:
     seed: int = 0  # of the initial memories and of the order of the images
     dtype: str = "float32"  # or float64
     products: str = "full"  # in dtype; or "8-bit": faster, see kernels/eightbit.py
+    network: str = "dam"  # or "relu", "polynomial", "rbf", "nearest"; see denseam.baselines
+    binarised: bool = False  # whether it sees every pixel as -1 or +1
 
     def __post_init__(self) -> None:
         check_power(self.power)
@@ -95,9 +108,29 @@ class Recipe:
             raise InputError(f"products = {self.products!r}: wanted 'full' or '8-bit'")
         if self.products == "8-bit" and self.dtype != "float32":
             raise InputError(f"8-bit products go with dtype 'float32', not {self.dtype!r}")
+        self._check_network()
+
+    def _check_network(self) -> None:
+        if self.network not in NETWORKS:
+            raise InputError(f"network = {self.network!r}: wanted {', '.join(NETWORKS)}")
+        if self.power != _POWERS.get(self.network, self.power):
+            raise InputError(
+                f"power = {self.power:g}: network {self.network!r} has {_POWERS[self.network]:g}"
+            )
+        if not isinstance(self.binarised, bool):
+            raise InputError(f"binarised = {self.binarised!r}: wanted True or False")
+        if self.products == "8-bit" and self.network != "dam":
+            raise InputError(f"8-bit products are for network 'dam', not {self.network!r}")
 
     @classmethod
-    def paper(cls, power: float, epochs: int = PAPER_EPOCHS, **overrides: Any) -> Self:
+    def paper(
+        cls,
+        power: float | None = None,
+        epochs: int = PAPER_EPOCHS,
+        *,
+        network: str = "dam",
+        **overrides: Any,
+    ) -> Self:
         """The paper's procedure for a power, over any number of epochs.
 
         * n = 2, 3, 20, 30 have presets. Between them every value is interpolated in log n; below
@@ -107,16 +140,25 @@ class Recipe:
           interpolated in log epochs. Below 300 epochs the first step grows, up to 0.04 at 20.
         * The temperature ramp takes half of the epochs at n = 2 and a third of them from n = 3 on,
           at most the paper's 200.
+        * The networks that it is compared with have one preset each, with a constant temperature.
 
         Args:
-            power: n >= 1.
+            power: n >= 1; not needed for "relu", "rbf" and "nearest", which have but one.
             epochs: how many.
+            network: "dam", or one of ``denseam.baselines`` to be trained by the same rule.
             **overrides: any field of ``Recipe``, by name.
 
         Raises:
             InputError: for a value out of range or a name that is no field.
         """
-        preset = _preset(check_power(power))
+        if network not in NETWORKS:
+            raise InputError(f"network = {network!r}: wanted {', '.join(NETWORKS)}")
+        if power is None:
+            power = _POWERS.get(network)
+        if power is None:
+            raise InputError(f"power: network {network!r} needs one, n >= 1")
+        check_power(power)
+        preset = _preset(power) if network == "dam" else _NETWORK_PRESETS[network]
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise InputError(f"epochs = {epochs!r}: wanted a whole number >= 1")
         rate, last_step = _steps(preset, epochs)
@@ -130,6 +172,7 @@ class Recipe:
             "learning_rate": round(rate, 4),
             "learning_rate_decay": round(last_step ** (1 / epochs), 6),
             "epochs": epochs,
+            "network": network,
         }
         return cls._from_fields(fields).replace(**overrides)
 
@@ -153,6 +196,8 @@ class Recipe:
         grey ones; temperatures follow its mean, relative to MNIST's, to three digits.
         """
         scale = float(images.visible().abs().sum(dim=1).mean()) / MNIST_SCALE
+        if self.network in ("rbf", "nearest"):  # temperatures are distances there, not overlaps
+            scale = math.sqrt(scale)
         if abs(scale - 1) < 0.005:  # MNIST itself, or as good as
             return self
         return self.replace(
@@ -188,11 +233,15 @@ class Recipe:
 
         Options that are those of the preset are left out.
         """
-        words = ["denseam", "train", "--power", f"{self.power:g}", "--epochs", str(self.epochs)]
-        preset = self.paper(self.power, self.epochs).to_json()
+        words = ["denseam", "train"]
+        words += [] if self.network == "dam" else ["--model", self.network]
+        words += [] if self.network in _POWERS else ["--power", f"{self.power:g}"]
+        words += [] if self.network == "nearest" else ["--epochs", str(self.epochs)]
+        preset = self.paper(self.power, self.epochs, network=self.network).to_json()
         for name, value in self.to_json().items():
             if value != preset[name]:
-                words += [f"--{name.replace('_', '-')}", f"{value}"]
+                given = [] if value is True else [f"{value}"]
+                words += [f"--{name.replace('_', '-')}", *given]
         return " ".join(words)
 
     @classmethod

@@ -1,0 +1,201 @@
+"""The minimum-norm attack, against distances that are known exactly."""
+
+import itertools
+
+import pytest
+import torch
+from tests.descent.small import images, prototypes, random_model
+from torch import nn
+
+import denseam
+from denseam import DenseAM, minimum_norm
+from denseam.descent import Stop, cross_boundary
+from denseam.descent.minimum import _first_crossing
+from denseam.errors import InputError
+
+NORMS = ["l2", "linf"]
+
+
+def linear(n_classes: int) -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(12, n_classes).double()
+
+
+def length_of(found, norm):
+    return found.distances.l2 if norm == "l2" else found.distances.linf
+
+
+def distances_to_planes(module, v, norm):
+    """(B, C): how far each class's plane is, by the dual norm of its normal."""
+    with torch.no_grad():
+        scores = module(v)
+        top = scores.argmax(dim=1)
+        normals = module.weight[None] - module.weight[top][:, None]
+        gaps = scores.gather(1, top[:, None]) - scores
+    dual = normals.norm(dim=2) if norm == "l2" else normals.abs().sum(dim=2)
+    return (gaps / dual).scatter(1, top[:, None], torch.inf)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_of_planes_the_nearest_is_found_exactly(norm, n_classes):
+    module, v = linear(n_classes), images(20, 12)
+    found = minimum_norm(module, v, norm=norm, clip=False)
+    least, target = distances_to_planes(module, v, norm).min(dim=1)
+    assert found.success.all()
+    torch.testing.assert_close(length_of(found, norm), least, rtol=1e-5, atol=0)
+    assert torch.equal(found.targets, target)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_in_the_box_a_plane_is_as_far_as_its_multiplier_says(norm):
+    module, v = linear(2), images(20, 12)
+    found = minimum_norm(module, v, norm=norm)
+    assert found.images.abs().max() <= 1
+    with torch.no_grad():
+        scores = module(v)
+        top = scores.argmax(dim=1)
+        normal = module.weight[1 - top] - module.weight[top]
+        gap = (scores.gather(1, top[:, None]) - scores.gather(1, 1 - top[:, None])).squeeze(1)
+    way = normal if norm == "l2" else normal.sign()
+    for row in range(len(v)):
+        low, high = 0.0, 1e4
+        for _ in range(200):  # the least multiplier at which the plane is reached
+            middle = (low + high) / 2
+            moved = (v[row] + middle * way[row]).clamp(-1, 1) - v[row]
+            low, high = (low, middle) if moved @ normal[row] >= gap[row] else (middle, high)
+            low, high = (middle, high) if moved @ normal[row] < gap[row] else (low, middle)
+        moved = (v[row] + high * way[row]).clamp(-1, 1) - v[row]
+        if moved @ normal[row] < gap[row] - 1e-9:  # the plane is outside of the box
+            assert not found.success[row]
+            continue
+        assert found.success[row]
+        wanted = moved.norm() if norm == "l2" else moved.abs().max()
+        torch.testing.assert_close(length_of(found, norm)[row], wanted, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("power", [2, 3, 5])
+def test_with_two_pixels_hardly_anything_on_a_grid_is_nearer(norm, power):
+    """Descent is local: behind two bends of a boundary in the plane it may miss something."""
+    model = DenseAM(2, 3, 12, power, 2.0, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(4)
+    model.memories.data = 2 * torch.rand(12, 5, dtype=torch.float64, generator=generator) - 1
+    axis = torch.linspace(-1, 1, 201, dtype=torch.float64).tolist()
+    grid = torch.tensor(list(itertools.product(axis, axis)), dtype=torch.float64)
+    labels, v = model.predict(grid), grid[::600]
+    found = minimum_norm(model, v, norm=norm)
+    order = 2.0 if norm == "l2" else torch.inf
+    nearest = torch.tensor([
+        float(torch.linalg.vector_norm(grid[labels != own] - image, ord=order, dim=1).min())
+        for image, own in zip(v, found.labels, strict=True)
+    ])  # fmt: skip
+    ratio = length_of(found, norm) / nearest
+    assert found.success.double().mean() > 0.9
+    assert (ratio[found.success] > 1 - 0.01 / nearest[found.success]).all()  # the grid's step
+    assert (ratio[found.success] < 1.1).double().mean() > 0.75
+
+
+@pytest.mark.parametrize("power", [3, 20])
+def test_the_way_lies_along_the_gradient_where_it_ends(power):
+    model, v = random_model(power), images(10, 9)
+    found = minimum_norm(model, v, clip=False)
+    assert found.success.all()
+    moved = found.images - v
+    at = found.images.clone().requires_grad_()
+    scores = model.scores(at, "log_energy")
+    rows = torch.arange(len(v))
+    margin = scores[rows, found.labels] - scores[rows, found.targets]
+    (gradient,) = torch.autograd.grad(margin.sum(), at)
+    cosine = nn.functional.cosine_similarity(moved, -gradient, dim=1)
+    assert cosine.min() > 0.999
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_labels_change_in_float32_and_in_float64_and_barely(norm):
+    model = denseam.load_pretrained("mnist-n30")
+    v = denseam.data.load("mnist").test.visible()[:12]
+    found = minimum_norm(model, v, norm=norm)
+    assert found.success.all()
+    assert found.images.dtype == v.dtype
+    assert found.images.abs().max() <= 1
+    exact = denseam.load_pretrained("mnist-n30").double()
+    assert (model.predict(found.images) != found.labels).all()
+    assert (exact.predict(found.images.double()) != found.labels).all()
+    assert torch.equal(model.predict(found.images), found.targets)
+    short_of = v.double() + (1 - 3e-3) * (found.images.double() - v)
+    assert (exact.predict(short_of) == found.labels).all()
+
+
+def test_it_is_nearer_than_the_way_of_the_paper():
+    model = denseam.load_pretrained("mnist-n20")
+    v = denseam.data.load("mnist").test.visible()[:12]
+    paper = cross_boundary(model, v).boundary_distances.l2
+    assert (minimum_norm(model, v).distance < paper).all()
+
+
+def test_an_image_that_is_wrong_already_stays_where_it_is():
+    model, v = prototypes(), images(10, 12)
+    labels = model.predict(v)
+    labels[3] = (labels[3] + 1) % model.n_classes
+    found = minimum_norm(model, v, labels)
+    assert found.success[3]
+    assert found.distance[3] == 0
+    assert found.steps[3] == 0
+    assert found.targets[3] == model.predict(v)[3]
+    assert (found.distance[:3] > 0).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_chunks_do_not_matter(norm):
+    model, v = random_model(5), images(11, 9)
+    whole, parts = (minimum_norm(model, v, norm=norm, chunk=chunk) for chunk in (11, 4))
+    torch.testing.assert_close(whole.images, parts.images)
+
+
+def test_where_every_image_has_one_label_nothing_is_found():
+    module = nn.Linear(12, 3).double()
+    with torch.no_grad():
+        module.weight.zero_()
+        module.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
+    v = images(5, 12)
+    found = minimum_norm(module, v)
+    assert not found.success.any()
+    assert found.stopped == (Stop.NO_GRADIENT,) * 5
+    assert torch.equal(found.images, v)
+
+
+def test_more_rounds_never_lead_farther_away():
+    model, v = random_model(8), images(20, 9)
+    distances = [minimum_norm(model, v, rounds=rounds).distance for rounds in (1, 3, 10)]
+    assert (distances[1] <= distances[0] * (1 + 1e-6)).all()
+    assert (distances[2] <= distances[1] * (1 + 1e-6)).all()
+    assert (distances[2] < distances[0]).any()
+
+
+@pytest.mark.parametrize("guess", [1e-3, 0.5, 1.0, 40.0])
+def test_a_ray_meets_the_boundary_just_behind_it(guess):
+    roots = torch.tensor([0.01, 0.7, 3.0, 30.0], dtype=torch.float64)
+
+    def margins(lengths):
+        return torch.tanh(roots - lengths) * (1 + lengths)
+
+    start = margins(torch.zeros_like(roots))
+    found = _first_crossing(margins, start, torch.full_like(roots, guess), looks=40)
+    assert (margins(found) <= 0).all()
+    torch.testing.assert_close(found, roots, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"norm": "l1"}, "norm = 'l1'"),
+        ({"rounds": 0}, "max_steps = 0"),
+        ({"starts": 0}, "max_steps = 0"),
+        ({"chunk": 0}, "chunk = 0"),
+        ({"labels": torch.tensor([7] * 5)}, "labels must lie in"),
+    ],
+)
+def test_bad_input_is_refused(given, words):
+    with pytest.raises(InputError, match=words):
+        minimum_norm(prototypes(), images(5, 12), **given)
