@@ -1,5 +1,6 @@
 """What models and image sets show: confidence, its calibration, transfer, memories."""
 
+from denseam.analysis.audit import Audit, audit
 from denseam.analysis.calibration import (
     ConfidenceBins,
     calibrate_beta,
@@ -24,11 +25,13 @@ from denseam.analysis.transfer import TransferTable, transfer_confidence, transf
 
 __all__ = [
     "BETA_SM",
+    "Audit",
     "CalibrationComparison",
     "CalibrationWay",
     "ConfidenceBins",
     "MemoryStatistics",
     "TransferTable",
+    "audit",
     "calibrate_beta",
     "compare_calibration",
     "confidence",

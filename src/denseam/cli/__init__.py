@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from denseam.cli import (
     attack,
+    audit,
     bench,
     boundary,
     datasets,
@@ -23,7 +24,18 @@ from denseam.version import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = (reproduce, train, evaluate, rubbish, boundary, attack, transfer, datasets, bench)
+_COMMANDS = (
+    reproduce,
+    train,
+    evaluate,
+    rubbish,
+    boundary,
+    attack,
+    audit,
+    transfer,
+    datasets,
+    bench,
+)
 _DESCRIPTION = """\
 Dense associative memories: energy-based classifiers that remember. Small powers n learn features,
 large ones learn prototypes, and attacks made on small n do not fool large n.

@@ -16,7 +16,7 @@ from rich.progress import TimeRemainingColumn as TimeLeftColumn
 from denseam.cli.common import percent, stderr
 from denseam.training import Callback, EpochRecord, Recipe
 
-__all__ = ["TrainingBar", "images_bar"]
+__all__ = ["TrainingBar", "images_bar", "parts_bar"]
 
 
 @contextlib.contextmanager
@@ -36,6 +36,26 @@ def images_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def parts_bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar to be told of what is being done, of parts done and parts in all."""
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeLeftColumn(),
+        console=stderr,
+        transient=True,
+        disable=not stderr.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda doing, done, total: progress.update(
+            task, description=doing, completed=done, total=total
+        )
 
 
 class TrainingBar(Callback):

@@ -42,7 +42,7 @@ class Descended:
         return cls(start.clone(), start.clone(), steps, codes)
 
     def put(
-        self, rows: Tensor, images: Tensor, before: Tensor, steps: Tensor | int, codes: Tensor
+        self, rows: Tensor, images: Tensor, before: Tensor, steps: Tensor | int, codes: Tensor | int
     ) -> None:
         """Write down the images (A,) that have stopped."""
         self.images[rows], self.before[rows] = images, before

@@ -1,0 +1,141 @@
+"""Square attack: random search with no gradient at all, a check on attacks that use one.
+
+Andriushchenko, Croce, Flammarion and Hein 2020, the Linf version with the margin as its loss: start
+with vertical stripes at the edge of the ball, then set random squares to +eps or -eps, smaller and
+smaller ones, and keep what lowers the margin.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from denseam.data.validate import check_labels
+from denseam.descent.common import Progress, check_images, check_numbers, in_parts
+from denseam.descent.heads import Head, head_of
+from denseam.descent.result import Descended, DescentResult, Stop, code
+from denseam.errors import InputError
+
+__all__ = ["square_attack"]
+
+_FIRST_PART = 0.8  # of an image's pixels in a square, to begin with
+# After these parts of 10,000 queries the squares shrink by half.
+_SHRINK = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+def square_attack(
+    model: nn.Module,
+    visible: Tensor,
+    labels: Tensor,
+    eps: float,
+    *,
+    shape: tuple[int, int],
+    queries: int = 1000,
+    seed: int = 0,
+    chunk: int = 1000,
+    on_progress: Progress | None = None,
+) -> DescentResult:
+    """Images within ``eps`` that are labelled wrongly, found by asking for scores alone.
+
+    An image succeeds when it is no longer labelled as its class; a tie counts.
+
+    Args:
+        model: any network of the package, or a module that returns logits (B, C).
+        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        labels: (B,) right classes.
+        eps: Linf size in visible units.
+        shape: (H, W) of an image, H W = N.
+        queries: how often each image's scores are asked for, at most.
+        seed: of the squares.
+        chunk: images at once.
+        on_progress: told of images done and images in all.
+
+    Raises:
+        InputError: for eps <= 0, another shape, images outside [-1, 1], labels that do not fit.
+    """
+    check_numbers(step=1.0, max_steps=queries, chunk=chunk)
+    check_images(model, visible)
+    if not eps > 0:
+        raise InputError(f"eps = {eps!r}: wanted an Linf size > 0, in visible units")
+    flat = visible.flatten(1)
+    if shape[0] * shape[1] != flat.shape[1]:
+        raise InputError(f"shape = {shape}: images have {flat.shape[1]} pixels")
+    head = head_of(model, visible.shape[1:], log_energy=True)
+    check_labels(labels, head(flat[:1]).values.shape[1], len(flat))
+
+    def run(part: slice) -> DescentResult:
+        generator = torch.Generator().manual_seed(seed + part.start)
+        start, own = flat[part], labels[part]
+        end = _search(head, start, own, eps, shape, queries, generator)
+        success = end.codes == code(Stop.CROSSED)
+        return DescentResult.of(
+            start, end, own, own, success, shape=visible.shape[1:], clipped=True
+        )
+
+    return in_parts(run, len(flat), chunk, on_progress)
+
+
+def _search(
+    head: Head,
+    start: Tensor,
+    labels: Tensor,
+    eps: float,
+    shape: tuple[int, int],
+    queries: int,
+    generator: torch.Generator,
+) -> Descended:
+    ends = Descended.at_start(start)
+    ends.codes.fill_(code(Stop.MAX_STEPS))
+    height, width = shape
+    rows = torch.arange(len(start), device=start.device)
+    stripes = _signs((len(start), 1, width), generator).expand(-1, height, -1).flatten(1)
+    here = (start + eps * stripes.to(start)).clamp_(-1, 1)
+    best, clean = _margins(head, here, labels), _margins(head, start, labels)
+    here[clean <= 0], best[clean <= 0] = start[clean <= 0], clean[clean <= 0]
+    for query in range(1, queries + 1):
+        done = best <= 0
+        if bool(done.any()):
+            ends.put(rows[done], here[done], start[rows[done]], query, code(Stop.CROSSED))
+            rows, here, best = rows[~done], here[~done], best[~done]
+        if not len(rows) or query == queries:
+            break
+        side = _side(query, queries, shape)
+        inside = _squares(len(rows), side, shape, generator).to(start.device)
+        sign = _signs((len(rows), 1), generator).to(start)
+        moved = (start[rows] + eps * sign).clamp_(-1, 1)
+        tried = torch.where(inside, moved, here)
+        margins = _margins(head, tried, labels[rows])
+        better = margins < best
+        here[better], best[better] = tried[better], margins[better]
+    ends.images[rows], ends.steps[rows] = here, queries
+    return ends
+
+
+def _side(query: int, queries: int, shape: tuple[int, int]) -> int:
+    """How wide a square is: its area halves on the schedule of the paper."""
+    on_scale = query / queries * 10_000
+    part = _FIRST_PART / 2 ** sum(on_scale > limit for limit in _SHRINK)
+    side = math.sqrt(part * shape[0] * shape[1])
+    return max(1, min(*shape, round(side)))
+
+
+def _squares(count: int, side: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """(count, N) bool: a square of pixels for each image, anywhere inside."""
+    inside = []
+    for length in shape:
+        first = torch.randint(0, length - side + 1, (count, 1), generator=generator)
+        place = torch.arange(length)
+        inside.append((place >= first) & (place < first + side))
+    return (inside[0][:, :, None] & inside[1][:, None, :]).flatten(1)
+
+
+def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return 2.0 * torch.randint(0, 2, shape, generator=generator) - 1
+
+
+def _margins(head: Head, images: Tensor, labels: Tensor) -> Tensor:
+    """(B,): the score of the class minus the best other one; NaN counts as lost."""
+    values = head(images).values
+    own = values.gather(1, labels[:, None]).squeeze(1)
+    other = values.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+    return torch.nan_to_num(own - other, nan=0.0)
