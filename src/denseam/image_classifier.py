@@ -14,7 +14,9 @@ from denseam.errors import DenseAMWarning, InputError
 from denseam.kernels import Sums, energies
 from denseam.model import DenseAM
 
-__all__ = ["ImageClassifier"]
+__all__ = ["ImageClassifier", "logit_scale"]
+
+LEAD = 8.0  # nats
 
 # Attacks may step over the edge of the box and are clipped afterwards; images of another scale
 # lie much farther outside.
@@ -34,19 +36,27 @@ class ImageClassifier(nn.Module):
             saturates and is what attacks should get; "energy_gap", the argument of tanh in Eq. 2.1;
             or "tanh", Y itself. The last two hide gradients: what survives attacks on them need not
             be robust.
+        scale: a factor of the logits. Log-energies of classes differ little, by 0.003 to 0.2 for
+            the models of the package, and their softmax is nearly flat. Attacks that take the
+            gradient of a cross entropy, or weigh a margin against a distance, may want 1000.
 
     Raises:
-        InputError: for another head or model.
+        InputError: for another head or model, and for a scale that is not a number > 0.
     """
 
-    def __init__(self, model: Classifier, head: HeadName = "log_energy") -> None:
+    def __init__(
+        self, model: Classifier, head: HeadName = "log_energy", *, scale: float = 1.0
+    ) -> None:
         super().__init__()
         if not isinstance(model, Classifier):
             raise InputError(f"model: wanted a network of denseam, got {type(model).__name__}")
         if head not in HEADS:
             raise InputError(f"head = {head!r}: wanted {' or '.join(map(repr, HEADS))}")
+        if not (isinstance(scale, int | float) and 0 < scale < math.inf):
+            raise InputError(f"scale = {scale!r}: wanted a number > 0")
         self.model = model
         self.head: HeadName = head
+        self.scale = scale
         self.training = False  # nothing here depends on it, and toolkits warn of models in training
 
     def forward(self, images: Tensor) -> Tensor:
@@ -61,9 +71,9 @@ class ImageClassifier(nn.Module):
         self._check(images)
         visible = (2 * images.flatten(1) - 1).to(self.model.memories.dtype)
         if self.head == "log_energy":
-            logits = torch.log_softmax(self._log_energy(visible), dim=1)
+            logits = torch.log_softmax(self.scale * self._log_energy(visible), dim=1)
         else:
-            logits = self.model.scores(visible, self.head)
+            logits = self.scale * self.model.scores(visible, self.head)
         largest = torch.finfo(images.dtype).max
         return logits.double().clamp(-largest, largest).to(images.dtype)
 
@@ -74,7 +84,7 @@ class ImageClassifier(nn.Module):
         else:
             found = self.model.scores(visible, "log_energy").double()
         least = self.model.power * math.log(torch.finfo(torch.float32).tiny)
-        return found.clamp(min=max(least, torch.finfo(torch.float32).min))
+        return found.clamp(min=least)
 
     def _check(self, images: Tensor) -> None:
         n_visible = self.model.n_visible
@@ -100,6 +110,18 @@ class ImageClassifier(nn.Module):
                 DenseAMWarning,
                 stacklevel=5,  # whoever called the module
             )
+
+
+def logit_scale(scores: Tensor) -> float:
+    """The factor at which the scores (B, C) of clean images make a softmax of use, > 0.
+
+    By half of the images the best class then leads the second by ``LEAD`` nats or more, as in a
+    calibrated classifier of a few percent error.
+    """
+    best = scores.detach().double().topk(2, dim=1).values
+    lead = best[:, 0] - best[:, 1]
+    lead = lead[lead.isfinite() & (lead > 0)]
+    return LEAD / float(lead.median()) if len(lead) else 1.0
 
 
 def _exact(model: DenseAM, visible: Tensor) -> Tensor:

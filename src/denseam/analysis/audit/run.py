@@ -154,13 +154,13 @@ def audit(
         tell(surface.name)
         seen.append(work.through(surface))
     tell("exact directions")
-    others = [work.attempt("exact directions, log-energy margin", work.exact(model))]
+    others = [work.attempt("exact directions, log-energy margin", work.exact(work.model))]
     tell("nearest wrong images")
     nearest = {norm: work.nearest(norm) for norm in ("l2", "linf")}
     others.append(work.attempt("minimum norm", work.images_within(nearest["linf"])))
     tell("random search")
     searched = square_attack(
-        model, work.visible, work.labels, eps, shape=images.shape, queries=queries, seed=seed
+        work.model, work.visible, work.labels, eps, shape=images.shape, queries=queries, seed=seed
     )
     black = work.attempt("random search (Square)", searched.images)
     transferred = []
@@ -200,13 +200,14 @@ class _Work:
     def __init__(
         self, model: nn.Module, images: ImageSet, eps: float, input_shape: tuple[int, ...] | None
     ) -> None:
-        self.model, self.eps = model, eps
+        # Without gradients to its parameters, which nobody asks for, attacks take half the time.
+        self.model, self.eps = copy.deepcopy(model).requires_grad_(requires_grad=False), eps
         self.visible = inputs(model, images, input_shape)
         self.labels = images.labels.to(self.visible.device)
         self.shape = self.visible.shape[1:]
-        self.head = head_of(model, self.shape, log_energy=True)
-        self.in_float64 = copy.deepcopy(model).double()
-        self.surfaces = surfaces_of(model, self.visible)
+        self.head = head_of(self.model, self.shape, log_energy=True)
+        self.in_float64 = copy.deepcopy(self.model).double()
+        self.surfaces = surfaces_of(self.model, self.visible)
         self.exact_surfaces = surfaces_of(self.in_float64, self.visible.double())
         self.right = self.is_right(self.visible, self.labels)
         self.left = self.right.clone()  # after all attacks
