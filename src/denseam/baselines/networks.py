@@ -79,7 +79,7 @@ class ReLUNetwork(PolynomialNetwork):
         n_classes: int,
         n_memories: int,
         power: float = 2.0,
-        temperature: float = 30.0,
+        temperature: float = 20.0,
         *,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
