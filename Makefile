@@ -11,6 +11,7 @@ setup: .venv/.done ## make .venv and install the pinned versions into it
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --no-deps torchattacks==3.5.1 # see denseam[robustness]
 	touch $@
 
 reproduce: setup ## the paper's study from the models in the package, into results/

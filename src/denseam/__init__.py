@@ -4,6 +4,9 @@ The paper: D. Krotov and J. J. Hopfield, *Dense Associative Memory is Robust to 
 Inputs*, Neural Computation 30(12), 2018. Its equations stand in ``denseam.energy``.
 """
 
+import importlib
+from typing import Any
+
 from denseam import baselines, data, energy, errors
 from denseam.analysis import (
     calibrate_beta,
@@ -62,3 +65,10 @@ __all__ = [
     "transfer_confidence",
     "transfer_errors",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``denseam.sklearn``, imported when it is asked for: scikit-learn takes its time."""
+    if name == "sklearn":
+        return importlib.import_module("denseam.sklearn")
+    raise AttributeError(f"module 'denseam' has no attribute {name!r}")

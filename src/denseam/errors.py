@@ -11,6 +11,7 @@ __all__ = [
     "DenseAMWarning",
     "FileFormatError",
     "InputError",
+    "MissingPackageError",
     "RunFolderError",
     "SaveError",
     "SecondDerivativeError",
@@ -23,6 +24,10 @@ class DenseAMError(Exception):
 
 class InputError(DenseAMError, ValueError):
     """An argument has the wrong shape, type, range or value."""
+
+
+class MissingPackageError(DenseAMError, ImportError):
+    """A package that only a part of denseam needs is not installed; says which extra brings it."""
 
 
 class FileFormatError(DenseAMError, ValueError):

@@ -45,10 +45,10 @@ _PRESETS = {
 }
 # The networks of section 7: chosen by the error on held-out images (docs/log.md).
 _NETWORK_PRESETS = {
-    "relu": _Preset(4, 20, 20, 0, 0.02, 0.05),
-    "polynomial": _Preset(4, 20, 20, 0, 0.02, 0.05),
-    "rbf": _Preset(2, 10, 10, 0, 0.04, 0.05),
-    "nearest": _Preset(1, 10, 10, 0, 0.02, 1),
+    "relu": _Preset(4, 20, 20, 0, 0.02, 0.02),
+    "polynomial": _Preset(4, 20, 20, 0, 0.02, 0.02),
+    "rbf": _Preset(2, 10, 10, 0, 0.04, 0.02),
+    "nearest": _Preset(1, 10, 10, 0, 0.04, 1),
 }
 # Those whose power is not theirs to choose.
 _POWERS = {"relu": 2.0, "rbf": 2.0, "nearest": 1.0}
@@ -140,7 +140,8 @@ class Recipe:
           interpolated in log epochs. Below 300 epochs the first step grows, up to 0.04 at 20.
         * The temperature ramp takes half of the epochs at n = 2 and a third of them from n = 3 on,
           at most the paper's 200.
-        * The networks that it is compared with have one preset each, with a constant temperature.
+        * The networks that it is compared with have one preset each for any number of epochs, with
+          a constant temperature.
 
         Args:
             power: n >= 1; not needed for "relu", "rbf" and "nearest", which have but one.
@@ -161,7 +162,10 @@ class Recipe:
         preset = _preset(power) if network == "dam" else _NETWORK_PRESETS[network]
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
             raise InputError(f"epochs = {epochs!r}: wanted a whole number >= 1")
-        rate, last_step = _steps(preset, epochs)
+        dam = network == "dam"
+        rate, last_step = (
+            _steps(preset, epochs) if dam else (preset.learning_rate, preset.last_step)
+        )
         ramps = preset.temperature_start != preset.temperature
         fields: dict[str, Any] = {
             "power": float(power),

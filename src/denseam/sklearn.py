@@ -1,0 +1,505 @@
+"""A scikit-learn estimator: dense associative memories for tables of numbers.
+
+A table becomes ``visible`` rows in [-1, 1] in three steps, each chosen on small data sets
+(docs/sklearn.md):
+
+* standardised, v = (x - mean) / (3 deviations), clipped;
+* repeated, where there are few features, until overlaps are large beside class neurons;
+* lifted onto a sphere, v -> (v, sqrt(R^2 - |v|^2)), where the largest overlap of a memory is with
+  its nearest row. The new component is spread over as many neurons as keep it in [-1, 1].
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from denseam.analysis import solve_beta
+from denseam.errors import InputError, MissingPackageError
+from denseam.kernels import choose
+from denseam.model import DenseAM
+from denseam.training.gradient import objective_gradient
+from denseam.training.optimizer import update
+
+try:
+    from scipy.sparse import issparse
+    from scipy.special import softmax
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state, compute_class_weight, gen_batches
+    from sklearn.utils._param_validation import Interval, StrOptions
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.sparsefuncs import mean_variance_axis
+    from sklearn.utils.validation import check_is_fitted, validate_data
+    from threadpoolctl import threadpool_limits
+except ImportError as error:
+    raise MissingPackageError(
+        "denseam.sklearn needs scikit-learn: pip install 'denseam[sklearn]'"
+    ) from error
+
+__all__ = ["DenseAMClassifier"]
+
+Array = NDArray[Any]
+
+# Chosen on small data sets; docs/sklearn.md has the measurements.
+_DEVIATIONS = 3.0  # of a feature, that become 1
+_LEAST_WIDTH = 32  # visible neurons before the lift
+_MEMORIES = 50, 300  # fewest and most by default
+_BATCH = 100
+_STEPS = 1000  # updates of a fit by default
+_LEAST_EPOCHS = 10
+_LAST_STEP = 0.05  # the part of the learning rate that is left after _STEPS or max_iter
+_NOISE = 0.1  # deviation of what is added to the rows that memories begin as
+
+_CHUNK = 1000  # rows that are scaled or classified at once
+_ONE_THREAD = 5e7  # products per step up to which threads cost more than they bring
+_FLOOR = math.log(np.finfo(np.float64).tiny)  # of a log-energy, per power
+
+
+class _Scaling(NamedTuple):
+    """From rows of a table, dense or sparse, to visible rows; learned once."""
+
+    mean: Array  # (n_features,)
+    factor: Array  # (n_features,); 0 for a constant feature
+    repeats: int  # of all features
+    radius: float  # R^2 of the sphere
+
+    @classmethod
+    def of(cls, X: Any) -> "_Scaling":
+        """Learned from a table (M, n_features)."""
+        if issparse(X):
+            mean, variance = mean_variance_axis(X, axis=0)
+        else:
+            mean, variance = X.mean(axis=0), X.var(axis=0)
+        deviation = np.sqrt(variance)
+        varies = deviation > 1e-12 * np.abs(mean)
+        factor = np.where(varies, 1 / np.where(varies, _DEVIATIONS * deviation, 1), 0.0)
+        flat = cls(mean, factor, -(-_LEAST_WIDTH // X.shape[1]), 0.0)
+        chunks = (flat.scaled(X[rows]) for rows in gen_batches(X.shape[0], _CHUNK))
+        radius = max(float((v**2).sum(axis=1).max()) for v in chunks)
+        return flat._replace(radius=max(radius, 1.0))
+
+    @property
+    def n_visible(self) -> int:
+        return len(self.mean) * self.repeats + math.ceil(self.radius)
+
+    def scaled(self, X: Any) -> Array:
+        """(B, n_features) -> (B, n_features * repeats), clipped to [-1, 1]."""
+        dense = X.toarray() if issparse(X) else X
+        return np.tile(np.clip((dense - self.mean) * self.factor, -1, 1), (1, self.repeats))
+
+    def visible(self, X: Any) -> Array:
+        """(B, n_features) -> (B, n_visible)."""
+        v = self.scaled(X)
+        height = np.sqrt(np.maximum(self.radius - (v**2).sum(axis=1), 0) / math.ceil(self.radius))
+        return np.hstack([v, np.repeat(height[:, None], math.ceil(self.radius), axis=1)])
+
+
+class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A dense associative memory as a scikit-learn classifier.
+
+    Tables need no scaling. Sparse ones are made dense a batch at a time.
+
+    Args:
+        n_memories: K; "auto" is the number of samples, within 50 and 300.
+        power: n >= 1, of the rectified polynomial.
+        loss_power: m >= 1, of the objective sum (Y - t)^(2m).
+        temperature: T > 0, the scale of an overlap; "auto" is where the median over the samples
+            of the largest |energy gap| is 1 before the first step.
+        learning_rate: eps, the largest first step of a component of a memory; it falls
+            exponentially, to a twentieth in the last epoch.
+        momentum: p, in [0, 1).
+        batch_size: samples in a step; "auto" is 100. Never more than there are.
+        max_iter: epochs; "auto" makes 1000 steps, and 10 epochs at least.
+        class_weight: None, "balanced", or a dict from class to weight. A sample is drawn for
+            batches and initial memories as often as its weight says.
+        early_stopping: keep part of the samples back, and stop when the score there no longer
+            rises; the best memories are kept.
+        validation_fraction: the part that is kept back.
+        n_iter_no_change: epochs without a rise of more than ``tol`` that end an early stopped fit.
+        tol: see there.
+        warm_start: let ``fit`` begin with what the last one left: memories, scaling, power and
+            temperature.
+        random_state: of initial memories, batches and the validation part.
+        verbose: print a line for every epoch.
+
+    Attributes:
+        classes_: (C,) labels.
+        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+        model_: the ``DenseAM``, float64.
+        temperature_: T.
+        beta_sm_: of ``predict_proba``.
+        n_iter_: epochs done by the last fit, or by all calls of ``partial_fit``.
+        loss_, loss_curve_: the objective of Eq. 2.3, mean over the samples of an epoch.
+        validation_scores_, best_validation_score_: accuracies after each epoch; None without
+            ``early_stopping``.
+    """
+
+    classes_: Array
+    model_: DenseAM
+    n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    _scaling: _Scaling
+    _velocity: Tensor  # (K, N + C)
+    _steps: int
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_memories": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "power": [Interval(Real, 1, None, closed="left")],
+        "loss_power": [Interval(Real, 1, 500, closed="both")],
+        "temperature": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "learning_rate": [Interval(Real, 0, 2, closed="right")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_memories: int | str = "auto",
+        power: float = 6,
+        *,
+        loss_power: float = 2,
+        temperature: float | str = "auto",
+        learning_rate: float = 0.02,
+        momentum: float = 0.9,
+        batch_size: int | str = "auto",
+        max_iter: int | str = "auto",
+        class_weight: dict[Any, float] | str | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.n_memories = n_memories
+        self.power = power
+        self.loss_power = loss_power
+        self.temperature = temperature
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # ---- training ----------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on X (M, n_features) and labels y (M,).
+
+        Raises:
+            ValueError: for parameters out of range, NaN, fewer than two classes, and with
+                ``warm_start`` for other classes than before.
+        """
+        self._validate_params()
+        again = self.warm_start and hasattr(self, "model_")
+        X, y = self._checked(X, y, reset=not again)
+        classes, labels = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise InputError(f"y holds 1 class, {classes[0]!r}: wanted 2 classes at least")
+        if again and not np.array_equal(classes, self.classes_):
+            raise InputError(
+                f"warm_start: y holds the classes {classes}, but those of the last fit were "
+                f"{self.classes_}"
+            )
+        self.classes_ = classes
+        rng = check_random_state(self.random_state)
+        held: Any = None
+        if self.early_stopping:
+            X, held_X, labels, held_y = train_test_split(
+                X, labels, test_size=self.validation_fraction, stratify=labels, random_state=rng
+            )
+            held = held_X, held_y
+        weights = self._weights(labels)
+        if not again:
+            few, most = _MEMORIES
+            self._begin(X, labels, weights, min(max(len(labels), few), most), rng)
+        self.n_iter_, self.loss_curve_ = 0, []
+        self.validation_scores_ = [] if self.early_stopping else None
+        with self._training(X):
+            self._epochs(X, labels, weights, held, rng)
+        self._calibrate(*(held or (X, labels)))
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """One epoch over X (M, n_features) and labels y (M,), from where the last call ended.
+
+        The first call sets scaling, temperature and initial memories by its samples (K is 300 by
+        default), and needs ``classes``, (C,), where y does not hold all of them. Samples of later
+        calls are clipped to that range. The learning rate falls over the first 1000 steps of all
+        calls, then stays. ``class_weight="balanced"`` balances each call by itself.
+
+        Raises:
+            ValueError: for parameters out of range, NaN, and labels that are not in ``classes``.
+        """
+        self._validate_params()
+        first = not hasattr(self, "model_")
+        X, y = self._checked(X, y, reset=first)
+        if first:
+            known = np.unique(y if classes is None else classes)
+            if len(known) < 2:
+                raise InputError(f"1 class, {known[0]!r}: wanted 2 classes at least")
+        else:
+            known = self.classes_
+            if classes is not None and not np.array_equal(np.unique(classes), known):
+                raise InputError(f"classes = {classes}, but those of the first call were {known}")
+        strange = np.setdiff1d(y, known)
+        if len(strange):
+            raise InputError(f"y holds {strange}, which are not in classes, {known}")
+        self.classes_ = known
+        labels = np.searchsorted(known, y)
+        weights = self._weights(labels)
+        if first or not hasattr(self, "_random_state"):
+            self._random_state = check_random_state(self.random_state)
+        if first:
+            self._begin(X, labels, weights, _MEMORIES[1], self._random_state)
+            self.n_iter_, self.loss_curve_ = 0, []
+            self.validation_scores_ = self.best_validation_score_ = None
+        rng = self._random_state
+        with self._training(X):
+            left = _LAST_STEP ** min(1.0, self._steps / _STEPS)
+            self._epoch(self._neurons(X), labels, weights, rng, left)
+        self._calibrate(X, labels)
+        return self
+
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Array]:
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=reset)
+        check_classification_targets(y)
+        return X, y
+
+    def _weights(self, labels: Array) -> Array:
+        """How often each sample is to be drawn, relative to the others, (M,)."""
+        present = np.unique(labels)
+        names = self.classes_[present]
+        weight = self.class_weight
+        if isinstance(weight, dict):
+            known = self.classes_.tolist()
+            strange = [c for c in weight if c not in known]
+            if strange:
+                raise InputError(f"class_weight names {strange}, wanted classes of {self.classes_}")
+            weight = {c: w for c, w in weight.items() if c in names}
+        found = compute_class_weight(weight, classes=names, y=self.classes_[labels])
+        if not (np.isfinite(found).all() and (found >= 0).all() and found.sum() > 0):
+            raise InputError(f"class_weight = {self.class_weight}: wanted finite weights >= 0")
+        of_class = np.zeros(len(self.classes_))
+        of_class[present] = found
+        return of_class[labels]
+
+    def _begin(self, X: Any, labels: Array, weights: Array, default: int, rng: Any) -> None:
+        """Scaling, temperature, and memories that begin as samples with their classes.
+
+        ``default`` is K where ``n_memories`` is "auto".
+        """
+        K = default if self.n_memories == "auto" else int(self.n_memories)
+        self._scaling = _Scaling.of(X)
+        N, C = self._scaling.n_visible, len(self.classes_)
+        self.model_ = DenseAM(N, C, K, float(self.power), 1.0)
+        rows = _draw(labels, weights, K, rng)
+        start = np.full((K, N + C), -1 / (C - 1))  # the class neurons of a memory sum to 0
+        start[:, :N] = self._scaling.visible(X[rows])
+        start[np.arange(K), N + labels[rows]] = 1
+        start += rng.normal(0, _NOISE, start.shape)
+        memories = self.model_.memories.data
+        memories.copy_(torch.from_numpy(start).clamp(-1, 1))
+        self._velocity = torch.zeros_like(memories)
+        self._steps = 0
+        if self.temperature == "auto":
+            some = _draw(labels, weights, min(len(labels), _CHUNK), rng)
+            self.model_.temperature = _unit_gap(self.model_, self._visible(X[some]))
+        else:
+            self.model_.temperature = float(self.temperature)
+        self.temperature_ = self.model_.temperature
+
+    def _epochs(self, X: Any, labels: Array, weights: Array, held: Any, rng: Any) -> None:
+        """All epochs of a fit; with ``held`` samples, until the score there stops rising."""
+        batches = self._batches(len(labels))
+        epochs = self.max_iter
+        if epochs == "auto":
+            epochs = max(_LEAST_EPOCHS, -(-_STEPS // batches))
+        neurons = self._neurons(X)
+        best, kept, waited = -math.inf, None, 0
+        for epoch in range(int(epochs)):
+            self._epoch(neurons, labels, weights, rng, _LAST_STEP ** (epoch / int(epochs)))
+            if held is None or self.validation_scores_ is None:
+                continue
+            score = float((self._log_energy(held[0]).argmax(axis=1) == held[1]).mean())
+            self.validation_scores_.append(score)
+            waited = 0 if score > best + self.tol else waited + 1
+            if score > best:
+                best, kept = score, self.model_.memories.data.clone()
+            if waited >= self.n_iter_no_change:
+                break
+        if kept is not None:
+            self.model_.memories.data.copy_(kept)
+        self.best_validation_score_ = None if held is None else best
+
+    def _epoch(self, neurons: Any, labels: Array, weights: Array, rng: Any, left: float) -> None:
+        """As many samples as there are, drawn by their weights; ``left`` of the learning rate."""
+        model, M = self.model_, len(labels)
+        memories = model.memories.data
+        kernel = choose("cpu", memories.dtype).kernel
+        rule = {
+            "lr": self.learning_rate * left,
+            "momentum": self.momentum,
+            "gradient_scale": 1.0,
+            "floor": 1e-30,  # a guard against 0 / 0
+        }
+        targets, objective = torch.from_numpy(labels), 0.0
+        drawn = torch.from_numpy(_draw(labels, weights, M, rng))
+        for rows in drawn.tensor_split(self._batches(M)):
+            if isinstance(neurons, Tensor):
+                batch = neurons[rows]
+            else:
+                batch = self._neurons(neurons[rows.numpy()].toarray())
+            gradient, outcome = objective_gradient(
+                kernel, batch, targets[rows], memories, power=model.power,
+                temperature=model.temperature, loss_power=self.loss_power,
+                n_classes=model.n_classes,
+            )  # fmt: skip
+            update(kernel, memories, self._velocity, gradient, rule)
+            self._steps += 1
+            objective += float(outcome.objective)
+        self.n_iter_ += 1
+        self.loss_ = objective / M
+        self.loss_curve_.append(self.loss_)
+        if self.verbose:
+            print(f"Epoch {self.n_iter_}, loss = {self.loss_:.6g}")  # noqa: T201
+
+    def _batches(self, count: int) -> int:
+        """In an epoch over that many samples."""
+        size = _BATCH if self.batch_size == "auto" else int(self.batch_size)
+        return max(1, round(count / size))
+
+    def _neurons(self, X: Any) -> Any:
+        """(B, n_features) -> (B, N + C) with class neurons at 0; sparse ones stay as they are."""
+        if issparse(X):
+            return X
+        return torch.nn.functional.pad(self._visible(X), (0, len(self.classes_)))
+
+    @contextlib.contextmanager
+    def _training(self, X: Any) -> Iterator[None]:
+        """float32, and one thread for small steps, which more of them slow down.
+
+        Afterwards the model is float64: what it says of a row depends on no other row.
+        """
+        K, components = self.model_.memories.shape
+        rows = -(-X.shape[0] // self._batches(X.shape[0]))
+        self.model_.float()
+        try:
+            with threadpool_limits(1 if K * components * rows < _ONE_THREAD else None):
+                yield
+        finally:
+            self.model_.double()
+
+    def _calibrate(self, X: Any, labels: Array) -> None:
+        """beta_sm on these samples; 1 where there is none that is finite and > 0."""
+        log_energy = self._log_energy(X)
+        right = (log_energy.argmax(axis=1) == labels).sum()
+        try:  # the rule of succession: no finite number of samples shows an accuracy of 1
+            self.beta_sm_ = solve_beta(
+                torch.from_numpy(log_energy), float(right + 1) / (len(labels) + 2)
+            )
+        except InputError:
+            self.beta_sm_ = 1.0
+
+    # ---- what it says ------------------------------------------------------------------------
+
+    def predict(self, X: Any) -> Array:
+        """Labels, (B, n_features) -> (B,): the class with the largest log-energy."""
+        found = self._outputs(X)
+        return np.asarray(self.classes_[found.argmax(axis=1)])
+
+    def predict_proba(self, X: Any) -> Array:
+        """(B, n_features) -> (B, C): softmax of beta_sm times the log-energies.
+
+        The softmax is over log-energies and not over Y as in section 5.1: Y saturates, and for two
+        classes it has not the order of ``decision_function``. beta_sm is such that the mean
+        confidence on the samples of the fit is the accuracy on them, (right + 1) / (M + 2). With
+        ``early_stopping`` they are the samples that were kept back, without it those of training,
+        where accuracy is better than on new samples: then confidence is too high as well. Where
+        there is no such beta_sm it is 1, and probabilities are shares of the energy.
+        """
+        found = self._outputs(X)
+        return np.asarray(softmax(self.beta_sm_ * found, axis=1))
+
+    def decision_function(self, X: Any) -> Array:
+        """Log-energies, (B, n_features) -> (B, C); of two classes, second less first, (B,).
+
+        Finite: where no memory is active, the logarithm of the smallest number to the power n.
+        """
+        found = self._outputs(X)
+        return found[:, 1] - found[:, 0] if found.shape[1] == 2 else found
+
+    def _outputs(self, X: Any) -> Array:
+        check_is_fitted(self, "model_")
+        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
+        return self._log_energy(X)
+
+    def _log_energy(self, X: Any) -> Array:
+        """(B, n_features) -> (B, C)."""
+        floor = _FLOOR * self.model_.power
+        with torch.no_grad():
+            parts = [
+                self.model_.log_energy(self._visible(X[rows]))
+                for rows in gen_batches(X.shape[0], _CHUNK)
+            ]
+        return np.asarray(torch.cat(parts).double().clamp(min=floor).numpy())
+
+    def _visible(self, X: Any) -> Tensor:
+        """(B, n_features) -> (B, N), of the model's dtype."""
+        return torch.from_numpy(self._scaling.visible(X)).to(self.model_.memories.dtype)
+
+
+def _draw(labels: Array, weights: Array, count: int, rng: Any) -> Array:
+    """Rows, (count,), in random order: each count * weight / sum times, rounded up or down.
+
+    Systematic, class by class, so that the shares of the classes are kept as well.
+    """
+    order = rng.permutation(len(labels))
+    if count == len(labels) and weights.min() == weights.max():
+        return np.asarray(order)
+    order = order[np.argsort(labels[order], kind="stable")]
+    edges = np.cumsum(weights[order])
+    edges = np.floor(edges * (count / edges[-1]) + rng.uniform())
+    edges[-1] = count
+    times = np.diff(edges, prepend=0).astype(np.int64)
+    return np.asarray(rng.permutation(np.repeat(order, times)))
+
+
+def _unit_gap(model: DenseAM, visible: Tensor) -> float:
+    """T at which the median over rows (B, N) of the largest |energy gap| is 1."""
+    with torch.no_grad():
+        overlaps = visible @ model.visible_memories.T
+        model.temperature = max(float(overlaps.amax(dim=1).median()), 1e-3)  # near, for the range
+        gap = float(model.energy_gap(visible).abs().amax(dim=1).median())
+    return float(model.temperature * max(gap, 1e-12) ** (1 / model.power))
