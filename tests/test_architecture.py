@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = ("rich", "matplotlib", "pooch", "tensorboard", "triton", "sklearn")
+OPTIONAL = (
+    "rich", "matplotlib", "pooch", "tensorboard", "triton", "sklearn", "onnx", "onnxruntime",
+    "huggingface_hub", "foolbox", "art", "torchattacks", "pyautoattack",
+)  # fmt: skip
 
 
 def test_imports_run_one_way(capsys):

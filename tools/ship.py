@@ -22,6 +22,7 @@ from denseam.files import write_json
 FOLDER = Path(denseam.__file__).parent / "pretrained"
 MOST_MOVED = 0.0002
 SHOWN_RECORDS = 50
+_NAMES = {"dam": "n{0}", "polynomial": "polynomial{0}", "relu": "relu", "rbf": "rbf"}
 RULE = (
     "Seed 0 of the longest schedule of its recipe, whatever its test error; the recipe was chosen "
     "by the error on 10,000 held-out training images (docs/log.md)."
@@ -34,9 +35,9 @@ def main() -> None:
         raise SystemExit(__doc__)
     runs = [_Run(Path(folder)) for folder in sys.argv[1:]]
     shipped = runs[0]
-    if len({run.recipe.power for run in runs}) > 1:
-        raise SystemExit("the runs differ in their power")
-    name = f"mnist-n{shipped.recipe.power:g}"
+    if len({(run.recipe.network, run.recipe.power) for run in runs}) > 1:
+        raise SystemExit("the runs differ in their network or power")
+    name = f"mnist-{_NAMES[shipped.recipe.network].format(f'{shipped.recipe.power:g}')}"
     images = data.load("mnist")
     if any(run.facts["data"]["digest"] != images.train.digest() for run in runs):
         raise SystemExit("a run was trained on other images than MNIST's 60,000")

@@ -153,6 +153,14 @@ class Classifier(nn.Module):
             found = torch.where(finite, found, torch.nan)
         return torch.tanh(found) if head == "tanh" else found
 
+    def exact_scores(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (B, C) float64: the scores that never saturate, for images of any range.
+
+        Before they are rounded to the model's dtype, where that matters. Their gradient is that of
+        the rounded ones.
+        """
+        return self.scores(visible, "log_energy").double()
+
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
         """The energy gap, or the scores that never saturate; no checks."""
         raise NotImplementedError

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from denseam.classifier import HEADS, Classifier, HeadName
 from denseam.errors import DenseAMWarning, InputError
-from denseam.kernels import Sums, energies
-from denseam.model import DenseAM
 
 __all__ = ["ImageClassifier", "logit_scale"]
 
@@ -71,20 +69,12 @@ class ImageClassifier(nn.Module):
         self._check(images)
         visible = (2 * images.flatten(1) - 1).to(self.model.memories.dtype)
         if self.head == "log_energy":
-            logits = torch.log_softmax(self.scale * self._log_energy(visible), dim=1)
+            scores = self.model.exact_scores(visible).clamp(min=torch.finfo(torch.float32).min)
+            logits = torch.log_softmax(self.scale * scores, dim=1)
         else:
             logits = self.scale * self.model.scores(visible, self.head)
         largest = torch.finfo(images.dtype).max
         return logits.double().clamp(-largest, largest).to(images.dtype)
-
-    def _log_energy(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B, C) float64, finite for finite images."""
-        if isinstance(self.model, DenseAM):
-            found = _exact(self.model, visible)
-        else:
-            found = self.model.scores(visible, "log_energy").double()
-        least = self.model.power * math.log(torch.finfo(torch.float32).tiny)
-        return found.clamp(min=least)
 
     def _check(self, images: Tensor) -> None:
         n_visible = self.model.n_visible
@@ -122,20 +112,3 @@ def logit_scale(scores: Tensor) -> float:
     lead = best[:, 0] - best[:, 1]
     lead = lead[lead.isfinite() & (lead > 0)]
     return LEAD / float(lead.median()) if len(lead) else 1.0
-
-
-def _exact(model: DenseAM, visible: Tensor) -> Tensor:
-    """Log-energies (B, C) float64 before they are rounded to the model's dtype.
-
-    Classes of mnist-n30 differ by 0.003 to 0.2 where log-energies are 170: in float32, one step of
-    which is 1.5e-5 there, one attacked image in five is a tie that is none.
-    """
-    keep = torch.is_grad_enabled() and (visible.requires_grad or model.memories.requires_grad)
-    rounded, _, values, scale = torch.ops.denseam.log_energy(
-        visible, model.memories, model.power, "", keep
-    )
-    exact = energies.exact_log_energy(Sums(values, scale), model.power)
-    finite = visible.detach().isfinite().all(dim=1, keepdim=True)
-    # The value of one and the gradient of the other.
-    slope = torch.where(rounded.isneginf(), 0.0, rounded - rounded.detach())
-    return torch.where(finite, exact + slope, torch.nan)

@@ -13,7 +13,8 @@ from denseam.errors import DataUnavailableError
 from denseam.version import __version__
 
 COMMANDS = (
-    "reproduce", "train", "evaluate", "rubbish", "boundary", "attack", "transfer", "data", "bench",
+    "reproduce", "train", "evaluate", "explain", "rubbish", "boundary", "attack", "audit",
+    "transfer", "data", "export", "bench",
 )  # fmt: skip
 
 

@@ -26,9 +26,9 @@ def package(tiny, tmp_path, monkeypatch):
     tiny[2.0].save(folder / "tiny-n2.safetensors")
     (folder / "tiny-n2.json").write_text(json.dumps({"recipe": {"power": 2.0}}))
     monkeypatch.setattr(pretrained, "_FOLDER", folder)
-    pretrained.pretrained_names.cache_clear()
+    pretrained._cards.cache_clear()
     yield folder
-    pretrained.pretrained_names.cache_clear()
+    pretrained._cards.cache_clear()
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_an_unknown_model_is_one_line_that_says_what_is_wanted(call, package, co
 def test_an_empty_package_promises_no_names(call, package):
     for path in package.iterdir():
         path.unlink()
-    pretrained.pretrained_names.cache_clear()
+    pretrained._cards.cache_clear()
     _, _, err = call("evaluate", "tiny-n2")
     assert err.endswith("wanted a model file or the folder of a finished run\n")
 

@@ -9,7 +9,7 @@ import denseam
 from denseam import Recipe, evaluate, load_pretrained, pretrained_card, pretrained_names
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
-from denseam.pretrained import _FOLDER
+from denseam.pretrained import _FOLDER, baseline_names
 
 NAMES = ("mnist-n2", "mnist-n3", "mnist-n20", "mnist-n30")
 
@@ -25,7 +25,8 @@ def test_the_models_are_named_by_rising_power():
 
 
 def test_together_they_take_less_than_15_megabytes():
-    assert sum(path.stat().st_size for path in _FOLDER.iterdir() if path.is_file()) < 15e6
+    assert sum((_FOLDER / f"{name}.safetensors").stat().st_size for name in NAMES) < 15e6
+    assert sum(path.stat().st_size for path in _FOLDER.iterdir() if path.is_file()) < 22e6
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,6 +67,31 @@ def test_the_card_says_how_the_model_was_made(name, mnist):
     assert all(run["epochs"] <= own["epochs"] for run in others)
 
 
+BASELINES = [name for name in baseline_names() if (_FOLDER / f"{name}.json").exists()]
+
+
+def test_the_networks_to_compare_with_are_there():
+    assert {"mnist-relu", "mnist-rbf"} < set(BASELINES)
+    assert baseline_names() == (*BASELINES, "mnist-nearest", "mnist-relu-binarised")
+    nearest, binarised = map(load_pretrained, baseline_names()[-2:])
+    assert nearest.n_memories == 60_000
+    assert torch.equal(binarised.memories, load_pretrained("mnist-relu").memories)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_their_cards_say_how_they_were_made_and_what_they_do(name, mnist):
+    from denseam.cli import parser
+
+    card, model = pretrained_card(name), load_pretrained(name)
+    assert evaluate(model, mnist.test).error == card["errors"]["test"]["error"]
+    recipe = Recipe(**card["recipe"])
+    assert (model.kind, model.power) == (recipe.network, recipe.power)
+    args = parser().parse_args(card["command"].split()[1:])
+    preset = Recipe.paper(args.power, args.epochs, network=args.network, seed=args.seed)
+    given = {field: getattr(args, field) for field in card["recipe"] if hasattr(args, field)}
+    assert recipe == preset.replace(**{k: v for k, v in given.items() if v is not None})
+
+
 def test_the_memories_are_in_range_and_the_model_can_be_trained_on():
     model = load_pretrained("mnist-n20")
     assert model.memories.dtype is torch.float32
@@ -81,7 +107,7 @@ def test_another_name_is_refused_with_those_there_are(name):
 
 
 def test_a_card_is_plain_json_and_no_word_of_a_machine_s_folders():
-    for name in NAMES:
+    for name in (*NAMES, *BASELINES):
         text = json.dumps(pretrained_card(name), allow_nan=False)
         assert "/" not in json.dumps(pretrained_card(name)["command"])
         assert "/tmp" not in text

@@ -12,6 +12,7 @@ import torch
 from training import small
 
 from denseam import DenseAM
+from denseam.baselines import NearestNeighbour, PolynomialNetwork, RBFNetwork, ReLUNetwork
 from denseam.data import Dataset
 from denseam.descent import cross_boundary
 from denseam.figures import canvas
@@ -22,7 +23,8 @@ from denseam.study.stages import boundary
 PLAN = Plan(
     boundary_images=8, sign_images=8, iterative_images=4, iterative_steps=2,
     eps=(0.0, 0.15, 0.3, 0.4, 0.5), rubbish_per_class=2, rubbish_max_steps=10,
-    reference_images=20, shown_memories=4,
+    reference_images=20, shown_memories=4, network_images=12, distance_images=6,
+    audit_images=5, audit_queries=3,
 )  # fmt: skip
 QUICK = dataclasses.replace(PLAN, quick=True, boundary_images=1000, iterative_steps=10)
 
@@ -50,6 +52,20 @@ def study(*powers: float, name: str = "toy", **plan: Any) -> Study:
     """Of models that a command would call by their names."""
     subjects = tuple(Subject(f"n{power:g}", model(power), f"toy-n{power:g}") for power in powers)
     return Study(subjects, dataset(name), name, dataclasses.replace(PLAN, **plan))
+
+
+def others() -> tuple[Subject, ...]:
+    """Other networks that remember the same images."""
+    memories, images = model(2).memories.data, dataset().train
+    made: dict[str, Any] = {
+        "relu": ReLUNetwork(25, 3, 12),
+        "polynomial3": PolynomialNetwork(25, 3, 12, 3.0, 20.0),
+        "rbf": RBFNetwork(25, 3, 12, temperature=3.0),
+    }
+    for network in made.values():
+        network.memories.data = memories.clone()
+    made["nearest"] = NearestNeighbour.of(images)
+    return tuple(Subject(name, network, f"toy-{name}") for name, network in made.items())
 
 
 @contextlib.contextmanager

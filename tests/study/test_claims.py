@@ -98,7 +98,7 @@ def test_exactly_a_quarter_is_within():
         assert verdict("beta-n30", beta) == "reproduced"
 
 
-HALVES = ("memories", "rubbish-looks", "sign-slower", "sign-hidden")
+HALVES = ("memories", "rubbish-looks", "sign-slower", "sign-hidden", "audited")
 
 
 @pytest.mark.parametrize("id_", HALVES)
@@ -114,7 +114,7 @@ def test_large_n_comes_first_where_it_resembles_images_and_last_where_it_errs():
     for id_ in HALVES:
         powers = [next(p for p in name.split("/") if p[1:].isdigit()) for name in BY_ID[id_].rows]
         first, second = halves(powers)
-        if not id_.startswith("sign"):
+        if not id_.startswith("sign"):  # there small n comes first
             first, second = second, first
         assert (first, second) == (["n2", "n3"], ["n20", "n30"])
 
@@ -145,7 +145,31 @@ def test_the_error_falls_where_the_intervals_lie_apart():
     assert verdict("error-falls", *apart * 3, (0.1, 0.0, 0.2), (0.5, 0.3, 0.9)) == "not reproduced"
 
 
-@pytest.mark.parametrize("id_", ["readable", "networks", "pair"])
+def test_networks_rise_from_relu_over_polynomials_to_memories():
+    assert verdict("networks", 0.5, 0.6, 0.7, 0.65) == "reproduced"
+    assert verdict("networks", 0.6, 0.6, 0.7, 0.8) == "not reproduced"
+    assert verdict("networks", 0.5, 0.7, 0.7, 0.8) == "not reproduced"
+    assert verdict("networks", 0.5, 0.6, 0.8, 0.6) == "not reproduced"
+    names = [name.split("/")[2] for name in BY_ID["networks"].rows]
+    assert names == ["relu", "polynomial3", "n20", "n30"]
+
+
+def test_rbf_networks_are_farther_from_wrong_images_and_err_more():
+    assert verdict("rbf", 0.6, 0.5, 0.03, 0.02) == "reproduced"
+    assert verdict("rbf", 0.5, 0.6, 0.03, 0.02) == "not reproduced"
+    assert verdict("rbf", 0.6, 0.5, 0.02, 0.02) == "not reproduced"
+    assert [name.split("/")[1:] for name in BY_ID["rbf"].rows] == [
+        ["l2", "rbf"], ["l2", "relu"], ["error", "rbf"], ["error", "n30"]]  # fmt: skip
+
+
+def test_the_nearest_neighbour_errs_more_than_large_n():
+    assert verdict("nearest", 0.03, 0.02, 0.029) == "reproduced"
+    assert verdict("nearest", 0.03, 0.03, 0.02) == "not reproduced"
+    assert verdict("nearest", 0.03, 0.02, 0.04) == "not reproduced"
+    assert BY_ID["nearest"].rows[0] == "networks/error/nearest"
+
+
+@pytest.mark.parametrize("id_", ["readable", "pair"])
 def test_what_is_not_measured_cannot_be_compared_and_says_why(id_):
     found = judge(BY_ID[id_], [])
     assert found["verdict"] == "cannot be compared"

@@ -11,7 +11,10 @@ from training import small
 
 from denseam.study import Plan
 
-SIZES = ("boundary_images", "sign_images", "iterative_images", "reference_images")
+SIZES = (
+    "boundary_images", "sign_images", "iterative_images", "reference_images", "audit_images",
+    "network_images", "distance_images",
+)  # fmt: skip
 
 
 def test_the_whole_study_has_the_papers_sizes_and_no_note():

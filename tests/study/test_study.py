@@ -88,7 +88,8 @@ ALL_BUT_RUBBISH = [n for n in NAMES if not n.startswith("rubbish-n")]
         (planned(rubbish_max_steps=11), like("rubbish")),
         (planned(reference_images=21), like("memories")),
         (planned(shown_memories=5), like("memories")),
-        (planned(seed=1), like("memories", "confidence", "rubbish")),
+        (planned(seed=1), like("memories", "confidence", "rubbish", "audit")),
+        (planned(audit_images=4), like("audit")),
         (planned(quick=True), []),
         (lambda study: replace(study, images_source="elsewhere.npz"), []),
         (lambda study: replace(study, images=small.dataset()), []),
@@ -141,7 +142,7 @@ def quickly():
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finished study of the paper's four powers, on images that are called MNIST."""
-    study = small.study(*POWERS, name="mnist")
+    study = replace(small.study(*POWERS, name="mnist"), others=small.others())
     return study, reproduce(study, tmp_path_factory.mktemp("study") / "out", Seen())
 
 

@@ -57,10 +57,16 @@ class Binarised(Classifier):
         self._check(visible)
         return self.network.predict(binarise(visible, self.threshold))
 
+    def exact_scores(self, visible: Tensor) -> Tensor:
+        finite = visible.detach().isfinite().all(dim=1, keepdim=True)
+        return torch.where(finite, self.network.exact_scores(self._seen(visible)), torch.nan)
+
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
-        hard = binarise(visible.detach(), self.threshold)
-        # visible - visible is exactly 0, and has the slope of the identity.
-        return self.network._scores(hard + (visible - visible.detach()), head)  # noqa: SLF001
+        return self.network._scores(self._seen(visible), head)  # noqa: SLF001
+
+    def _seen(self, visible: Tensor) -> Tensor:
+        """The binarised images, with the slope of the identity: their difference is exactly 0."""
+        return binarise(visible.detach(), self.threshold) + (visible - visible.detach())
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         return self.network.tensors(dtype)

@@ -13,6 +13,8 @@ from denseam.cli import (
     boundary,
     datasets,
     evaluate,
+    explain,
+    export,
     reproduce,
     rubbish,
     train,
@@ -28,12 +30,14 @@ _COMMANDS = (
     reproduce,
     train,
     evaluate,
+    explain,
     rubbish,
     boundary,
     attack,
     audit,
     transfer,
     datasets,
+    export,
     bench,
 )
 _DESCRIPTION = """\

@@ -21,6 +21,7 @@ from denseam.study import (
     all_stages,
     default_out,
     names_wanted,
+    networks_of_package,
     of_models,
     of_package,
     reproduce,
@@ -109,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
 def _study(args: argparse.Namespace, images: Dataset, subjects: list[Subject]) -> Study:
     plan = Plan.smaller() if args.quick else Plan()
     fitted = plan.fitted(images.train, images.test, seed=args.seed)
-    return Study(tuple(subjects), images, args.dataset, fitted, str(args.out))
+    memories = tuple(s for s in subjects if isinstance(s.model, DenseAM))
+    others = tuple(s for s in subjects if not isinstance(s.model, DenseAM))
+    return Study(memories, images, args.dataset, fitted, str(args.out), others)
 
 
 def _subjects(args: argparse.Namespace, images: Dataset) -> list[Subject]:
@@ -120,7 +123,7 @@ def _subjects(args: argparse.Namespace, images: Dataset) -> list[Subject]:
     if args.models:
         return of_models(args.models, images, device=args.device)
     if args.dataset == "mnist":
-        return of_package(device=args.device)
+        return [*of_package(device=args.device), *networks_of_package(device=args.device)]
     raise InputError(
         f"the models of the package know mnist, not {args.dataset}: give --models or --train"
     )

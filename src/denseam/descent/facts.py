@@ -13,6 +13,7 @@ from denseam.data import ImageSet
 from denseam.descent.common import check_images, default_loss_power, in_parts
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
+from denseam.model import DenseAM
 
 __all__ = ["describe", "describe_model", "facts_of", "inputs", "outputs", "reached", "to_set"]
 
@@ -126,9 +127,11 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
         sha.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
         sha.update(value.detach().cpu().contiguous().numpy().tobytes())
     facts: dict[str, Any] = {"type": type(model).__name__}
-    if isinstance(model, Classifier):
+    if isinstance(model, DenseAM):
         facts |= {"power": model.power, "temperature": model.temperature}
         facts["n_memories"] = model.n_memories
+    elif isinstance(model, Classifier):
+        facts |= model.settings()
     return {**facts, "sha256": sha.hexdigest()}
 
 

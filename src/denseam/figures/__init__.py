@@ -9,6 +9,9 @@
 | 6 | `confidence` | ``ConfidenceCurves`` | error against confidence, by model |
 | 8 | `sign` | ``SignCurves`` | error and confidence against the size of a sign-of-gradient step |
 | NIPS16 | `votes` | ``VoteCurves`` | votes of memories, and how many decide about an image |
+| - | `budget` | ``BudgetCurves`` | accuracy left as an attacker may move images farther |
+| - | `audit` | ``AuditCurves`` | what attacks through each head of a model leave |
+| - | `explanation` | ``ExplainedImage`` | an image, and the memories that label it |
 | any | `grid` | tensors | a contact sheet of images, as PNG |
 
 Each figure has ``plot(record, ax)`` for your own Axes and ``save(record, path)`` for a file.
@@ -17,9 +20,12 @@ record: ``pip install 'denseam[figures]'``.
 """
 
 from denseam.figures import (
+    audit,
     boundary,
+    budget,
     canvas,
     confidence,
+    explanation,
     grid,
     memories,
     rubbish,
@@ -27,8 +33,11 @@ from denseam.figures import (
     transfer,
     votes,
 )
+from denseam.figures.audit import AuditCurves
 from denseam.figures.boundary import BoundaryTrace
+from denseam.figures.budget import BudgetCurves
 from denseam.figures.confidence import ConfidenceCurves
+from denseam.figures.explanation import ExplainedImage
 from denseam.figures.memories import MemoryGrids
 from denseam.figures.rubbish import RubbishGrid
 from denseam.figures.sign import SignCurves
@@ -36,16 +45,22 @@ from denseam.figures.transfer import TransferMap
 from denseam.figures.votes import VoteCurves
 
 __all__ = [
+    "AuditCurves",
     "BoundaryTrace",
+    "BudgetCurves",
     "ConfidenceCurves",
+    "ExplainedImage",
     "MemoryGrids",
     "RubbishGrid",
     "SignCurves",
     "TransferMap",
     "VoteCurves",
+    "audit",
     "boundary",
+    "budget",
     "canvas",
     "confidence",
+    "explanation",
     "grid",
     "memories",
     "rubbish",

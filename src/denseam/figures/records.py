@@ -22,7 +22,9 @@ __all__ = ["boundary_traces", "budget_curves", "model_name", "rubbish_grid", "si
 def model_name(images: ImageSet) -> str:
     """What to call the model that a generated set came from, such as "n = 30"."""
     model = images.metadata.get("model", {})
-    return f"n = {model['power']:g}" if "power" in model else str(model.get("type", images.name))
+    if "network" in model or "power" not in model:
+        return str(model.get("network", model.get("type", images.name)))
+    return f"n = {model['power']:g}"
 
 
 def rubbish_grid(sets: Sequence[ImageSet], rows: int = 1) -> RubbishGrid:

@@ -10,39 +10,56 @@ other seeds came to. ``tools/ship.py`` writes both from run folders.
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from denseam.classifier import Classifier
+from denseam import data
+from denseam.baselines import Binarised, NearestNeighbour
+from denseam.classifier import Classifier, check_device
 from denseam.errors import InputError
 from denseam.files import read_json
 from denseam.model import DenseAM
 from denseam.saved import load
 
-__all__ = ["load_any", "load_pretrained", "pretrained_card", "pretrained_names"]
+__all__ = [
+    "baseline_names",
+    "load_any",
+    "load_pretrained",
+    "pretrained_card",
+    "pretrained_names",
+]
 
 _FOLDER = Path(__file__).parent
+_NEAREST, _BINARISED = "mnist-nearest", "mnist-relu-binarised"
 
 
-@cache
 def pretrained_names() -> tuple[str, ...]:
-    """The names that ``load_pretrained`` knows, by rising power."""
-    cards = [(read_json(path)["recipe"]["power"], path.stem) for path in _FOLDER.glob("*.json")]
-    return tuple(name for _, name in sorted(cards))
+    """The dense associative memories that ``load_pretrained`` knows, by rising power."""
+    return tuple(name for network, _, name in _cards() if network == DenseAM.kind)
 
 
-def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> DenseAM:
-    """A trained model from the package: "mnist-n2", "mnist-n3", "mnist-n20" or "mnist-n30".
+def baseline_names() -> tuple[str, ...]:
+    """The networks of section 7 that it knows as well; the last two are made when asked for."""
+    shipped = (name for network, _, name in _cards() if network != DenseAM.kind)
+    return (*shipped, _NEAREST, _BINARISED)
+
+
+def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classifier:
+    """A trained model from the package: a DenseAM, or a network to compare it with.
 
     Args:
-        name: which.
+        name: "mnist-n2", "mnist-n3", "mnist-n20" or "mnist-n30"; or one of ``baseline_names()``.
         device: where its memories are to live.
 
     Raises:
         InputError: for another name.
     """
-    return cast("DenseAM", load(_file(name, ".safetensors"), device=device))
+    if name == _NEAREST:
+        return NearestNeighbour.of(data.load("mnist").train).to(check_device(device))
+    if name == _BINARISED:
+        return Binarised(load_pretrained("mnist-relu", device=device))
+    return load(_file(name, ".safetensors"), device=device)
 
 
 def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
@@ -54,10 +71,9 @@ def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> Classi
     """
     if os.path.exists(given):  # noqa: PTH110 (Path.exists raises where a name is too long)
         return load(given, device=device)
-    names = pretrained_names()
-    if given in names:
+    if given in (*pretrained_names(), *baseline_names()):
         return load_pretrained(str(given), device=device)
-    *others, last = "a model file", "the folder of a finished run", *names
+    *others, last = "a model file", "the folder of a finished run", *pretrained_names()
     raise InputError(f"no model {str(given)!r}: wanted {', '.join(others)} or {last}")
 
 
@@ -72,8 +88,14 @@ def pretrained_card(name: str) -> dict[str, Any]:
 
 
 def _file(name: str, suffix: str) -> Path:
-    if name not in pretrained_names():
-        raise InputError(
-            f"no model {name!r} in the package, it has {', '.join(pretrained_names())}"
-        )
+    if name not in (shipped := [each for *_, each in _cards()]):
+        raise InputError(f"no model {name!r} in the package, it has {', '.join(shipped)}")
     return _FOLDER / f"{name}{suffix}"
+
+
+@cache
+def _cards() -> tuple[tuple[str, float, str], ...]:
+    """Network, power and name of every model that is shipped, memories first, by rising power."""
+    recipes = [(read_json(path)["recipe"], path.stem) for path in _FOLDER.glob("*.json")]
+    found = [(r.get("network", DenseAM.kind), r["power"], name) for r, name in recipes]
+    return tuple(sorted(found, key=lambda each: (each[0] != DenseAM.kind, *each)))

@@ -28,6 +28,11 @@ class Plan:
     rubbish_max_steps: int = 1000
     reference_images: int = 60_000  # training images that memories are compared with
     shown_memories: int = 25
+    audit_images: int = 100
+    audit_eps: float = 0.2
+    audit_queries: int = 500
+    network_images: int = 1000  # of section 7: one step
+    distance_images: int = 100  # nearest wrong images, boundary images
     seed: int = 0
 
     @classmethod
@@ -35,7 +40,8 @@ class Plan:
         """About a tenth of the images; the same procedures."""
         return cls(
             quick=True, boundary_images=1000, sign_images=1000, iterative_images=200,
-            rubbish_per_class=10, reference_images=10_000,
+            rubbish_per_class=10, reference_images=10_000, audit_images=20,
+            network_images=200, distance_images=20,
         )  # fmt: skip
 
     def fitted(self, train: ImageSet, test: ImageSet, *, seed: int = 0) -> "Plan":
@@ -48,6 +54,9 @@ class Plan:
                 "sign_images": min(self.sign_images, len(test)),
                 "iterative_images": min(self.iterative_images, len(test)),
                 "reference_images": min(self.reference_images, len(train)),
+                "audit_images": min(self.audit_images, len(test)),
+                "network_images": min(self.network_images, len(test)),
+                "distance_images": min(self.distance_images, len(test)),
             }
         )
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from denseam.data import Dataset
-from denseam.pretrained import pretrained_names
+from denseam.pretrained import baseline_names, pretrained_names
 from denseam.study.plan import Plan
 from denseam.study.subjects import Subject
 
@@ -24,11 +24,12 @@ def default_out(*, quick: bool) -> str:
 class Study:
     """What all stages are about."""
 
-    subjects: tuple[Subject, ...]
+    subjects: tuple[Subject, ...]  # dense associative memories
     images: Dataset
     images_source: str  # as a command takes it: "mnist", or a path
     plan: Plan
     out: str = "results"  # where it is written
+    others: tuple[Subject, ...] = ()  # networks to compare them with (section 7)
 
     @cached_property
     def test_digest(self) -> str:
@@ -58,8 +59,8 @@ class Study:
     def alone(self, stage: str) -> str:
         """The command line that runs one stage, and those it needs."""
         words = ["denseam", "reproduce", *(["--quick"] if self.plan.quick else [])]
-        sources = [subject.source for subject in self.subjects]
-        if sources != list(pretrained_names()):
+        sources = [subject.source for subject in (*self.subjects, *self.others)]
+        if sources != [*pretrained_names(), *baseline_names()]:
             words += ["--models", *sources]
         words += self.dataset_option
         if self.plan.seed:

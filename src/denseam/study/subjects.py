@@ -9,16 +9,24 @@ from typing import Any
 
 import torch
 
+from denseam.baselines import Binarised, PolynomialNetwork
 from denseam.classifier import Classifier
 from denseam.data import Dataset
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
 from denseam.evaluation import check_fit
 from denseam.files import read_json
-from denseam.pretrained import load_any, load_pretrained, pretrained_card, pretrained_names
+from denseam.model import DenseAM
+from denseam.pretrained import (
+    baseline_names,
+    load_any,
+    load_pretrained,
+    pretrained_card,
+    pretrained_names,
+)
 from denseam.training import Recipe
 
-__all__ = ["Subject", "of_models", "of_package"]
+__all__ = ["Subject", "networks_of_package", "of_models", "of_package"]
 
 
 @dataclass(frozen=True)
@@ -26,15 +34,15 @@ class Subject:
     """A model under study."""
 
     name: str  # "n30": in the names of stages, rows and files
-    model: Classifier
+    model: Classifier  # a DenseAM, or one of the networks it is compared with
     source: str  # as a command takes it: "mnist-n30", or a path
     card: Mapping[str, Any] = field(default_factory=dict)  # how it was trained, as far as known
 
     @property
     def label(self) -> str:
-        """For people: "n = 30"."""
-        number, _, copy = self.name.removeprefix("n").partition("-")
-        return f"n = {number}" + (f" ({copy})" if copy else "")
+        """For people: "n = 30", "ReLU"."""
+        copy = self.name.partition("-")[2]
+        return _label(self.model) + (f" ({copy})" if copy else "")
 
     @property
     def digest(self) -> str:
@@ -45,7 +53,7 @@ class Subject:
 
 
 def of_package(*, device: torch.device | str = "cpu") -> list[Subject]:
-    """The trained models of the package, by rising power."""
+    """The trained memories of the package, by rising power."""
     return _named(
         [
             (load_pretrained(name, device=device), name, pretrained_card(name))
@@ -54,34 +62,63 @@ def of_package(*, device: torch.device | str = "cpu") -> list[Subject]:
     )
 
 
+def networks_of_package(*, device: torch.device | str = "cpu") -> list[Subject]:
+    """The networks of the package that memories are compared with (section 7)."""
+    return _named([(load_pretrained(name, device=device), name, {}) for name in baseline_names()])
+
+
 def of_models(
     paths: Sequence[str | Path], images: Dataset, *, device: torch.device | str = "cpu"
 ) -> list[Subject]:
-    """Models by name or path, by rising power.
+    """Models by name or path: memories by rising power, then other networks as they come.
 
     Raises:
-        InputError: when there is none, one is nowhere, or the images do not fit one.
+        InputError: when there is no memory, one is nowhere, or the images do not fit one.
         DataUnavailableError, FileFormatError: as ``denseam.load``.
     """
-    if not paths:
-        raise InputError("a study needs one model at least")
     found = []
     for path in map(str, paths):
         model, there = load_any(path, device=device), Path(path).exists()
-        found.append((model, path, _card_of_run(Path(path)) if there else pretrained_card(path)))
+        card = _card_of_run(Path(path)) if there else {}
+        found.append((model, path, pretrained_card(path) if path in pretrained_names() else card))
     for model, _, _ in found:
         check_fit(model, images.test)
-    return _named(sorted(found, key=lambda each: each[0].power))
+    memories = sorted((each for each in found if _is_memory(each)), key=lambda each: each[0].power)
+    if not memories:
+        raise InputError("a study needs one dense associative memory at least")
+    return _named([*memories, *(each for each in found if not _is_memory(each))])
+
+
+def _is_memory(found: tuple[Classifier, str, Mapping[str, Any]]) -> bool:
+    return isinstance(found[0], DenseAM)
 
 
 def _named(found: Sequence[tuple[Classifier, str, Mapping[str, Any]]]) -> list[Subject]:
-    """Called by their powers; several of one power are counted."""
+    """Called by their powers or kinds; several of one name are counted."""
     subjects: list[Subject] = []
     for model, source, card in found:
-        name = f"n{model.power:g}"
+        name = _name_of(model)
         same = sum(each.name.partition("-")[0] == name for each in subjects)
         subjects.append(Subject(f"{name}-{same + 1}" if same else name, model, source, card))
     return subjects
+
+
+def _label(model: Classifier) -> str:
+    if isinstance(model, Binarised):
+        return f"{_label(model.network)}, binarised"
+    label = {"relu": "ReLU", "rbf": "RBF", "nearest": "nearest neighbour"}.get(model.kind)
+    if label is None:
+        label = f"n = {model.power:g}" if isinstance(model, DenseAM) else model.kind
+    return f"{label}, n = {model.power:g}" if model.kind == PolynomialNetwork.kind else label
+
+
+def _name_of(model: Classifier) -> str:
+    if isinstance(model, DenseAM):
+        return f"n{model.power:g}"
+    if isinstance(model, Binarised):
+        return f"{_name_of(model.network)}binarised"
+    many = model.kind == PolynomialNetwork.kind
+    return f"{model.kind}{model.power:g}" if many else model.kind
 
 
 def _card_of_run(folder: Path) -> dict[str, Any]:

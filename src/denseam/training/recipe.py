@@ -45,8 +45,8 @@ _PRESETS = {
 }
 # The networks of section 7: chosen by the error on held-out images (docs/log.md).
 _NETWORK_PRESETS = {
-    "relu": _Preset(4, 20, 20, 0, 0.02, 0.02),
-    "polynomial": _Preset(4, 20, 20, 0, 0.02, 0.02),
+    "relu": _Preset(4, 20, 20, 0, 0.01, 0.02),
+    "polynomial": _Preset(4, 20, 20, 0, 0.01, 0.02),
     "rbf": _Preset(2, 10, 10, 0, 0.04, 0.02),
     "nearest": _Preset(1, 10, 10, 0, 0.04, 1),
 }

@@ -2,10 +2,12 @@
 
 from denseam.study.stage import Stage
 from denseam.study.stages import (
+    audit,
     boundary,
     confidence,
     errors,
     memories,
+    networks,
     rubbish,
     sign,
     transfer,
@@ -27,4 +29,6 @@ def all_stages(study: Study) -> list[Stage]:
         confidence.stage(study),
         rubbish.transfer_stage(study),
         *sign.stages(study),
+        audit.stage(study),
+        *networks.stages(study),
     ]

@@ -1,0 +1,239 @@
+"""Why a dense associative memory labels an image as it does: the memories that voted, and how much.
+
+Its energy is a sum over memories, so nothing has to be estimated: every memory's part of it is
+known. With S_c = sum_mu F_n(on_c^mu), whose logarithm is the log-energy, and r the rival of class
+c, which is the best of all others:
+
+    share         F_n(on_c^mu) / S_c                                they sum to 1
+    contribution  (F_n(on_c^mu) - F_n(on_r^mu)) / max(S_c, S_r)     they sum to the margin
+    margin        (S_c - S_r) / max(S_c, S_r)                       in [-1, 1]
+
+A memory that votes alike for c and r, xi_c = xi_r, contributes nothing, however large its share.
+Powers are (h / largest h)^n in float64, so nothing overflows, and nothing that matters underflows.
+"""
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from denseam import energy
+from denseam.errors import InputError
+
+__all__ = ["ClassVotes", "Explanation", "Order", "explain"]
+
+Order = Literal["share", "contribution"]
+
+_ROUNDING = 1e-12  # of a sum of shares, so that two halves are a half
+
+
+@dataclass(frozen=True, eq=False)
+class ClassVotes:
+    """Where the energy of one class comes from, and M of its memories, the largest first.
+
+    Attributes:
+        label: the class c.
+        rival: the class r with the largest log-energy of all others; None where there is no other.
+        margin: (S_c - S_r) / max(S_c, S_r), in [-1, 1]; 0 where both are 0.
+        n_active: memories with a share above 0.
+        n_half: the fewest memories that make 50 % of S_c; 0 where it is 0.
+        n_most: the fewest that make 90 % of it.
+        n_deciding: the fewest whose contributions reach the margin; 0 where that is 0.
+        positions: (M,) int64, in the model. M is less than the count that was asked for where
+            fewer memories have a share, or a contribution if they are in that order, above 0.
+        shares: (M,) float64, in [0, 1].
+        contributions: (M,) float64, to the margin.
+        visible: (M, N): what these memories look like.
+        votes: (M, C): their class memories xi, in [-1, 1].
+    """
+
+    label: int
+    rival: int | None
+    margin: float
+    n_active: int
+    n_half: int
+    n_most: int
+    n_deciding: int
+    positions: Tensor
+    shares: Tensor
+    contributions: Tensor
+    visible: Tensor
+    votes: Tensor
+
+    @property
+    def votes_for(self) -> tuple[tuple[int, ...], ...]:
+        """Of each of the M memories the classes with xi > 0, the firmest vote first."""
+        order = self.votes.argsort(dim=1, descending=True, stable=True)
+        return tuple(
+            tuple(int(c) for c in best if votes[c] > 0)
+            for votes, best in zip(self.votes, order, strict=True)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; pixels are left out."""
+        numbers = ("label", "rival", "margin", "n_active", "n_half", "n_most", "n_deciding")
+        columns = (self.positions, self.shares, self.contributions, self.votes)
+        names = ("position", "share", "contribution", "votes", "votes_for")
+        rows = zip(*(c.tolist() for c in columns), map(list, self.votes_for), strict=True)
+        return {
+            **{name: getattr(self, name) for name in numbers},
+            "memories": [dict(zip(names, row, strict=True)) for row in rows],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a model of C classes says of one image, and which memories say so.
+
+    Attributes:
+        visible: (N,) the image.
+        power: n.
+        n_memories: K.
+        log_energies: (C,) float64: log sum_mu F_n(on); -inf where no memory is active.
+        predicted: the votes for the class that the model predicts.
+        other: those for the class that was asked for, else for the runner-up; None where there is
+            no other class.
+    """
+
+    visible: Tensor
+    power: float
+    n_memories: int
+    log_energies: Tensor
+    predicted: ClassVotes
+    other: ClassVotes | None
+
+    @property
+    def active(self) -> bool:
+        """Whether any memory is active for any class; where none is, the label means nothing."""
+        return bool((self.log_energies > -torch.inf).any())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; null for a log-energy of -inf; pixels are left out."""
+        logs = self.log_energies.tolist()
+        return {
+            "power": self.power,
+            "n_memories": self.n_memories,
+            "active": self.active,
+            "log_energies": [None if x == -torch.inf else x for x in logs],
+            "predicted": self.predicted.to_json(),
+            "other": None if self.other is None else self.other.to_json(),
+        }
+
+
+def explain(
+    visible: Tensor,
+    memories: Tensor,
+    power: float,
+    predicted: int,
+    *,
+    count: int = 10,
+    label: int | None = None,
+    by: Order = "share",
+) -> Explanation:
+    """Which memories make the energy of a class; see ``DenseAM.explain``.
+
+    Args:
+        visible: (N,) in [-1, 1].
+        memories: (K, N + C).
+        power: n >= 1.
+        predicted: the class that the model predicts.
+        count: how many memories to name for a class.
+        label: the class to compare it with; the runner-up by default.
+        by: which memories to name: those with the largest shares, or contributions.
+
+    Raises:
+        InputError: for a count below 1, a label that is no class, or another order.
+    """
+    image, whole = visible.detach().cpu(), memories.detach().cpu()
+    on, _ = energy.fields(image.double()[None], whole.double())
+    fields = on[0].clamp(min=0)  # (K, C)
+    n_classes = fields.shape[1]
+    _check_number(count, "count", 1, None)
+    if label is not None:
+        _check_number(label, "label", 0, n_classes - 1)
+    if by not in get_args(Order):
+        raise InputError(f"by = {by!r}: wanted {' or '.join(map(repr, get_args(Order)))}")
+    logs = _log_energies(fields, power)
+    asked = predicted if label is None else int(label)
+    other = _best_other(logs, predicted) if asked == predicted else asked
+
+    def votes(label: int) -> ClassVotes:
+        return _votes(label, _best_other(logs, label), fields, power, whole, count, by)
+
+    return Explanation(
+        visible=image,
+        power=power,
+        n_memories=len(whole),
+        log_energies=logs,
+        predicted=votes(predicted),
+        other=None if other is None else votes(other),
+    )
+
+
+def _votes(
+    label: int,
+    rival: int | None,
+    fields: Tensor,  # (K, C) >= 0
+    power: float,
+    memories: Tensor,  # (K, N + C)
+    count: int,
+    by: Order,
+) -> ClassVotes:
+    mine = fields[:, label]
+    theirs = torch.zeros_like(mine) if rival is None else fields[:, rival]
+    shares = _powers(mine, mine.amax(), power)  # (K,)
+    shares = shares / shares.sum().clamp(min=1)  # the largest is 1, or all are 0
+    scale = torch.maximum(mine.amax(), theirs.amax())
+    powers, rivals = _powers(mine, scale, power), _powers(theirs, scale, power)
+    total = torch.maximum(powers.sum(), rivals.sum()).clamp(min=1)
+    contributions = (powers - rivals) / total
+    margin = float((powers.sum() - rivals.sum()) / total)
+    ranked, order = (shares if by == "share" else contributions).sort(descending=True, stable=True)
+    first = order[: min(count, int((ranked > 0).sum()))]
+    n_visible = memories.shape[1] - fields.shape[1]
+    return ClassVotes(
+        label=label,
+        rival=rival,
+        margin=margin,
+        n_active=int((shares > 0).sum()),
+        n_half=_fewest(shares, 0.5),
+        n_most=_fewest(shares, 0.9),
+        n_deciding=_fewest(contributions if margin > 0 else -contributions, abs(margin)),
+        positions=first,
+        shares=shares[first],
+        contributions=contributions[first],
+        visible=memories[first, :n_visible],
+        votes=memories[first, n_visible:],
+    )
+
+
+def _powers(fields: Tensor, scale: Tensor, power: float) -> Tensor:
+    """F_n(fields / scale), (K,); 0 where no memory is active."""
+    return energy.rectified_polynomial(fields / torch.where(scale > 0, scale, 1), power)
+
+
+def _log_energies(fields: Tensor, power: float) -> Tensor:
+    """(K, C) >= 0 -> (C,): log sum_mu F_n(on)."""
+    return torch.logsumexp(power * fields.log(), dim=0)
+
+
+def _best_other(logs: Tensor, label: int) -> int | None:
+    """The class with the largest of these (C,), apart from one; the first of equal ones."""
+    others = [c for c in range(len(logs)) if c != label]
+    return max(others, key=lambda c: float(logs[c]), default=None)
+
+
+def _fewest(parts: Tensor, wanted: float) -> int:
+    """How many of the parts (K,), the largest first, sum to what is wanted; 0 where all are 0."""
+    sums = parts.sort(descending=True).values.clamp(min=0).cumsum(dim=0)
+    reached = sums >= min(wanted - _ROUNDING, float(sums[-1]))
+    return int(reached.int().argmax()) + 1 if wanted > 0 and sums[-1] > 0 else 0
+
+
+def _check_number(value: int, name: str, low: int, high: int | None) -> None:
+    fine = isinstance(value, Integral) and not isinstance(value, bool)
+    if not fine or value < low or (high is not None and value > high):
+        wanted = f">= {low}" if high is None else f"{low} .. {high}"
+        raise InputError(f"{name} = {value!r}: wanted a whole number {wanted}")

@@ -1,0 +1,190 @@
+"""Why an image has its label: the memories that make the energy of two classes."""
+
+import math
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from denseam.errors import InputError
+from denseam.explanation import ClassVotes, Explanation
+from denseam.figures import canvas
+from denseam.figures.checks import check_names, check_pictures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["ExplainedImage", "headline", "plot", "save"]
+
+_ACROSS = 10  # memories side by side, at most
+_INCHES = 0.52  # of a memory and the gap behind it
+# Between memories, above and below a row of them, and to their left: in places of an image, which
+# are squares.
+_GAP, _HEAD, _FOOT, _LEFT = 0.1, 0.42, 0.72, 2.3
+_HEADLINE = 8.5  # memories that are as wide as a headline
+_SMALL, _LINE = 6.0, 7.4  # points: of the letters under a memory, and from line to line
+_LETTERS = 9  # of the classes that a memory votes for, before an ellipsis
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedImage:
+    """An explanation and what it takes to draw it.
+
+    Attributes:
+        name: of the model, like "n = 30".
+        found: what ``DenseAM.explain`` found.
+        shape: (H, W) of the image.
+        class_names: of the C classes.
+        right: the right label, None where it is not known.
+
+    Raises:
+        InputError: when any of it does not fit together.
+    """
+
+    name: str
+    found: Explanation
+    shape: tuple[int, int]
+    class_names: tuple[str, ...]
+    right: int | None = None
+
+    def __post_init__(self) -> None:
+        check_names((self.name,), "name")
+        check_names(self.class_names, "class_names")
+        if not isinstance(self.found, Explanation):
+            raise InputError(f"found must be an Explanation, got {type(self.found).__name__}")
+        n_classes, n_visible = len(self.found.log_energies), len(self.found.visible)
+        if len(self.class_names) != n_classes:
+            raise InputError(f"{len(self.class_names)} class_names for {n_classes} classes")
+        if self.shape[0] * self.shape[1] != n_visible:
+            raise InputError(f"shape {self.shape} does not fit {n_visible} pixels")
+        if self.right is not None and not 0 <= self.right < n_classes:
+            raise InputError(f"right = {self.right}: wanted 0 .. {n_classes - 1}, or None")
+        check_pictures(self.found.visible.reshape(1, *self.shape), (1,))
+
+    @property
+    def classes(self) -> tuple[ClassVotes, ...]:
+        """The one or two classes that are drawn, one below the other."""
+        both = (self.found.predicted, self.found.other)
+        return tuple(votes for votes in both if votes is not None)
+
+    @property
+    def columns(self) -> int:
+        """Memories side by side."""
+        most = max(len(votes.positions) for votes in self.classes)
+        return min(max(most, 1), _ACROSS)
+
+    def rows(self, votes: ClassVotes) -> int:
+        """Rows of memories of a class; one where there is nothing to show."""
+        return max(1, math.ceil(len(votes.positions) / self.columns))
+
+
+def plot(record: ExplainedImage, ax: "Axes") -> None:
+    """Draw the image in gray, and beside it a block of memories for each of the two classes.
+
+    Memories are blue at -1, white at 0 and red at +1. Under each stand its share of the energy,
+    what it contributes to the margin, and the classes that it votes for, the firmest first.
+
+    Args:
+        record: what to draw.
+        ax: where to; its ticks, spines and limits become those of the picture.
+    """
+    side = max(record.shape)
+    left, top = _LEFT * side, 0.0
+    for votes in record.classes:
+        text = canvas.literal(headline(record.found, votes, record.class_names))
+        ax.text(left, top + (_HEAD - 0.08) * side, text, fontsize=7, va="bottom")
+        for m, pixels in enumerate(votes.visible):
+            x = left + (m % record.columns) * (1 + _GAP) * side
+            y = top + (_HEAD + (m // record.columns) * (1 + _FOOT)) * side
+            _picture(ax, pixels.reshape(record.shape), x, y, "RdBu_r")
+            _lines(ax, _caption(record, votes, m), x + side / 2, y + side)
+            if m % record.columns == 0:
+                _lines(ax, ("share", "margin", "votes"), x - 0.12 * side, y + side, left=True)
+        top += (_HEAD + record.rows(votes) * (1 + _FOOT)) * side
+    _picture(ax, record.found.visible.reshape(record.shape), 0, _HEAD * side, "gray")
+    _lines(ax, _beside(record), side / 2, (1 + _HEAD) * side)
+    width, _ = _extent(record)
+    ax.set_xlim(0, width * side)
+    ax.set_ylim(top, 0)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+
+
+def save(record: ExplainedImage, path: str | os.PathLike[str]) -> None:
+    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
+    width, height = (_INCHES / (1 + _GAP) * extent + 0.1 for extent in _extent(record))
+    canvas.save(path, lambda ax: plot(record, ax), size=(width, height))
+
+
+def _extent(record: ExplainedImage) -> tuple[float, float]:
+    """Width and height of all of it, in places of an image."""
+    rows = [record.rows(votes) for votes in record.classes]
+    height = sum(_HEAD + count * (1 + _FOOT) for count in rows)
+    return _LEFT + max(record.columns, _HEADLINE) * (1 + _GAP), height
+
+
+def headline(found: Explanation, votes: ClassVotes, class_names: Sequence[str]) -> str:
+    """One line on one of the two classes: how many memories make it, and how far ahead it is."""
+    text = class_names[votes.label]
+    if votes is found.predicted and found.active:
+        text += " (predicted)"
+    if not votes.n_active:
+        return f"{text}: no memory is active"
+    text += f": {votes.n_half} memories make half of its energy"
+    if votes.margin and votes.rival is not None:
+        side = ("lead", "over") if votes.margin > 0 else ("lag", "behind")
+        by, rival = _percent(abs(votes.margin)), class_names[votes.rival]
+        text += f", {votes.n_deciding} its {side[0]} of {by} % {side[1]} {rival}"
+    return text
+
+
+def _caption(record: ExplainedImage, votes: ClassVotes, m: int) -> tuple[str, ...]:
+    names = " ".join(record.class_names[c] for c in votes.votes_for[m]) or "none"
+    shown = textwrap.shorten(names, _LETTERS + 2, placeholder=" \N{HORIZONTAL ELLIPSIS}")
+    share, contribution = float(votes.shares[m]), float(votes.contributions[m])
+    return f"{_percent(share)} %", _signed(contribution), shown
+
+
+def _beside(record: ExplainedImage) -> tuple[str, ...]:
+    """What stands under the image."""
+    found, names = record.found, record.class_names
+    right = () if record.right is None else (f"right: {names[record.right]}",)
+    said = names[found.predicted.label] if found.active else "nothing"
+    return (record.name, f"predicted: {said}", *right)
+
+
+def _percent(fraction: float) -> str:
+    """Three digits at most."""
+    percent = 100 * fraction
+    return f"{percent:.0f}" if percent >= 99.5 else f"{percent:.{1 if percent >= 10 else 2}f}"
+
+
+def _signed(fraction: float) -> str:
+    sign = "\N{MINUS SIGN}" if fraction < 0 else "+"
+    digits = _percent(abs(fraction))
+    return f"{sign if float(digits) else ''}{digits} %"
+
+
+def _picture(ax: "Axes", pixels: Tensor, x: float, y: float, colours: str) -> None:
+    """One image (H, W) in the middle of its square place, whose upper left corner is (x, y)."""
+    H, W = pixels.shape
+    side = max(H, W)
+    x, y = x + (side - W) / 2, y + (side - H) / 2
+    ax.imshow(
+        pixels.to(torch.float32).numpy(), cmap=colours, vmin=-1, vmax=1, interpolation="nearest",
+        extent=(x, x + W, y + H, y),
+    )  # fmt: skip
+
+
+def _lines(ax: "Axes", lines: tuple[str, ...], x: float, y: float, *, left: bool = False) -> None:
+    """Lines of small letters below (x, y), or to the left of it."""
+    for number, line in enumerate(lines):
+        ax.annotate(
+            canvas.literal(line), (x, y), (0, -1.5 - number * _LINE), textcoords="offset points",
+            ha="right" if left else "center", va="top", fontsize=_SMALL,
+            color="0.45" if left else "black", annotation_clip=False,
+        )  # fmt: skip

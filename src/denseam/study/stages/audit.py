@@ -1,0 +1,100 @@
+"""Section 6, audited: how much of Fig. 8 is robustness, and how much a hidden gradient."""
+
+from collections.abc import Callable
+from functools import partial
+
+from denseam.analysis.audit import Audit, audit
+from denseam.analysis.audit.run import STEPS, Attempt
+from denseam.study.findings import Findings, Row, Table
+from denseam.study.stage import Place, Stage
+from denseam.study.stages.common import part_of, proportion
+from denseam.study.study import Study
+from denseam.study.subjects import Subject
+
+__all__ = ["stage"]
+
+_COLUMNS = {
+    "zero": "gradients of C that are zero in float32",
+    "objective": "steps on the paper's C leave",
+    "scaled": "steps on the scaled log-energy leave",
+    "nearest": "minimum norm leaves",
+    "search": "random search leaves",
+    "all": "all attacks leave",
+}
+
+
+def stage(study: Study) -> Stage:
+    """An audit of every memory."""
+    plan = study.plan
+    return Stage(
+        "audit", "masking audit (section 6)", study.alone("audit"), partial(_run, study),
+        {"count": plan.audit_images, "eps": plan.audit_eps, "queries": plan.audit_queries,
+         "seed": plan.seed},
+        study.inputs(), expected=len(study.subjects) * plan.audit_images / 4,
+    )  # fmt: skip
+
+
+def _run(study: Study, place: Place) -> Findings:
+    plan = study.plan
+    images = study.images.test.subset(slice(plan.audit_images))
+    rows: list[Row] = []
+    lines: list[tuple[str, tuple[str | dict[str, str], ...]]] = []
+    for i, subject in enumerate(study.subjects):
+        tell = part_of(place.progress, i, len(study.subjects))
+        found = audit(
+            subject.model, images, plan.audit_eps, queries=plan.audit_queries, seed=plan.seed,
+            on_progress=partial(_told, tell),
+        )  # fmt: skip
+        command = study.command(
+            "audit", subject, "--count", plan.audit_images, "--queries", plan.audit_queries
+        )
+        own = _rows(subject, found, command)
+        rows += own
+        verdict = ", ".join(found.masked) or "nothing"
+        lines.append((subject.label, (*(row.id for row in own), {"text": verdict})))
+    table = Table(
+        "audit", "Masking audit",
+        f"Accuracy left on the first {len(images)} test images, each moved by at most Linf "
+        f"{plan.audit_eps:g} (visible units), by {STEPS} small steps through a head as anyone "
+        "would program them, and by attacks that need no such gradient. Where all attacks together "
+        "leave less than a head does, that head hides its gradient. A part of what Fig. 8 shows of "
+        "large n is hidden in this way; what is left after all attacks is not.",
+        ("model", *_COLUMNS.values(), "heads not to be believed"), tuple(lines),
+    )  # fmt: skip
+    return Findings(tuple(rows), (table,))
+
+
+def _told(tell: Callable[[int, int], None], doing: str, done: int, total: int) -> None:
+    del doing
+    tell(done, total)
+
+
+def _rows(subject: Subject, found: Audit, command: str) -> list[Row]:
+    objective, *_, scaled = found.surfaces
+    nearest, search = (_attempt(found, word) for word in ("minimum norm", "random search"))
+    right = objective.start.count
+    zero = proportion(
+        f"audit/{subject.name}/zero",
+        f"gradients of the paper's objective at clean images that float32 makes zero, "
+        f"{subject.label}",
+        round(objective.only_float32 * right), right, command,
+    )  # fmt: skip
+    attempts = {
+        "objective": objective.iterative, "scaled": scaled.iterative, "nearest": nearest,
+        "search": search, "all": found.headline,
+    }  # fmt: skip
+    return [
+        zero,
+        *(
+            proportion(
+                f"audit/{subject.name}/{name}",
+                f"accuracy of {subject.label} at Linf {found.eps:g}: {_COLUMNS[name]} it",
+                round(attempt.accuracy * found.count), found.count, command,
+            )
+            for name, attempt in attempts.items()
+        ),
+    ]  # fmt: skip
+
+
+def _attempt(found: Audit, word: str) -> Attempt:
+    return next(each for each in found.others if each.name.startswith(word))
