@@ -5,7 +5,7 @@ import re
 
 from denseam import data, pretrained_card, pretrained_names
 from denseam.cli import parser
-from denseam.study import Plan, Study, all_stages, of_package
+from denseam.study import Plan, Study, all_stages, networks_of_package, of_package
 from denseam.study.markdown import as_markdown
 
 from .published import FIGURES, RESULTS, ROOT
@@ -21,7 +21,9 @@ def publish():
 
 def test_the_study_is_whole_and_of_the_models_in_the_package():
     images = data.load("mnist")
-    study = Study(tuple(of_package()), images, "mnist", Plan().fitted(images.train, images.test))
+    plan = Plan().fitted(images.train, images.test)
+    others = tuple(networks_of_package())
+    study = Study(tuple(of_package()), images, "mnist", plan, others=others)
     assert not RESULTS["quick"]
     assert RESULTS["plan"] == {k: list(v) if isinstance(v, tuple) else v
                                for k, v in study.plan.to_json().items()}  # fmt: skip

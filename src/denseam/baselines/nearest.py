@@ -39,6 +39,7 @@ class NearestNeighbour(Classifier):
     """
 
     kind: ClassVar[str] = "nearest"
+    half_lengths: Tensor
     initial: ClassVar[tuple[float, float]] = (0.0, 0.0)
 
     def __init__(
@@ -60,6 +61,8 @@ class NearestNeighbour(Classifier):
         votes = 2 * nn.functional.one_hot(labels[order], n_classes).to(visible) - 1
         memories = torch.cat([visible[order], votes], dim=1)
         self.memories = nn.Parameter(memories, requires_grad=False)
+        half = memories[:, :n_visible].square().sum(dim=1) / 2
+        self.register_buffer("half_lengths", half, persistent=False)  # |xi|^2 / 2, (M,)
         self.metric: Metric = metric
         self.counts = torch.bincount(labels, minlength=n_classes).tolist()
 
@@ -93,7 +96,7 @@ class NearestNeighbour(Classifier):
         """(B, N) -> (B, C): of every class the position of the memory that scores highest."""
         found = visible @ self.visible_memories.T
         if self.metric == "l2":
-            found -= self.visible_memories.square().sum(dim=1) / 2
+            found -= self.half_lengths
         first, best = 0, list[Tensor]()
         for count in self.counts:
             part = found[:, first : first + count]

@@ -30,9 +30,9 @@ class Plan:
     shown_memories: int = 25
     audit_images: int = 100
     audit_eps: float = 0.2
-    audit_queries: int = 500
-    network_images: int = 1000  # of section 7: one step
-    distance_images: int = 100  # nearest wrong images, boundary images
+    audit_queries: int = 300
+    network_images: int = 500  # of section 7: one step
+    distance_images: int = 50  # nearest wrong images, boundary images
     seed: int = 0
 
     @classmethod

@@ -30,7 +30,7 @@ def stage(study: Study) -> Stage:
         "audit", "masking audit (section 6)", study.alone("audit"), partial(_run, study),
         {"count": plan.audit_images, "eps": plan.audit_eps, "queries": plan.audit_queries,
          "seed": plan.seed},
-        study.inputs(), expected=len(study.subjects) * plan.audit_images / 4,
+        study.inputs(), expected=len(study.subjects) * plan.audit_images / 8, revision=2,
     )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def _run(study: Study, place: Place) -> Findings:
         )
         own = _rows(subject, found, command)
         rows += own
-        verdict = ", ".join(found.masked) or "nothing"
+        verdict = "; ".join(found.masked) or "nothing"
         lines.append((subject.label, (*(row.id for row in own), {"text": verdict})))
     table = Table(
         "audit", "Masking audit",
