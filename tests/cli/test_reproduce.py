@@ -26,7 +26,7 @@ STAGES = [
     "rubbish-n2-noise-0.316", "rubbish-n30-noise-0.316", "ways", "boundary-n2", "boundary-n30",
     "transfer", "confidence", "rubbish-transfer", "sign-fgsm-tanh", "sign-fgsm-log_energy",
     "sign-fgsm-tanh-float32", "sign-bim-tanh", "sign-bim-log_energy", "sign-llc-tanh",
-    "sign-llc-log_energy",
+    "sign-llc-log_energy", "audit",
 ]  # fmt: skip
 
 

@@ -200,7 +200,7 @@ def test_options_of_other_methods_are_refused(run, toy, model, tmp_path):
     code, _, err = run("attack", model, "--method", "fgsm", "--steps", 3, "--dataset", toy,
                        "--out", tmp_path / "a.npz")  # fmt: skip
     assert code == 2
-    assert "fgsm takes one step" in err
+    assert "--steps is for bim, llc, not fgsm" in err
 
 
 def test_another_set_in_the_same_place_is_refused(boundary):

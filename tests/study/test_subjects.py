@@ -80,7 +80,7 @@ def test_the_digest_is_of_what_the_model_computes_with():
 
 
 def test_no_model_is_no_study(images):
-    with pytest.raises(InputError, match="one model at least"):
+    with pytest.raises(InputError, match="one dense associative memory at least"):
         of_models([], images)
 
 
