@@ -60,6 +60,7 @@ def others() -> tuple[Subject, ...]:
     made: dict[str, Any] = {
         "relu": ReLUNetwork(25, 3, 12),
         "polynomial3": PolynomialNetwork(25, 3, 12, 3.0, 20.0),
+        "polynomial5": PolynomialNetwork(25, 3, 12, 5.0, 20.0),
         "rbf": RBFNetwork(25, 3, 12, temperature=3.0),
     }
     for network in made.values():
