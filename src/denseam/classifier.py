@@ -5,6 +5,7 @@ associative memory of the paper is one (``model.py``), so are the networks it is
 (``baselines/``).
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -74,9 +75,34 @@ class Classifier(nn.Module):
         self.n_visible, self.n_classes = int(n_visible), int(n_classes)
         self._power = check_power(power)
         self._temperature = check_temperature(temperature)
-        start = torch.empty(n_memories, n_visible + n_classes, dtype=dtype)
-        start.normal_(*self.initial, generator=torch.Generator().manual_seed(seed))
-        self.memories = nn.Parameter(start.clamp_(-1, 1).to(check_device(device)))
+        start = self.initial_memories(n_memories, n_visible + n_classes, seed=seed, dtype=dtype)
+        self.memories = nn.Parameter(start.to(check_device(device)))
+
+    @classmethod
+    def initial_memories(
+        cls,
+        n_memories: int,
+        components: int,
+        *,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        rows: slice | None = None,
+    ) -> Tensor:
+        """The first memories of a network, (K, N + C), or only some rows of them.
+
+        Rows are the same whichever are asked for, and without memory for the others: those of a
+        network that is divided among processes come from one stream of random numbers.
+        """
+        first, end, _ = (rows or slice(None)).indices(n_memories)
+        start = torch.empty(end - first, components, dtype=dtype)
+        generator = torch.Generator().manual_seed(seed)
+        for block in _blocks(n_memories):
+            drawn = torch.empty(block.stop - block.start, components, dtype=dtype)
+            drawn.normal_(*cls.initial, generator=generator)
+            low, high = max(first, block.start), min(end, block.stop)
+            if low < high:
+                start[low - first : high - first] = drawn[low - block.start : high - block.start]
+        return start.clamp_(-1, 1)
 
     @property
     def n_memories(self) -> int:
@@ -265,6 +291,16 @@ def check_device(device: torch.device | str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {device} cannot be used here: {reason}") from error
     return found
+
+
+# PyTorch draws normal numbers sixteen at a time. Blocks of so many rows, the last of them longer,
+# give the numbers that one draw would.
+_BLOCK = 4096
+
+
+def _blocks(n_memories: int) -> list[slice]:
+    cuts = [*range(0, max(1, n_memories - _BLOCK), _BLOCK), n_memories]
+    return [slice(first, end) for first, end in itertools.pairwise(cuts)]
 
 
 def _check_sizes(**sizes: int) -> None:

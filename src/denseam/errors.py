@@ -9,8 +9,10 @@ __all__ = [
     "DataUnavailableError",
     "DenseAMError",
     "DenseAMWarning",
+    "EndpointError",
     "FileFormatError",
     "InputError",
+    "LostRankError",
     "MissingPackageError",
     "RunFolderError",
     "SaveError",
@@ -42,8 +44,16 @@ class SaveError(DenseAMError, OSError):
     """A file could not be written; what stood there before is untouched."""
 
 
+class EndpointError(DenseAMError, OSError):
+    """A classifier at a URL did not answer, or not as its protocol says."""
+
+
 class RunFolderError(DenseAMError):
     """A run folder, or the place of an image set, belongs to something else, or is in use."""
+
+
+class LostRankError(DenseAMError, RuntimeError):
+    """Another process of a job of several has died; what was finished before is on the disk."""
 
 
 class SecondDerivativeError(DenseAMError, RuntimeError):

@@ -23,6 +23,7 @@ from denseam.errors import DataUnavailableError, FileFormatError, RunFolderError
 
 __all__ = [
     "held_folder",
+    "held_if_free",
     "load_tensors",
     "read_json",
     "replace_file",
@@ -82,6 +83,30 @@ def held_folder(folder: Path, doing: str) -> Iterator[None]:
         raise SaveError(f"{folder} cannot be made: {error.strerror or error}") from error
     try:
         yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def held_if_free(lock_file: Path) -> Iterator[bool]:
+    """Whether this process holds something while the block lasts; False where another one does.
+
+    A process that dies lets go of what it holds.
+
+    Raises:
+        SaveError: when the lock's folder cannot be made, or written to.
+    """
+    lock = FileLock(lock_file)
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise SaveError(f"{lock_file} cannot be made: {error.strerror or error}") from error
+    try:
+        yield True
     finally:
         lock.release()
 

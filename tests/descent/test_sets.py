@@ -1,11 +1,13 @@
 """Image sets made by descents: what they hold, and that interruptions cost nothing."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -277,3 +279,61 @@ def test_bad_arguments_are_refused(model, clean, tmp_path, call, words):
 
 def test_every_reason_has_a_number_in_the_metadata(model, clean):
     assert boundary_set(model, clean, max_steps=1).metadata["stopped"] == [str(s) for s in Stop]
+
+
+# ---- several processes ---------------------------------------------------------------------------
+
+
+def together(count, call):
+    """Several at once; open files of one process lock each other out as those of several do."""
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(call) for _ in range(count)]]
+
+
+def test_several_share_the_parts_of_a_set_and_all_get_it(model, clean, tmp_path, monkeypatch):
+    alone = boundary_set(model, clean, chunk=2)
+    made = []
+
+    def slowly(model, visible, *args, **options):
+        made.append(visible)
+        time.sleep(0.02)
+        return cross_boundary(model, visible, *args, **options)
+
+    monkeypatch.setattr("denseam.descent.sets.cross_boundary", slowly)
+    out, told = tmp_path / "set.safetensors", []
+    found = together(
+        3,
+        lambda: boundary_set(
+            model, clean, out, chunk=2, shared=True, on_progress=lambda *n: told.append(n)
+        ),
+    )
+    assert all(same(one, alone) for one in found)
+    assert len(made) == 6  # parts, each made once
+    assert sum(map(len, made)) == len(clean)
+    assert told[-1] == (11, 11)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    assert same(data.load(out), alone)
+
+
+def test_a_part_that_its_maker_left_undone_is_made_by_another(model, clean, tmp_path, monkeypatch):
+    turn = itertools.count()
+
+    def fails_once(model, visible, *args, **options):
+        first = next(turn) == 0
+        time.sleep(0.05)
+        if first:
+            raise RuntimeError
+        return cross_boundary(model, visible, *args, **options)
+
+    monkeypatch.setattr("denseam.descent.sets.cross_boundary", fails_once)
+    out = tmp_path / "set.npz"
+
+    def call():
+        try:
+            return boundary_set(model, clean, out, chunk=4, shared=True)
+        except RuntimeError:
+            return None
+
+    found = [one for one in together(2, call) if one is not None]
+    assert len(found) == 1
+    assert same(found[0], boundary_set(model, clean, chunk=4))

@@ -9,10 +9,14 @@ Powers below the smallest normal number (1e-38) are flushed to 0 on purpose. A c
 a sum of at least 1e-25, so this loses 1e-13 of the largest result at most (``LOST``, rounded up).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -20,7 +24,15 @@ from denseam import energy
 from denseam.kernels import cpu
 
 needs_c = pytest.mark.skipif(cpu.library() is None, reason="the C kernels are not installed")
-BACKENDS = [pytest.param("reference"), pytest.param("cpu", marks=needs_c)]
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+BACKENDS = [
+    pytest.param("reference"),
+    pytest.param("cpu", marks=needs_c),
+    pytest.param("triton", marks=needs_triton),
+]
+# Random problems for each back end: Triton's interpreter takes a second for one, and a card as
+# long to compile for a new power.
+EXAMPLES = {"triton": 4}
 DTYPES = [torch.float32, torch.float64]
 LOST = {torch.float32: 1e-12, torch.float64: 1e-26}
 
@@ -86,6 +98,14 @@ def problems(draw: st.DrawFn) -> Problem:
         hotness=draw(st.sampled_from([0.5, 1.0, 2.0])),
         seed=draw(st.integers(0, 10**6)),
     )
+
+
+def on_examples(
+    backend: str, check: Callable[..., None], examples: int = 40, **strategies: Any
+) -> None:
+    """Check random cases, as many as the back end has time for."""
+    few = settings(max_examples=min(examples, EXAMPLES.get(backend, examples)))
+    few(given(**strategies)(check))()
 
 
 def rtol(p: Problem, dtype: torch.dtype) -> float:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from .problems import (
     gap_size,
     log_gradient_sizes,
     make_problem,
+    on_examples,
     problems,
     rtol,
 )
@@ -77,20 +77,14 @@ def check_log(p: Problem, dtype: torch.dtype, backend: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)
-@given(p=problems())
-def test_energy_gap_and_its_gradients_equal_the_oracle(
-    backend: str, dtype: torch.dtype, p: Problem
-) -> None:
-    check_gap(p, dtype, backend)
+def test_energy_gap_and_its_gradients_equal_the_oracle(backend: str, dtype: torch.dtype) -> None:
+    on_examples(backend, lambda p: check_gap(p, dtype, backend), p=problems())
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)
-@given(p=problems())
-def test_log_energy_and_its_gradients_equal_the_oracle(
-    backend: str, dtype: torch.dtype, p: Problem
-) -> None:
-    check_log(p, dtype, backend)
+def test_log_energy_and_its_gradients_equal_the_oracle(backend: str, dtype: torch.dtype) -> None:
+    on_examples(backend, lambda p: check_log(p, dtype, backend), p=problems())
 
 
 @pytest.mark.parametrize("power", [1, 1.5, 2, 3, 7.25, 20, 30, 31, 32, 64, 99.5, 100])
@@ -102,10 +96,7 @@ def test_every_power_up_to_100_equals_the_oracle(backend: str, power: float) -> 
         check_log(p, dtype, backend)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=30)
-@given(p=problems())
-def test_label_is_the_argmax_of_the_exact_log_energy(backend: str, p: Problem) -> None:
+def check_label(p: Problem, backend: str) -> None:
     wanted = energy.log_energy(p.visible.double(), p.memories.double(), p.power)
     label = kernels.decide(p.visible, p.memories, p.power, backend=backend)
     assert label.dtype is torch.int64
@@ -113,6 +104,11 @@ def test_label_is_the_argmax_of_the_exact_log_energy(backend: str, p: Problem) -
     chosen = wanted.gather(1, label[:, None])[:, 0]
     # Fields are exact here, so two sums that differ by more than their rounding are told apart.
     assert bool((torch.nan_to_num(best - chosen, nan=0.0) <= 2 * rtol(p, torch.float32)).all())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_label_is_the_argmax_of_the_exact_log_energy(backend: str) -> None:
+    on_examples(backend, lambda p: check_label(p, backend), 30, p=problems())
 
 
 def decision_bound(p: Problem) -> Tensor:
@@ -208,24 +204,24 @@ def test_memory_gradient_needs_a_pass_with_class_gradient(backend: str) -> None:
 # ---- the head of training --------------------------------------------------------------------
 
 
-def head_of_training(p: Problem, backend: str, labels: Tensor, m: float) -> tuple[Tensor, Outcome]:
+def head_of_training(
+    p: Problem, backend: str, labels: Tensor, m: float
+) -> tuple[Tensor, Outcome, Tensor]:
+    """And the coefficients that the reference makes of the same sums."""
     kernel = kernels.by_name(backend)
     overlaps = kernel.overlaps(p.visible, p.memories[:, : p.n_visible])
     sums = kernel.sums(overlaps, p.classes, p.power, every_class=False)
-    return kernel.objective(sums, labels, p.power, p.temperature, m)
+    arguments = (sums, labels, p.power, p.temperature, m)
+    wanted, _ = kernels.by_name("reference").objective(*arguments)
+    return *kernel.objective(*arguments), wanted
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@given(p=problems(), m=st.one_of(st.integers(1, 30), st.floats(0.5, 30)), data=st.data())
-def test_the_head_of_training_equals_the_oracle(
-    backend: str, p: Problem, m: float, data: st.DataObject
-) -> None:
+def check_head(p: Problem, backend: str, m: float, seed: int) -> None:
     p = p.to(torch.float64)
-    seed = data.draw(st.integers(0, 99))
     labels = torch.randint(
         p.n_classes, (len(p.visible),), generator=torch.Generator().manual_seed(seed)
     )
-    coefficients, outcome = head_of_training(p, backend, labels, m)
+    coefficients, outcome, wanted = head_of_training(p, backend, labels, m)
     gap = energy.energy_gap(p.visible, p.memories, p.power, p.temperature)
     activity = torch.tanh(gap)
     target = energy.targets(labels, p.n_classes, torch.float64)
@@ -236,8 +232,15 @@ def test_the_head_of_training_equals_the_oracle(
     )
     best = gap.gather(1, outcome.predicted[:, None]).squeeze(1)
     assert torch.allclose(best, gap.amax(dim=1), rtol=1e-9, atol=1e-12)
-    wanted, _ = head_of_training(p, "reference", labels, m)
     assert torch.allclose(coefficients, wanted, rtol=1e-8, atol=1e-10 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_head_of_training_equals_the_oracle(backend: str) -> None:
+    on_examples(
+        backend, lambda p, m, seed: check_head(p, backend, m, seed), p=problems(),
+        m=st.one_of(st.integers(1, 30), st.floats(0.5, 30)), seed=st.integers(0, 99),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -250,17 +253,20 @@ def test_the_head_stays_finite_at_any_temperature(
     p.visible[3] = -1.0
     p.memories[:] = p.memories.abs()  # no memory is active at the fourth image
     labels = torch.arange(70) % 3
-    coefficients, outcome = head_of_training(p, backend, labels, 30.0)
+    coefficients, outcome, wanted = head_of_training(p, backend, labels, 30.0)
     assert torch.isfinite(coefficients).all()
     assert torch.isfinite(outcome.activity).all()
     assert torch.isfinite(outcome.objective)
     assert outcome.predicted[3] == 0
     assert not coefficients[:, 3].any()
-    wanted, _ = head_of_training(p, "reference", labels, 30.0)
-    if dtype is torch.float32:  # at 1e-30 and 1e-3 a gap of one rounding error decides
-        wanted = coefficients
     largest = float(wanted.abs().max()) or 1.0  # all vanish where T is beyond every field
-    assert torch.allclose(coefficients / largest, wanted / largest, rtol=1e-4, atol=1e-6)
+    if backend == "triton" and hotness == 1e-30:
+        # Beyond the range of double precision the reference clamps them one by one; these keep
+        # their relation, in which the last is minus the sum of the others.
+        assert torch.equal(coefficients.sign(), wanted.sign())
+        assert float(coefficients.sum(dim=0).abs().max()) <= 1e-6 * largest
+    else:
+        assert torch.allclose(coefficients / largest, wanted / largest, rtol=1e-4, atol=1e-6)
     summed = coefficients[:, :, None] * torch.ones(1, 1, 2000, dtype=dtype)
     assert torch.isfinite(summed.sum(dim=(0, 2))).all(), "no room for the sum over memories"
 

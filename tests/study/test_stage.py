@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -59,10 +61,7 @@ def test_a_second_call_runs_nothing_and_finds_the_same(chain, tmp_path):
     assert (seen.ran, seen.reused) == ([], ["one", "two", "three", "four"])
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     for name, outcome in second.items():
-        assert outcome == replace(
-            first[name], reused=True, seconds=round(first[name].seconds, 2),
-            finished=round(first[name].finished),
-        )  # fmt: skip
+        assert outcome == replace(first[name], reused=True, seconds=round(first[name].seconds, 2))
 
 
 def test_an_observer_is_told_in_order(chain, tmp_path):
@@ -436,3 +435,65 @@ def test_time_left_is_never_negative_and_nothing_at_the_end(tmp_path_factory, ti
         run_stages(of, out, seen)
     assert min(seen.left) >= 0
     assert seen.left[-1] == 0
+
+
+# ---- several processes ---------------------------------------------------------------------------
+
+
+def together(count, call):
+    """Several at once; open files of one process lock each other out as those of several do."""
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(call) for _ in range(count)]]
+
+
+def slow(stage, log):
+    """The same stage, which takes a while and says that it ran."""
+
+    def run(place):
+        log.append(stage.name)
+        time.sleep(0.05)
+        return stage.run(place)
+
+    return replace(stage, run=run)
+
+
+def test_several_share_the_stages_and_all_find_all(chain, tmp_path):
+    log, observers = [], [Seen() for _ in range(3)]
+    free = iter(observers)
+    shared = [slow(stage, log) for stage in chain]
+    found = together(3, lambda: run_stages(shared, tmp_path, next(free)))
+    assert sorted(log) == ["four", "one", "three", "two"]  # each once
+    assert log.index("one") < log.index("two") < log.index("three")
+    for outcomes in found:
+        assert [*outcomes] == ["one", "two", "three", "four"]
+        assert {o.digest for o in outcomes.values()} == {o.digest for o in found[0].values()}
+    for seen in observers:  # each is told of every stage, and of none as of an old one
+        ended = [event[1] for event in seen.events if event[0] == "end"]
+        assert sorted(ended) == ["four", "one", "three", "two"]
+        assert seen.reused == []
+    assert not list(tmp_path.rglob("begun"))
+    assert ran(chain, tmp_path) == []
+
+
+def test_a_stage_whose_process_failed_is_run_by_another(chain, tmp_path):
+    one, *rest = chain
+    tries = []
+
+    def run(place):
+        tries.append(1)
+        time.sleep(0.1)
+        if len(tries) == 1:
+            raise RuntimeError
+        return one.run(place)
+
+    shared = [replace(one, run=run), *rest]
+
+    def call():
+        try:
+            return [*run_stages(shared, tmp_path, Seen())]
+        except RuntimeError:
+            return None
+
+    found = together(2, call)
+    assert [one for one in found if one] == [["one", "two", "three", "four"]]
+    assert len(tries) == 2

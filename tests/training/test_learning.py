@@ -12,6 +12,7 @@ import denseam
 from denseam import Callback
 from denseam.data import Dataset, ImageSet
 from denseam.errors import DenseAMError, InputError
+from denseam.mesh import Mesh
 from denseam.training import EpochRecord, TensorBoard
 from denseam.training.batches import epoch_indices
 
@@ -102,13 +103,13 @@ def test_images_in_visible_units_train_like_their_bytes():
 
 def test_memories_that_see_nothing_are_counted():
     # An off-field of -(sum of class parts) < 0 for all, and two that any image excites.
-    from denseam.training.loop import _Run
+    from denseam.training.learner import Learner
 
-    run = _Run(recipe(2, 1), images(), None, torch.device("cpu"), [])
-    run.memories[:] = 0
-    run.memories[:, 25:] = 0.5  # -1.5 for off, -0.5 for on
-    run.memories[:2, 25:] = -0.5
-    assert run._dead_memories(run._batch(torch.arange(60))) == 10
+    learner = Learner(recipe(2, 1), images(), torch.device("cpu"), Mesh())
+    learner.memories[:] = 0
+    learner.memories[:, 25:] = 0.5  # -1.5 for off, -0.5 for on
+    learner.memories[:2, 25:] = -0.5
+    assert learner.dead_memories(learner._batch(torch.arange(60))) == 10
 
 
 class Diary(Callback):

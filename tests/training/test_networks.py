@@ -9,7 +9,7 @@ from denseam import Recipe, energy, train
 from denseam.baselines import Binarised, NearestNeighbour, binarise
 from denseam.errors import InputError
 from denseam.training.gradient import network_gradient
-from denseam.training.loop import initial_model
+from denseam.training.learner import initial_model
 
 NETWORKS = {"relu": None, "polynomial": 3.0, "rbf": None}
 

@@ -300,7 +300,9 @@ def test_the_same_matrix_product_as_before_is_used(begun, monkeypatch):
     if facts["environment"]["kernel"] != "cpu":
         pytest.skip("the C kernels are not installed")
     used = []
-    monkeypatch.setattr(_Run, "finish", lambda run, folder: used.append(run.kernel.product))
+    monkeypatch.setattr(
+        _Run, "_train", lambda run, records: used.append(run.learner.kernel.product)
+    )
     for product in available_products():
         facts["environment"]["product"] = product
         (begun / "run.json").write_text(json.dumps(facts))
@@ -365,7 +367,7 @@ def test_a_run_keeps_its_products(begun):
 
 def test_8_bit_products_need_the_c_kernels(monkeypatch):
     monkeypatch.setattr(
-        "denseam.training.loop.choose", lambda *_: Choice(by_name("reference"), "none here")
+        "denseam.training.learner.choose", lambda *_: Choice(by_name("reference"), "none here")
     )
     with pytest.raises(InputError, match="8-bit products need the C kernels on the CPU: none here"):
         denseam.train(WANTED.replace(products="8-bit"), dataset())

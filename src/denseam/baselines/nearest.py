@@ -14,6 +14,7 @@ from denseam.classifier import Classifier, HeadName
 from denseam.data import ImageSet
 from denseam.data.validate import check_labels, check_visible
 from denseam.errors import InputError
+from denseam.kernels.products import PRODUCTS, default_product
 
 __all__ = ["Metric", "NearestNeighbour"]
 
@@ -94,7 +95,10 @@ class NearestNeighbour(Classifier):
 
     def _nearest(self, visible: Tensor) -> Tensor:
         """(B, N) -> (B, C): of every class the position of the memory that scores highest."""
-        found = visible @ self.visible_memories.T
+        # On whole rows, with class neurons at 0: a product wants its operands dense.
+        neurons = nn.functional.pad(visible, (0, self.n_classes))
+        ours = visible.device.type == "cpu" and visible.dtype is torch.float32
+        found = PRODUCTS[default_product() if ours else "torch"](neurons, self.memories.detach())
         if self.metric == "l2":
             found -= self.half_lengths
         first, best = 0, list[Tensor]()

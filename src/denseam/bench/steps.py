@@ -6,7 +6,7 @@ the memories alike before they are timed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from denseam.kernels.products import PRODUCTS, available_products
 from denseam.training.gradient import objective_gradient
 from denseam.training.optimizer import update
 
-__all__ = ["STEPS", "Problem", "products_alone"]
+__all__ = ["RULE", "STEPS", "Problem", "Step", "kernel_step", "products_alone"]
 
 Step = Callable[[], object]
 RULE = {"lr": 0.01, "momentum": 0.9, "gradient_scale": 1.0, "floor": 1e-30}
@@ -48,6 +48,13 @@ class Problem:
         prototypes = torch.cat([visible, energy.targets(labels, C, torch.float32)], dim=1)[rows]
         memories = (0.7 * prototypes + noise).clamp_(-1, 1)
         return cls(visible, labels, memories, torch.zeros_like(memories), power, 0.75 * N, 4.0)
+
+    def to(self, device: torch.device) -> "Problem":
+        """The same on another device."""
+        return replace(
+            self, visible=self.visible.to(device), labels=self.labels.to(device),
+            memories=self.memories.to(device), velocity=self.velocity.to(device),
+        )  # fmt: skip
 
     def copy(self) -> "Problem":
         """The same with memories of its own."""
@@ -80,7 +87,8 @@ def _fastest(problem: Problem, memories: Tensor, weights: Tensor) -> str:
     return min(times, key=times.__getitem__)
 
 
-def _kernel_step(kernel: Kernel, problem: Problem) -> Step:
+def kernel_step(kernel: Kernel, problem: Problem) -> Step:
+    """The step of a back end, launched operation by operation."""
     # As the training loop draws a batch: class neurons, at 0, behind the pixels.
     n_classes = problem.memories.shape[1] - problem.visible.shape[1]
     neurons = torch.nn.functional.pad(problem.visible, (0, n_classes))
@@ -98,17 +106,17 @@ def _kernel_step(kernel: Kernel, problem: Problem) -> Step:
 
 def cpu(problem: Problem) -> Step:
     """denseam's C kernels, as the training loop calls them."""
-    return _kernel_step(by_name("cpu"), problem)
+    return kernel_step(by_name("cpu"), problem)
 
 
 def eight_bit(problem: Problem) -> Step:
     """The same by 8-bit products, `denseam train --products 8-bit`."""
-    return _kernel_step(by_name("8-bit"), problem)
+    return kernel_step(by_name("8-bit"), problem)
 
 
 def reference(problem: Problem) -> Step:
     """denseam's kernels in plain PyTorch."""
-    return _kernel_step(by_name("reference"), problem)
+    return kernel_step(by_name("reference"), problem)
 
 
 def _plain_objective(problem: Problem, memories: Tensor) -> Tensor:

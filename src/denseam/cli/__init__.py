@@ -20,8 +20,9 @@ from denseam.cli import (
     train,
     transfer,
 )
-from denseam.cli.common import stderr
+from denseam.cli.common import say_error
 from denseam.errors import DenseAMError
+from denseam.mesh import own_device
 from denseam.version import __version__
 
 __all__ = ["main"]
@@ -49,11 +50,12 @@ large ones learn prototypes, and attacks made on small n do not fool large n.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
     args = parser().parse_args(argv)
+    args.device = own_device(args.device)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
     except DenseAMError as error:
-        stderr.print(f"denseam {args.command}: {error}", markup=False, soft_wrap=True)
+        say_error(args.command, error)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -78,10 +78,10 @@ def run(args: argparse.Namespace) -> int:
     model, images = load_any(args.model, device=args.device), chosen_images(args)
     if args.method == "minimum":
         return _minimum(args, model, images)
-    with making(args) as bar:
+    with making(args) as work:
         made = attack_set(
             model, images, args.method, args.eps or _SIZES, args.out, chunk=args.chunk,
-            on_progress=bar, **given_options(args, *_OPTIONS, *_ITERATIVE),
+            on_progress=work.bar, shared=work.shared, **given_options(args, *_OPTIONS, *_ITERATIVE),
         )  # fmt: skip
         if args.figure is not None:
             sign.save(sign_curves([made]), args.figure)
@@ -93,8 +93,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _minimum(args: argparse.Namespace, model: Classifier, images: ImageSet) -> int:
     options = given_options(args, *_SHORTEST)
-    with making(args) as bar:
-        made = minimum_set(model, images, args.out, chunk=args.chunk, on_progress=bar, **options)
+    with making(args) as work:
+        made = minimum_set(
+            model, images, args.out, chunk=args.chunk, on_progress=work.bar, shared=work.shared,
+            **options,
+        )  # fmt: skip
         curves = budget_curves([made])
         if args.figure is not None:
             budget.save(curves, args.figure)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from rich.table import Table
 from denseam import data
 from denseam.bench import (
     CASES,
-    CrossingRow,
     InferenceRow,
     IterationRow,
     StepRow,
@@ -23,6 +23,7 @@ from denseam.bench import (
     measure_step,
 )
 from denseam.classifier import check_device
+from denseam.cli import bench_card
 from denseam.cli.common import add_command, print_json, stderr, stdout
 from denseam.errors import InputError
 from denseam.pretrained import load_any
@@ -52,6 +53,8 @@ denseam bench
 denseam bench --rounds 50
 denseam bench --models mnist-n2 mnist-n30 runs/n20
 denseam bench --threads 1 --json
+denseam bench --device cuda
+denseam bench --device cuda --train --save benchmarks/results
 """,
     )
     parser.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
@@ -61,8 +64,23 @@ denseam bench --threads 1 --json
         help="to lead MNIST images across boundaries",
     )  # fmt: skip
     parser.add_argument(
-        "--images", type=int, default=1000, help="how many of them (default: %(default)s)"
+        "--images", type=int, help="how many of them (default: 1000; on a card 10000)"
     )
+    parser.add_argument(
+        "--train", action="store_true",
+        help="on a card: also the seconds of a whole training at n = 30",
+    )  # fmt: skip
+    parser.add_argument(
+        "--epochs", type=int, default=3000, help="of that training (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--products", choices=["full", "tf32", "bfloat16"], default="full",
+        help="of that training (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--save", metavar="FOLDER", type=Path,
+        help="on a card: keep the record there, under the card's name and the date",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -70,8 +88,13 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, end with a line of JSON."""
     if args.rounds < 1:
         raise InputError(f"--rounds {args.rounds}: wanted a whole number >= 1")
-    if check_device(args.device).type != "cpu":
-        raise InputError(f"--device {args.device}: what is measured are the kernels of the cpu")
+    device = check_device(args.device)
+    if device.type == "cuda":
+        return bench_card.run(args, device)
+    if device.type != "cpu":
+        raise InputError(f"--device {args.device}: wanted cpu or cuda, whose kernels are ours")
+    if args.train or args.save:
+        raise InputError("--train and --save: only with --device cuda")
     if args.threads is not None:
         if args.threads < 1:
             raise InputError(f"--threads {args.threads}: wanted a whole number >= 1")
@@ -92,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     crossings = []
     if models:
-        visible = data.load("mnist").test.visible()[: args.images]
+        visible = data.load("mnist").test.visible()[: args.images or 1000]
         crossings = [
             measure_crossing(model, visible)
             for model in track(models, "boundaries", console=stderr, disable=hidden)
@@ -114,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     stdout.print(_inference_table(inference))
     stdout.print(_iteration_table(iterations))
     if crossings:
-        stdout.print(_crossing_table(crossings))
+        stdout.print(bench_card.crossing_table(crossings))
     sys.stdout.write(json.dumps(record) + "\n")
     return 0
 
@@ -162,17 +185,4 @@ def _iteration_table(rows: list[IterationRow]) -> Table:
             f"{row.power:g}", f"{ms['kernels']:.1f}", f"{ms['iteration']:.1f}",
             f"{row.to_kernels:.2f}",
         )  # fmt: skip
-    return table
-
-
-def _crossing_table(rows: list[CrossingRow]) -> Table:
-    table = Table(title=f"{rows[0].n_images} images to the boundary of their second choice")
-    for name in ("n", "mode", "images / s", "gradients each", "crossed"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        for mode, seconds in row.seconds.items():
-            table.add_row(
-                f"{row.power:g}", mode, f"{row.n_images / seconds:.0f}",
-                f"{row.gradients[mode]:.1f}", f"{100 * row.crossed[mode]:.1f} %",
-            )  # fmt: skip
     return table

@@ -35,6 +35,7 @@ denseam boundary mnist-n30 --out n30.safetensors --figure fig4.png
 denseam boundary mnist-n2 --count 10000 --mode controlled --out n2.safetensors
 denseam boundary runs/n20 --target least --objective margin --out far.npz --grid far.png
 denseam boundary mnist-n20 --count 20 --target each --keep boundary --out around.safetensors
+torchrun --nproc-per-node 4 -m denseam boundary mnist-n30 --count 10000 --out n30.safetensors
 """,
     )
     add_model(parser)
@@ -62,10 +63,10 @@ def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
     model, images = load_any(args.model, device=args.device), chosen_images(args)
     options = given_options(args, *_OPTIONS)
-    with making(args) as bar:
+    with making(args) as work:
         made = boundary_set(
             model, images, args.out, _target(args.target), keep=args.keep, seed=args.seed,
-            chunk=args.chunk, on_progress=bar, **options,
+            chunk=args.chunk, on_progress=work.bar, shared=work.shared, **options,
         )  # fmt: skip
         if args.figure is not None:
             _draw(model, images, made, args, options)

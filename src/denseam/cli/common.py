@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
@@ -9,7 +10,8 @@ from rich.console import Console
 
 from denseam import data
 from denseam.data import Dataset, ImageSet
-from denseam.errors import InputError
+from denseam.errors import DenseAMError, InputError
+from denseam.mesh import launched
 
 __all__ = [
     "add_command",
@@ -20,12 +22,16 @@ __all__ = [
     "images_of",
     "percent",
     "print_json",
+    "say_error",
     "stderr",
     "stdout",
 ]
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False)
+# Of several processes one speaks; see cli/job.py.
+_SILENT = os.environ.get("RANK", "0") != "0" and launched()
+
+stdout = Console(highlight=False, soft_wrap=True, quiet=_SILENT)
+stderr = Console(stderr=True, highlight=False, quiet=_SILENT)
 
 
 def add_command(
@@ -54,7 +60,13 @@ def add_model(parser: argparse.ArgumentParser, name: str = "model", **more: Any)
 
 def print_json(value: Any) -> None:
     """One JSON value on the standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    if not stdout.quiet:
+        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def say_error(command: str, error: DenseAMError) -> None:
+    """One line about what went wrong."""
+    stderr.print(f"denseam {command}: {error}", markup=False, soft_wrap=True)
 
 
 def percent(fraction: float) -> str:

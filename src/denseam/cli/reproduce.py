@@ -9,9 +9,11 @@ from typing import Any, Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from denseam.cli.common import add_command, dataset_of, print_json, stderr, stdout
+from denseam.cli.job import job
 from denseam.cli.progress import TrainingBar
 from denseam.data import Dataset
 from denseam.errors import DenseAMWarning, InputError
+from denseam.mesh import Mesh
 from denseam.model import DenseAM
 from denseam.study import (
     Plan,
@@ -49,6 +51,7 @@ denseam reproduce --quick
 denseam reproduce --models runs/n2 runs/n30 --dataset fashion-mnist --out results-fashion
 denseam reproduce --train --epochs 300 --out results-mine
 denseam reproduce --only transfer confidence
+torchrun --nproc-per-node 4 -m denseam reproduce
 """,
     )
     parser.add_argument("--out", type=Path, help="folder (default: results, or results-quick)")
@@ -90,16 +93,19 @@ def run(args: argparse.Namespace) -> int:
         return 0
     names_wanted(all_stages(study), args.only)
     try:
-        if args.train:
-            study = _study(args, images, _trained(args, images))
-        with _Lines() as lines:
-            found = reproduce(study, args.out, lines, args.only)
+        with job(args.command, args.device) as mesh:
+            if args.train:
+                study = _study(args, images, _trained(args, images, mesh))
+            with _Lines() as lines:
+                found = reproduce(study, args.out, lines, args.only, mesh)
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; the same command goes on from where it was, in {args.out}",
             markup=False, soft_wrap=True,
         )  # fmt: skip
         raise
+    if not mesh.first:
+        return 0
     if args.json:
         print_json(found.results)
     else:
@@ -129,12 +135,13 @@ def _subjects(args: argparse.Namespace, images: Dataset) -> list[Subject]:
     )
 
 
-def _trained(args: argparse.Namespace, images: Dataset) -> list[Subject]:
+def _trained(args: argparse.Namespace, images: Dataset, mesh: Mesh) -> list[Subject]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
         return train_models(
             args.powers, images, args.out / "runs", epochs=args.epochs, seed=args.seed,
             products=args.products, device=args.device, callbacks=lambda: [TrainingBar()],
+            mesh=mesh,
         )  # fmt: skip
 
 

@@ -51,11 +51,11 @@ denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.pn
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
     model = load_any(args.model, device=args.device)
-    with making(args) as bar:
+    with making(args) as work:
         made = rubbish_set(
             model, args.classes, args.out, shape=_shape(model, args.shape),
-            per_class=args.per_class, seed=args.seed, chunk=args.chunk, on_progress=bar,
-            **given_options(args, *_OPTIONS),
+            per_class=args.per_class, seed=args.seed, chunk=args.chunk, on_progress=work.bar,
+            shared=work.shared, **given_options(args, *_OPTIONS),
         )  # fmt: skip
         if args.figure is not None:
             rubbish.save(rubbish_grid([made], min(args.per_class, _ROWS)), args.figure)

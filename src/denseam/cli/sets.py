@@ -3,12 +3,14 @@
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from denseam.cli.common import percent, print_json, stderr, stdout
+from denseam.cli.job import job
 from denseam.cli.progress import images_bar
 from denseam.data import ImageSet
 from denseam.errors import InputError
@@ -41,14 +43,24 @@ def given_options(args: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class Making:
+    """What goes on while a set is made."""
+
+    bar: Callable[[int, int], None]  # told of images done and images in all
+    shared: bool  # other processes make the same set
+
+
 @contextlib.contextmanager
-def making(args: argparse.Namespace) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, and on Ctrl-C a word about what is kept."""
+def making(args: argparse.Namespace) -> Iterator[Making]:
+    """A progress bar, and on Ctrl-C a word about what is kept; under torchrun, one of several."""
     for name, suffixes in _SUFFIXES.items():
         check_picture(getattr(args, name), suffixes)
     try:
-        with images_bar(args.command) as bar:
-            yield bar
+        with job(args.command, args.device) as mesh, images_bar(args.command) as bar:
+            if not mesh.first:
+                args.figure = args.grid = None
+            yield Making(bar, mesh.size > 1)
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; finished chunks are kept beside {args.out}, the same command goes on",

@@ -8,9 +8,11 @@ from typing import Any
 from denseam import data
 from denseam.baselines import NETWORKS
 from denseam.cli.common import add_command, dataset_of, percent, print_json, stderr, stdout
+from denseam.cli.job import job
 from denseam.cli.progress import TrainingBar
-from denseam.errors import DenseAMWarning
+from denseam.errors import DenseAMWarning, LostRankError
 from denseam.evaluation import evaluate
+from denseam.mesh import Mesh
 from denseam.training import Callback, Recipe, TensorBoard, TrainResult, train
 
 # Enough for errors close to the paper's in minutes; --epochs 3000 is the paper's own.
@@ -26,7 +28,7 @@ _RECIPE_OPTIONS: dict[str, tuple[type, str]] = {
     "loss_power": (float, "m of the objective sum (Y - t)^(2m)"),
     "n_memories": (int, "K (default: 2000)"),
     "per_class": (int, "images of each class in a minibatch (default: 100)"),
-    "products": (str, "full, or 8-bit: faster and rounded, on the CPU (default: full)"),
+    "products": (str, "full (default); faster: 8-bit on the CPU, tf32 or bfloat16 on a GPU"),
 }
 
 
@@ -47,6 +49,7 @@ denseam train --power 2 --hold-out 10000 --temperature 60 --out runs/tune
 denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
 denseam train --model relu --epochs 100 --out runs/relu
 denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
+torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out runs/n30
 """,
     )
     parser.add_argument(
@@ -69,6 +72,11 @@ denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/p
     parser.add_argument(
         "--binarised", action="store_true", help="show the network every pixel as -1 or +1"
     )
+    parser.add_argument(
+        "--memory-ranks", type=int, default=1, metavar="COUNT",
+        help="under torchrun: divide the memories among COUNT processes, and the images among "
+        "the rest (default: 1, every process has all memories)",
+    )  # fmt: skip
     recipe = parser.add_argument_group("recipe (default: the paper's, for this power)")
     for name, (kind, text) in _RECIPE_OPTIONS.items():
         recipe.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
@@ -90,17 +98,34 @@ def run(args: argparse.Namespace) -> int:
     if args.tensorboard:
         callbacks.append(TensorBoard(args.out / "tensorboard"))
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), job(args.command, args.device, args.memory_ranks) as mesh:
             warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
-            result = train(recipe, images, args.out, callbacks=callbacks, device=args.device)
+            result = _train(recipe, images, args, callbacks, mesh)
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; the same command goes on from the last epoch in {args.out}",
             markup=False, soft_wrap=True,
         )  # fmt: skip
         raise
-    _report(result, images, args)
+    if mesh.first:
+        _report(result, images, args)
     return 0
+
+
+def _train(
+    recipe: Recipe,
+    images: data.Dataset,
+    args: argparse.Namespace,
+    callbacks: list[Callback],
+    mesh: Mesh,
+) -> TrainResult:
+    try:
+        return train(recipe, images, args.out, callbacks=callbacks, device=args.device, mesh=mesh)
+    except LostRankError as error:
+        raise LostRankError(
+            f"rank {mesh.rank} of {mesh.size}: {error}; the same command goes on from the last "
+            f"epoch in {args.out}, on as many processes as there are then"
+        ) from error
 
 
 def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace) -> None:

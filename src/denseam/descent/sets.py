@@ -56,6 +56,7 @@ def boundary_set(
     seed: int = 0,
     chunk: int = 1000,
     on_progress: Progress | None = None,
+    shared: bool = False,
     **options: Any,
 ) -> ImageSet:
     """The first images behind the boundary, with the right labels of the images they came from.
@@ -72,6 +73,7 @@ def boundary_set(
         seed: of random targets.
         chunk: images at once.
         on_progress: told of images done and images in all.
+        shared: other processes make the same call, and all of them share the chunks.
         **options: of ``cross_boundary``: step, norm, objective, mode, max_steps, loss_power.
 
     Raises:
@@ -102,7 +104,7 @@ def boundary_set(
             facts[name] = getattr(found, name).reshape(-1, *images.shape).cpu()
         return to_set(found.images, images.labels[source], images, facts, metadata)
 
-    return build(make, _cuts(len(rows), chunk), out, metadata, on_progress)
+    return build(make, _cuts(len(rows), chunk), out, metadata, on_progress, shared=shared)
 
 
 def rubbish_set(
@@ -116,6 +118,7 @@ def rubbish_set(
     input_shape: Sequence[int] | None = None,
     chunk: int = 100,
     on_progress: Progress | None = None,
+    shared: bool = False,
     **options: Any,
 ) -> ImageSet:
     """Rubbish images of every class, labelled as the class they were made for.
@@ -130,6 +133,7 @@ def rubbish_set(
         input_shape: of one image as the module takes it; (N,) by default.
         chunk: images at once.
         on_progress: told of images done and images in all.
+        shared: other processes make the same call, and all of them share the chunks.
         **options: of ``rubbish``: noise, step, max_steps, loss_power, seed.
 
     Raises:
@@ -158,8 +162,8 @@ def rubbish_set(
         return to_set(images, like.labels, like, facts, metadata)
 
     check_numbers(step=1.0, max_steps=1, chunk=chunk)
-    part = max(1, chunk // per_class) * per_class
-    return build(make, _cuts(len(wanted) * per_class, part), out, metadata, on_progress)
+    cuts = _cuts(len(wanted) * per_class, max(1, chunk // per_class) * per_class)
+    return build(make, cuts, out, metadata, on_progress, shared=shared)
 
 
 def attack_set(
@@ -172,6 +176,7 @@ def attack_set(
     input_shape: Sequence[int] | None = None,
     chunk: int = 1000,
     on_progress: Progress | None = None,
+    shared: bool = False,
     **options: Any,
 ) -> ImageSet:
     """Images moved along signs of gradients, for one size after the other, with the right labels.
@@ -185,6 +190,7 @@ def attack_set(
         input_shape: of one image as the module takes it; (N,) by default.
         chunk: images at once.
         on_progress: told of images done and images in all.
+        shared: other processes make the same call, and all of them share the chunks.
         **options: of ``sign_gradient``, ``basic_iterative`` or ``least_likely``.
 
     Raises:
@@ -219,7 +225,7 @@ def attack_set(
         for i in range(len(sizes))
         for cut in _cuts(count, chunk)
     ]
-    return build(make, cuts, out, metadata, on_progress)
+    return build(make, cuts, out, metadata, on_progress, shared=shared)
 
 
 def minimum_set(
@@ -231,6 +237,7 @@ def minimum_set(
     input_shape: Sequence[int] | None = None,
     chunk: int = 500,
     on_progress: Progress | None = None,
+    shared: bool = False,
     **options: Any,
 ) -> ImageSet:
     """The nearest images that are labelled otherwise, with the right labels.
@@ -243,6 +250,7 @@ def minimum_set(
         input_shape: of one image as the module takes it; (N,) by default.
         chunk: images at once.
         on_progress: told of images done and images in all.
+        shared: other processes make the same call, and all of them share the chunks.
         **options: of ``minimum_norm``: rounds, starts.
 
     Raises:
@@ -263,7 +271,7 @@ def minimum_set(
         facts = facts_of(model, found, torch.arange(cut.start, cut.stop), chunk)
         return to_set(found.images, labels, images, facts, metadata)
 
-    return build(make, _cuts(len(images), chunk), out, metadata, on_progress)
+    return build(make, _cuts(len(images), chunk), out, metadata, on_progress, shared=shared)
 
 
 def _cuts(count: int, size: int) -> list[slice]:

@@ -1,8 +1,8 @@
 """The energies made fast: one signature (`interface`), one file per back end, one choice.
 
 `interface` says what a back end does, `reference` does it in PyTorch, `cpu` in C, `eightbit` in C
-with coarser products to train by; `energies` holds the formulas they share, `autograd` the
-differentiable operators, `products` the matrix product.
+with coarser products to train by, `triton` on graphics cards; `energies` holds the formulas they
+share, `autograd` the differentiable operators, `products` the matrix product.
 To add a back end: write its file, test it with tests/kernels/test_kernels.py, name it in `choice`.
 """
 

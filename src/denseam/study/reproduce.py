@@ -9,6 +9,7 @@ from typing import Any
 from denseam.errors import InputError
 from denseam.figures.canvas import need_matplotlib
 from denseam.files import held_folder, write_bytes, write_json
+from denseam.mesh import Mesh
 from denseam.study.markdown import as_markdown
 from denseam.study.report import render
 from denseam.study.results import results_of
@@ -34,7 +35,11 @@ class Reproduction:
 
 
 def reproduce(
-    study: Study, out: str | Path, observer: Observer, only: Sequence[str] = ()
+    study: Study,
+    out: str | Path,
+    observer: Observer,
+    only: Sequence[str] = (),
+    mesh: Mesh | None = None,
 ) -> Reproduction:
     """Run the stages that are not up to date, and write the report.
 
@@ -47,6 +52,8 @@ def reproduce(
         observer: told of every stage.
         only: names of stages to run, with those they need; all by default. The report is of
             everything that is up to date.
+        mesh: processes that make the same call and share the stages, on a folder that all of them
+            see; the first one writes the report.
 
     Raises:
         InputError: for a stage that does not exist.
@@ -57,6 +64,9 @@ def reproduce(
     need_matplotlib()
     stages, out = all_stages(study), Path(out)
     wanted = names_wanted(stages, only)
+    if mesh is not None and not mesh.first:
+        outcomes = run_stages(stages, out, observer, wanted)
+        return Reproduction(results_of(study, outcomes), outcomes, out)
     with held_folder(out, "running a study"):
         outcomes = run_stages(stages, out, observer, wanted)
         results = results_of(study, outcomes)

@@ -13,12 +13,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from denseam.errors import DenseAMError, InputError
-from denseam.files import read_json, write_bytes, write_json
+from denseam.files import held_if_free, read_json, write_bytes, write_json
 from denseam.study.findings import Findings
 from denseam.version import __version__
 
@@ -26,6 +26,7 @@ __all__ = ["Observer", "Outcome", "Place", "Stage", "run_stages"]
 
 _LIST = "stage.json"
 _BEGUN = "begun"  # holds the key while the stage runs
+_PAUSE = 0.2  # seconds between looks at what other processes have done
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ def run_stages(
 ) -> dict[str, Outcome]:
     """Run what is not up to date, in order; every stage comes after those it needs.
 
+    Several processes that make the same call on the same folder share the stages: each runs the
+    next one that nobody has run or runs, and all of them end with all outcomes.
+
     Args:
         stages: all of them.
         out: the folder of the study.
@@ -94,34 +98,88 @@ def run_stages(
         InputError: for a stage that needs one which is not before it.
         SaveError: when a result cannot be written.
     """
-    done: dict[str, Outcome] = {}
-    wanted = [stage for stage in stages if only is None or stage.name in only]
-    spent = expected = 0.0
+    work = _Work(stages, out, observer, only)
+    while work.open:
+        if not work.round():
+            time.sleep(_PAUSE)  # others run what is next
+    return {stage.name: work.done[stage.name] for stage in stages if stage.name in work.done}
 
-    def left(number: int) -> float:
-        """Seconds from the stage of this number on, at the pace so far."""
-        pace = spent / expected if expected else 1.0
-        return pace * sum(stage.expected for stage in wanted[number - 1 :])
 
-    for stage in stages:
-        missing = [name for name in stage.needs if name not in done]
-        if missing:
-            if stage in wanted:
-                raise InputError(f"stage {stage.name} needs {', '.join(missing)} before it")
-            continue
-        key, folder = _key(stage, done), out / "stages" / stage.name
+class _Work:
+    """The stages of a study, as far as they are done."""
+
+    def __init__(
+        self, stages: Sequence[Stage], out: Path, observer: Observer, only: Collection[str] | None
+    ) -> None:
+        self.wanted = [stage for stage in stages if only is None or stage.name in only]
+        self.out, self.observer = out, observer
+        self.open = list(stages)
+        self.done: dict[str, Outcome] = {}
+        self._begun, self._start = time.time(), time.perf_counter()
+        self._expected = 0.0  # seconds of what was run since, as it was thought to take
+        _check_order(stages, self.wanted)
+
+    def round(self) -> bool:
+        """Settle every stage that can be; whether there was one."""
+        before = len(self.open)
+        for stage in list(self.open):
+            if self._settled(stage):
+                self.open.remove(stage)
+        return len(self.open) < before
+
+    def _settled(self, stage: Stage) -> bool:
+        if any(name not in self.done for name in stage.needs):
+            if any(other.name in stage.needs for other in self.open):
+                return False
+            if stage in self.wanted:
+                raise InputError(f"stage {stage.name} needs {', '.join(stage.needs)} before it")
+            return True
+        key, folder = _key(stage, self.done), self.out / "stages" / stage.name
         found = _found(stage, folder, key)
-        if stage in wanted:
-            number = wanted.index(stage) + 1
-            if found is None:
-                observer.on_start(stage, number, len(wanted), left(number))
-                start = time.perf_counter()
-                found = _run(stage, folder, key, done, observer)
-                spent, expected = spent + time.perf_counter() - start, expected + stage.expected
-            observer.on_end(found, number, len(wanted), left(number + 1))
-        if found is not None:
-            done[stage.name] = found
-    return done
+        if stage not in self.wanted:
+            if found is not None:
+                self.done[stage.name] = found
+            return True
+        if found is None:
+            found = self._run(stage, folder, key)
+        elif found.finished > self._begun:  # by another process of this job
+            self._expected += stage.expected
+            found = replace(found, reused=False)
+        if found is None:
+            return False
+        self.done[stage.name] = found
+        self.observer.on_end(found, *self._numbers(stage), self._left(stage))
+        return True
+
+    def _run(self, stage: Stage, folder: Path, key: str) -> Outcome | None:
+        """Run a stage, unless another process is running it."""
+        with held_if_free(folder.with_name(f".{folder.name}.lock")) as held:
+            found = _found(stage, folder, key) if held else None
+            if not held or found is not None:
+                return found
+            self.observer.on_start(stage, *self._numbers(stage), self._left())
+            found = _run(stage, folder, key, self.done, self.observer)
+        self._expected += stage.expected
+        return found
+
+    def _numbers(self, stage: Stage) -> tuple[int, int]:
+        return self.wanted.index(stage) + 1, len(self.wanted)
+
+    def _left(self, settled: Stage | None = None) -> float:
+        """Seconds that the stages still open will take, at the pace so far."""
+        spent = time.perf_counter() - self._start
+        pace = spent / self._expected if self._expected else 1.0
+        coming = [s for s in self.open if s in self.wanted and s is not settled]
+        return pace * sum(stage.expected for stage in coming)
+
+
+def _check_order(stages: Sequence[Stage], wanted: Sequence[Stage]) -> None:
+    before: set[str] = set()
+    for stage in stages:
+        missing = [name for name in stage.needs if name not in before]
+        if missing and stage in wanted:
+            raise InputError(f"stage {stage.name} needs {', '.join(missing)} before it")
+        before.add(stage.name)
 
 
 def _key(stage: Stage, done: Mapping[str, Outcome]) -> str:
@@ -150,7 +208,7 @@ def _run(
         "command": stage.command,
         "key": key,
         "seconds": round(seconds, 2),
-        "finished": round(time.time()),
+        "finished": round(time.time(), 3),
         "files": files,
         "findings": findings.to_json(),
     }

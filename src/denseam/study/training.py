@@ -7,6 +7,7 @@ import torch
 
 from denseam.data import Dataset
 from denseam.errors import InputError
+from denseam.mesh import Mesh
 from denseam.study.subjects import Subject, of_models
 from denseam.training import Callback, Recipe, train
 
@@ -23,6 +24,7 @@ def train_models(
     products: str = "full",
     device: torch.device | str = "cpu",
     callbacks: Callable[[], Sequence[Callback]] = tuple,
+    mesh: Mesh | None = None,
 ) -> list[Subject]:
     """Train a model of each power with the presets in ``out/n2``, ``out/n3``, ...; resumable.
 
@@ -35,6 +37,7 @@ def train_models(
         products: see ``Recipe``.
         device: where to train.
         callbacks: makes those of one training.
+        mesh: processes that share each training, see ``denseam.train``.
 
     Raises:
         InputError: for powers that are not all different.
@@ -46,5 +49,5 @@ def train_models(
     for power in powers:
         recipe = Recipe.paper(power, epochs, seed=seed, products=products).for_data(images.train)
         folders.append(out / f"n{power:g}")
-        train(recipe, images, folders[-1], callbacks=callbacks(), device=device)
+        train(recipe, images, folders[-1], callbacks=callbacks(), device=device, mesh=mesh)
     return of_models(folders, images, device=device)

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 
 from denseam.kernels import Kernel, cpu
+from denseam.mesh import Mesh
 from denseam.version import __version__
 
 __all__ = ["changes", "describe", "kernel_as_before", "processor"]
 
-_CHANGES_BITS = ("torch", "device", "threads", "kernel")
+_CHANGES_BITS = ("torch", "device", "threads", "kernel", "ranks")
 
 
-def describe(device: torch.device, kernel: Kernel) -> dict[str, Any]:
+def describe(device: torch.device, kernel: Kernel, mesh: Mesh) -> dict[str, Any]:
     """The facts of this process for ``run.json``."""
     return {
         "denseam": __version__,
@@ -25,6 +26,7 @@ def describe(device: torch.device, kernel: Kernel) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "kernel": kernel.name,
         "product": _product(kernel),
+        "ranks": str(mesh),
     }
 
 
@@ -42,6 +44,7 @@ def kernel_as_before(kernel: Kernel, there: dict[str, Any]) -> Kernel:
 
 def changes(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """What is different here, in words, of all that changes the bits of a result."""
+    there = {"ranks": "1", **there}  # runs from before there were several
     return [
         f"{name} ({there.get(name)}, now {here[name]})"
         for name in _CHANGES_BITS

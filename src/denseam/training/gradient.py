@@ -8,13 +8,15 @@ A dense associative memory goes through the kernels, without an autograd graph; 
 it is compared with go through autograd.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from denseam import energy
 from denseam.classifier import Classifier
 from denseam.kernels import Kernel, energies
-from denseam.kernels.interface import Outcome
+from denseam.kernels.interface import Outcome, Sums
 
 __all__ = ["network_gradient", "objective_gradient"]
 
@@ -29,15 +31,19 @@ def objective_gradient(
     temperature: float,
     loss_power: float,
     n_classes: int,
+    join: Callable[[Sums], Sums] | None = None,
 ) -> tuple[Tensor, Outcome]:
     """dC/dxi, (K, N + C), of a dense associative memory, and what the batch looked like.
 
     With class neurons at 0 the overlaps are those of the visible neurons, while both products
-    work on whole rows: neither memories nor gradient are copied.
+    work on whole rows: neither memories nor gradient are copied. Where the memories are only some
+    of all, ``join`` makes the sums of these the sums of all.
     """
     overlaps = kernel.overlaps(neurons, memories)
     classes = memories[:, -n_classes:]
     sums = kernel.sums(overlaps, classes, power, every_class=False)
+    if join is not None:
+        sums = join(sums)
     coefficients, outcome = kernel.objective(sums, labels, power, temperature, loss_power)
     gradients = energies.Gradients(
         kernel, overlaps, classes, coefficients, sums.scale, power, out=overlaps

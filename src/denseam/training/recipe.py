@@ -10,6 +10,7 @@ from denseam.baselines import NETWORKS
 from denseam.classifier import check_power, check_temperature
 from denseam.data import ImageSet
 from denseam.errors import InputError
+from denseam.kernels.choice import PRODUCTS
 
 __all__ = ["Recipe"]
 
@@ -84,7 +85,8 @@ class Recipe:
     per_class: int = 100  # images of each class in a minibatch
     seed: int = 0  # of the initial memories and of the order of the images
     dtype: str = "float32"  # or float64
-    products: str = "full"  # in dtype; or "8-bit": faster, see kernels/eightbit.py
+    products: str = "full"  # in dtype; faster: "8-bit" (kernels/eightbit.py), on a card "tf32" or
+    # "bfloat16" (docs/gpu.md)
     network: str = "dam"  # or "relu", "polynomial", "rbf", "nearest"; see denseam.baselines
     binarised: bool = False  # whether it sees every pixel as -1 or +1
 
@@ -104,10 +106,12 @@ class Recipe:
         _check_range("momentum", self.momentum, 0, 1 - 1e-9)
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype = {self.dtype!r}: wanted 'float32' or 'float64'")
-        if self.products not in ("full", "8-bit"):
-            raise InputError(f"products = {self.products!r}: wanted 'full' or '8-bit'")
-        if self.products == "8-bit" and self.dtype != "float32":
-            raise InputError(f"8-bit products go with dtype 'float32', not {self.dtype!r}")
+        if self.products not in PRODUCTS:
+            raise InputError(f"products = {self.products!r}: wanted {', '.join(PRODUCTS)}")
+        if self.products != "full" and self.dtype != "float32":
+            raise InputError(
+                f"{self.products} products go with dtype 'float32', not {self.dtype!r}"
+            )
         self._check_network()
 
     def _check_network(self) -> None:
@@ -119,8 +123,10 @@ class Recipe:
             )
         if not isinstance(self.binarised, bool):
             raise InputError(f"binarised = {self.binarised!r}: wanted True or False")
-        if self.products == "8-bit" and self.network != "dam":
-            raise InputError(f"8-bit products are for network 'dam', not {self.network!r}")
+        if self.products != "full" and self.network != "dam":
+            raise InputError(
+                f"{self.products} products are for network 'dam', not {self.network!r}"
+            )
 
     @classmethod
     def paper(

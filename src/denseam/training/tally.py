@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denseam.mesh import Axis
+
 __all__ = ["Tally"]
 
 # |Y| this close to 1 leaves tanh without slope in float32.
@@ -27,8 +29,10 @@ class Tally:
         self._objective += objective
         self._saturated += (activity.abs() > 1 - _SATURATED).sum()
 
-    def summary(self) -> dict[str, Any]:
-        """The fields of an ``EpochRecord`` that these sums give."""
+    def summary(self, axis: Axis) -> dict[str, Any]:
+        """The fields of an ``EpochRecord`` that these sums give, of all images of the axis."""
+        for sums in (self._wrong, self._count, self._objective, self._saturated):
+            axis.add(sums)
         images, n_classes = float(self._count.sum()), len(self._count)
         return {
             "train_error": float(self._wrong.sum()) / images,

@@ -1,0 +1,125 @@
+"""`denseam bench --device cuda`"""
+
+import argparse
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from rich.progress import track
+from rich.table import Table
+
+from denseam import data
+from denseam.bench import CASES, CrossingRow, measure_crossing
+from denseam.bench.card import (
+    CardRow,
+    TrainingRow,
+    card_environment,
+    measure_card_step,
+    measure_training,
+)
+from denseam.cli.common import print_json, stderr, stdout
+from denseam.errors import InputError
+from denseam.files import write_json
+from denseam.kernels import choose
+from denseam.pretrained import load_any
+
+_LARGEST = 100_000_000  # B K C: plain PyTorch holds several arrays of as many floats
+_LEGEND = """\
+full, tf32, bf16   denseam's step, as `denseam train --products` plays it from a CUDA graph
+host               the full one without the graph     prod   the two products alone, by cuBLAS
+ref                denseam's kernels in PyTorch       auto   the equations typed into PyTorch
+comp               torch.compile of those"""
+
+
+def run(args: argparse.Namespace, device: torch.device) -> int:
+    """Measure, print the tables, end with a line of JSON.
+
+    Raises:
+        InputError: where the card's kernels do not run, with the reason.
+    """
+    chosen = choose(device)
+    if chosen.kernel.name != "triton":
+        raise InputError(f"--device {args.device}: nothing of ours to measure: {chosen.reason}")
+    hidden = not stderr.is_terminal
+    cases = [case for case in CASES if case.B * case.K * case.C < _LARGEST]
+    steps = [
+        measure_card_step(case, args.rounds, device)
+        for case in track(cases, "training steps", console=stderr, disable=hidden)
+    ]
+    dataset = data.load("mnist")
+    visible = dataset.test.visible()[: args.images or 10_000].to(device)
+    crossings = [
+        measure_crossing(load_any(given, device=args.device), visible)
+        for given in track(
+            args.models or ["mnist-n30"], "boundaries", console=stderr, disable=hidden
+        )
+    ]
+    trained = [measure_training(dataset, args.epochs, args.products, device)] if args.train else []
+    record: dict[str, Any] = {
+        "environment": card_environment(device),
+        "steps": [row.to_json() for row in steps],
+        "crossings": [row.to_json() for row in crossings],
+        "trainings": [row.to_json() for row in trained],
+    }
+    if args.save is not None:
+        _save(args, record)
+    if args.json:
+        print_json(record)
+        return 0
+    facts = record["environment"]
+    stdout.print(f"{facts['card']}, torch {facts['torch']}, triton {facts['triton']}")
+    stdout.print(_step_table(steps))
+    stdout.print(_LEGEND)
+    stdout.print(crossing_table(crossings))
+    for row in trained:
+        stdout.print(_training_line(row))
+    sys.stdout.write(json.dumps(record) + "\n")
+    return 0
+
+
+def _save(args: argparse.Namespace, record: dict[str, Any]) -> None:
+    card = re.sub(r"[^a-z0-9]+", "-", record["environment"]["card"].lower()).strip("-")
+    now = datetime.now(tz=UTC)
+    write_json(args.save / f"{card}-{now:%Y%m%dT%H%M%SZ}.json", record)
+
+
+def _step_table(rows: list[CardRow]) -> Table:
+    table = Table(title="one training step, B = 1000, N = 784: microseconds")
+    for name in ("n", "K", "C", "full", "tf32", "bf16", "host", "ref", "auto", "comp"):
+        table.add_column(name, justify="right")
+    for name in ("prod", "prod tf32", "prod bf16", "full / prod", "comp / full"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        ms, alone = row.milliseconds, row.products
+        times = [*[*ms.values()][:3], row.launched, *[*ms.values()][3:], *alone.values()]
+        table.add_row(
+            f"{row.case.power:g}", f"{row.case.K}", f"{row.case.C}",
+            *(f"{1000 * t:.0f}" for t in times),
+            f"{ms['full'] / alone['full']:.2f}", f"{ms['compiled'] / ms['full']:.1f}x",
+        )  # fmt: skip
+    return table
+
+
+def _training_line(row: TrainingRow) -> str:
+    error = "" if row.test_error is None else f", test error {100 * row.test_error:.2f} %"
+    return (
+        f"n = {row.power:g}, {row.epochs} epochs, {row.products} products: "
+        f"{row.seconds:.0f} s{error}"
+    )
+
+
+def crossing_table(rows: list[CrossingRow]) -> Table:
+    """How fast images cross, by mode."""
+    table = Table(title=f"{rows[0].n_images} images to the boundary of their second choice")
+    for name in ("n", "mode", "images / s", "gradients each", "crossed"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        for mode, seconds in row.seconds.items():
+            table.add_row(
+                f"{row.power:g}", mode, f"{row.n_images / seconds:.0f}",
+                f"{row.gradients[mode]:.1f}", f"{100 * row.crossed[mode]:.1f} %",
+            )  # fmt: skip
+    return table

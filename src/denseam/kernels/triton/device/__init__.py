@@ -1,0 +1,1 @@
+"""What runs on the card. Nothing here is called by Python; see ``triton.kernel``."""

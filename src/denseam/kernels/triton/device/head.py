@@ -1,0 +1,77 @@
+"""The head of training on the card: from sums to the coefficients of the gradient, in float64.
+
+    g = (scale / T)^n (values_c - values_off),  Y = tanh g,  C = sum |Y - t|^(2m)    Eqs. 2.1, 2.3
+
+As `energies.exact_energy_gap` and `energies.gap_coefficients`, without a wait for the host. Powers
+of what may be 1e30 go through logarithms, so that nothing overflows on the way.
+"""
+
+import triton
+import triton.language as tl
+
+# Powers of two. A gap beyond 2^1000 saturates tanh whatever it is multiplied with.
+_LARGEST = tl.constexpr(1000.0)
+_TINY = tl.constexpr(2.0**-1022)
+
+
+@triton.jit
+def _power(x, exponent: tl.constexpr):
+    """x^exponent for x >= 0 in float64; 0^0 is 1."""
+    out = tl.exp2(tl.minimum(exponent * tl.log2(tl.maximum(x, _TINY)), _LARGEST))
+    return tl.where(x > 0, out, 1.0 if exponent == 0 else 0.0)
+
+
+@triton.jit
+def head(
+    values,  # (C + 1, B)
+    scale,  # (B,)
+    labels,  # (B,) int64
+    temperature,  # () float64
+    activity,  # out: (B, C) float64
+    predicted,  # out: (B,) int64
+    objective,  # out: (B,) float64
+    coefficients,  # out: (C + 1, B)
+    B,
+    C,
+    POWER: tl.constexpr,
+    LOSS_POWER: tl.constexpr,
+    LIMIT: tl.constexpr,  # log2 of the largest coefficient
+    BLOCK_B: tl.constexpr,
+    BLOCK_C: tl.constexpr,  # >= C
+):
+    """Y, label, objective and dC/dg on the scale that ``weighted_powers`` wants it."""
+    b = (tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)).to(tl.int64)
+    c = tl.arange(0, BLOCK_C).to(tl.int64)
+    inside, valid = b < B, c < C
+    mask = inside[:, None] & valid[None, :]
+    T = tl.load(temperature)
+    field = tl.load(scale + b, mask=inside, other=0.0).to(tl.float64) / T
+    on = tl.load(values + c[None, :] * B + b[:, None], mask=mask, other=0.0).to(tl.float64)
+    off = tl.load(values + tl.cast(C, tl.int64) * B + b, mask=inside, other=0.0).to(tl.float64)
+    label = tl.load(labels + b, mask=inside, other=0)
+
+    gap = (on - off[:, None]) * _power(field, POWER)[:, None]
+    tl.store(predicted + b, tl.argmax(tl.where(mask, gap, float("-inf")), axis=1), mask=inside)
+    decay = tl.exp(-2 * tl.abs(gap))
+    Y = tl.where(gap < 0, -1.0, 1.0) * ((1 - decay) / (1 + decay))
+    tl.store(activity + b[:, None] * C + c[None, :], Y, mask=mask)
+
+    error = tl.where(mask, Y - tl.where(label[:, None] == c[None, :], 1.0, -1.0), 0.0)
+    power = _power(tl.abs(error), 2 * LOSS_POWER - 1)
+    tl.store(objective + b, tl.sum(power * tl.abs(error), axis=1), mask=inside)
+
+    # The pull of an image, its largest at 1, and what that stands for as a power of two: shrunk as
+    # a whole, so that a gradient beyond the range keeps its direction.
+    sign = tl.where(error < 0, -1.0, tl.where(error > 0, 1.0, 0.0))
+    pull = sign * (power * (2 * LOSS_POWER) * (1 - Y * Y))  # sign is in float32
+    total = tl.sum(pull, axis=1)
+    most = tl.maximum(tl.max(tl.abs(pull), axis=1), tl.abs(total))
+    usable = (most > 0) & ((field > 0) | (POWER == 1))
+    whole = tl.where(usable, most, 1.0)
+    size = tl.log2(whole) + tl.log2(POWER / T)
+    size += (POWER - 1) * tl.log2(tl.maximum(field, _TINY))
+    unit = tl.where(usable, tl.exp2(tl.minimum(size, LIMIT)) / whole, 0.0)
+    dtype = coefficients.dtype.element_ty
+    at = coefficients + c[None, :] * B + b[:, None]
+    tl.store(at, (pull * unit[:, None]).to(dtype), mask=mask)
+    tl.store(coefficients + tl.cast(C, tl.int64) * B + b, (-total * unit).to(dtype), mask=inside)

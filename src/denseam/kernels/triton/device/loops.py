@@ -1,0 +1,231 @@
+"""The two loops over memories, images and classes.
+
+A program holds one tile of overlaps, (BLOCK_K, BLOCK_B), in registers and raises its fields to the
+power class by class. What it leaves behind are sums over one side of the tile: a BLOCK_K-th or a
+BLOCK_B-th of B x K x C numbers, added up in a fixed order by a second, small kernel, so that no bit
+depends on which program came first.
+
+``partial_sums`` divides by the largest field of the *tile* and image; ``joined_sums`` brings the
+tiles to the image's largest in float64. So overlaps are read once, not once more for a maximum.
+"""
+
+import triton
+import triton.language as tl
+
+from denseam.kernels.triton.device.powers import (
+    SMALLEST,
+    class_shift,
+    class_totals,
+    raised,
+    reciprocal,
+    relative_field,
+)
+
+
+@triton.jit
+def _tile(overlaps, k, present, b, inside, B):
+    """Overlaps of memories k with images b; 0 where there is none."""
+    at = overlaps + k.to(tl.int64)[:, None] * B + b[None, :]
+    return tl.load(at, mask=present[:, None] & inside[None, :], other=0.0)
+
+
+@triton.jit
+def partial_sums(
+    overlaps,  # (K, B)
+    classes,  # (K, C), rows `stride` apart
+    scales,  # out: (tiles of K, B)
+    sums,  # out: (tiles of K, C + 1, B)
+    stride,
+    K,
+    B,
+    C,
+    WHOLE: tl.constexpr,
+    BITS: tl.constexpr,
+    FRACTION: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    """sum_k relu(field / scale)^n over a tile of memories; scale: the largest field in it."""
+    tile = tl.program_id(1).to(tl.int64)
+    k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
+    b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
+    present, inside = k < K, b < B
+    overlap = _tile(overlaps, k, present, b, inside, B)
+    total, largest = class_totals(classes, stride, k, present, C, BLOCK_C)
+    top = tl.where(present, 2 * largest - total, float("-inf"))
+    scale = tl.max(overlap + top[:, None], axis=0)
+    scale = tl.where(scale >= SMALLEST, scale, 0.0).to(overlap.dtype)
+    tl.store(scales + tile * B + b, scale, mask=inside)
+    inverse = reciprocal(scale)[None, :]
+    for c in range(C + 1):
+        shift = class_shift(classes, stride, k, present, total, c, C)
+        x = relative_field(overlap, shift[:, None], inverse)
+        powers = raised(x, WHOLE, BITS, FRACTION)
+        at = sums + (tile * (C + 1) + c) * B + b
+        tl.store(at, tl.sum(powers, axis=0), mask=inside)
+
+
+@triton.jit
+def joined_sums(
+    scales,  # (tiles, B)
+    sums,  # (tiles, C + 1, B)
+    scale,  # out: (C + 1, B), or (1, B)
+    values,  # out: (C + 1, B)
+    tiles,
+    B,
+    C,
+    WHOLE: tl.constexpr,
+    BITS: tl.constexpr,
+    FRACTION: tl.constexpr,
+    EVERY_CLASS: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+):
+    """The sums of all tiles on the scale of each image's largest field."""
+    c = tl.program_id(1)
+    b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
+    inside = b < B
+    best = tl.zeros((BLOCK_B,), scales.dtype.element_ty)
+    for first in range(0, tiles, BLOCK_T):
+        t = first + tl.arange(0, BLOCK_T).to(tl.int64)
+        mask = (t < tiles)[:, None] & inside[None, :]
+        part = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=0.0)
+        best = tl.maximum(best, tl.max(part, axis=0))
+    whole = tl.where(best > 0, best, 1.0).to(tl.float64)
+    value = tl.zeros((BLOCK_B,), tl.float64)
+    for first in range(0, tiles, BLOCK_T):
+        t = first + tl.arange(0, BLOCK_T).to(tl.int64)
+        mask = (t < tiles)[:, None] & inside[None, :]
+        part = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=0.0)
+        ratio = raised(part.to(tl.float64) / whole[None, :], WHOLE, BITS, FRACTION)
+        at = sums + (t[:, None] * (C + 1) + c) * B + b[None, :]
+        own = tl.load(at, mask=mask, other=0.0).to(tl.float64)
+        value += tl.sum(ratio * own, axis=0)
+    tl.store(values + c.to(tl.int64) * B + b, value.to(values.dtype.element_ty), mask=inside)
+    if EVERY_CLASS:
+        tl.store(scale + c.to(tl.int64) * B + b, best, mask=inside)
+    else:
+        tl.store(scale + b, best, mask=inside & (c == 0))
+
+
+@triton.jit
+def rescaled_sums(
+    overlaps,  # (K, B)
+    classes,  # (K, C), rows `stride` apart
+    scale,  # in and out: (C + 1, B)
+    values,  # in and out: (C + 1, B)
+    stride,
+    K,
+    B,
+    C,
+    TOO_SMALL: tl.constexpr,
+    WHOLE: tl.constexpr,
+    BITS: tl.constexpr,
+    FRACTION: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    """A class whose sum has lost terms to underflow, once more on a scale of its own.
+
+    Decided on the card, so that nobody waits for the answer; most often there is nothing to do.
+    """
+    c = tl.program_id(1)
+    b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
+    inside = b < B
+    at = c.to(tl.int64) * B + b
+    before = tl.load(scale + at, mask=inside, other=0.0)
+    value = tl.load(values + at, mask=inside, other=1.0)
+    lost = inside & (before > 0) & (value < TOO_SMALL)
+    if tl.max(lost.to(tl.int32), axis=0) > 0:
+        best = tl.zeros_like(before)
+        for first in range(0, K, BLOCK_K):
+            k = first + tl.arange(0, BLOCK_K)
+            present = k < K
+            total, _ = class_totals(classes, stride, k, present, C, BLOCK_C)
+            shift = class_shift(classes, stride, k, present, total, c, C)
+            overlap = _tile(overlaps, k, present, b, inside, B)
+            best = tl.maximum(best, tl.max(overlap + shift[:, None], axis=0))
+        best = tl.where(best >= SMALLEST, best, 0.0).to(before.dtype)
+        inverse = reciprocal(best)[None, :]
+        own = tl.zeros_like(before)
+        for first in range(0, K, BLOCK_K):
+            k = first + tl.arange(0, BLOCK_K)
+            present = k < K
+            total, _ = class_totals(classes, stride, k, present, C, BLOCK_C)
+            shift = class_shift(classes, stride, k, present, total, c, C)
+            overlap = _tile(overlaps, k, present, b, inside, B)
+            x = relative_field(overlap, shift[:, None], inverse)
+            own += tl.sum(raised(x, WHOLE, BITS, FRACTION), axis=0)
+        tl.store(scale + at, best, mask=lost)
+        tl.store(values + at, own, mask=lost)
+
+
+@triton.jit
+def weighted_powers(
+    overlaps,  # (K, B)
+    classes,  # (K, C), rows `stride` apart
+    scale,  # (C + 1, B), or with ONE_SCALE (1, B)
+    coefficients,  # (C + 1, B)
+    weights,  # out: (K, B); may be the overlaps
+    shares,  # out: (tiles of B, C + 1, K)
+    stride,
+    K,
+    B,
+    C,
+    WHOLE: tl.constexpr,
+    BITS: tl.constexpr,
+    FRACTION: tl.constexpr,
+    SHARES: tl.constexpr,
+    ONE_SCALE: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+):
+    """sum_c coefficient relu(field / scale)^e of a tile, and what each class adds to a memory."""
+    tile = tl.program_id(0).to(tl.int64)
+    k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
+    b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
+    present, inside = k < K, b < B
+    overlap = _tile(overlaps, k, present, b, inside, B)
+    total, _ = class_totals(classes, stride, k, present, C, BLOCK_C)
+    inverse = reciprocal(tl.load(scale + b, mask=inside, other=0.0))
+    weight = tl.zeros_like(overlap)
+    for c in range(C + 1):
+        row = tl.cast(c, tl.int64) * B + b
+        if not ONE_SCALE:
+            inverse = reciprocal(tl.load(scale + row, mask=inside, other=0.0))
+        factor = tl.load(coefficients + row, mask=inside, other=0.0)
+        shift = class_shift(classes, stride, k, present, total, c, C)
+        x = relative_field(overlap, shift[:, None], inverse[None, :])
+        share = raised(x, WHOLE, BITS, FRACTION) * factor[None, :]
+        weight += share
+        if SHARES:
+            at = shares + (tile * (C + 1) + c) * K + k
+            tl.store(at, tl.sum(share, axis=1), mask=present)
+    at = weights + k.to(tl.int64)[:, None] * B + b[None, :]
+    tl.store(at, weight, mask=present[:, None] & inside[None, :])
+
+
+@triton.jit
+def class_gradients(
+    shares,  # (tiles of B, C + 1, K)
+    gradient,  # out: (K, C)
+    tiles,
+    K,
+    C,
+    BLOCK_K: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """2 share_c - sum_c' share_c' of every memory; ROWS >= C + 1."""
+    k = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
+    c = tl.arange(0, ROWS)
+    mask = (c <= C)[:, None] & (k < K)[None, :]
+    share = tl.zeros((ROWS, BLOCK_K), shares.dtype.element_ty)
+    for tile in range(tiles):
+        row = tl.cast(tile, tl.int64) * (C + 1) + c[:, None]
+        share += tl.load(shares + row * K + k[None, :], mask=mask, other=0.0)
+    out = 2 * share - tl.sum(share, axis=0)[None, :]
+    at = gradient + k.to(tl.int64)[None, :] * C + c[:, None]
+    tl.store(at, out, mask=(c < C)[:, None] & (k < K)[None, :])

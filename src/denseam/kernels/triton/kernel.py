@@ -1,0 +1,204 @@
+"""The back end itself: which kernel runs on what, with which tiles."""
+
+import math
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from denseam.kernels.interface import Outcome, Sums
+from denseam.kernels.triton.device.batch import drawn_batch
+from denseam.kernels.triton.device.head import head
+from denseam.kernels.triton.device.loops import (
+    class_gradients,
+    joined_sums,
+    partial_sums,
+    rescaled_sums,
+    weighted_powers,
+)
+from denseam.kernels.triton.device.rule import max_norm_step
+from denseam.kernels.triton.products import Products, multiply, on_device_of
+
+__all__ = ["TritonKernel"]
+
+_BLOCK_C = 16  # class components that are loaded at once
+_TOO_SMALL = {torch.float32: 1e-25, torch.float64: 1e-280}  # as in `reference`
+_ROOM = 40  # powers of two that gradients may grow by in sums over memories and classes
+
+
+class TritonKernel:
+    """See ``interface.Kernel``. float32 and float64, on cards of compute capability 8.0 and up.
+
+    Nothing here waits for the card. ``objective_at`` and ``update_by`` take from its memory what
+    changes while one trains, so that a CUDA graph of a step can be played again and again.
+
+    Args:
+        products: how float32 matrix products are made, see ``triton.products``. Overlaps of
+            coarse ones are for training: decisions and attacks belong to full ones.
+    """
+
+    name = "triton"
+
+    def __init__(self, products: Products = "full") -> None:
+        self.product = products
+
+    def overlaps(self, visible: Tensor, visible_memories: Tensor) -> Tensor:
+        return multiply(visible_memories, visible, self.product)
+
+    def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:
+        return multiply(weights, visible.T, self.product)
+
+    def to_images(self, weights: Tensor, visible_memories: Tensor) -> Tensor:
+        return multiply(weights.T, visible_memories.T, self.product)
+
+    def draw(
+        self, pixels: Tensor, labels: Tensor, order: Tensor, number: Tensor, like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The images of a batch as neurons, and their labels; nothing is read by the host.
+
+        ``pixels`` (M, N) bytes or floats, ``labels`` (M,), ``order`` (batches, B) their rows,
+        ``number`` () which batch -> (B, width), 0 beyond the pixels, and (B,) int64. Width and
+        dtype are those of ``like``.
+        """
+        B, width = order.shape[1], like.shape[1]
+        neurons, batch_labels = like.new_empty(B, width), labels.new_empty(B)
+        with on_device_of(like):
+            drawn_batch[(B, triton.cdiv(width, 1024))](
+                pixels, labels, order, number, neurons, batch_labels, B, pixels.shape[1], width,
+                BYTES=pixels.dtype is torch.uint8, BLOCK=1024, num_warps=4,
+            )  # fmt: skip
+        return neurons, batch_labels
+
+    def sums(
+        self, overlaps: Tensor, class_memories: Tensor, power: float, *, every_class: bool
+    ) -> Sums:
+        (K, B), C = overlaps.shape, class_memories.shape[1]
+        overlaps, classes = overlaps.contiguous(), _whole_rows(class_memories)
+        values = overlaps.new_empty(C + 1, B)
+        scale = overlaps.new_empty(C + 1 if every_class else 1, B)
+        if B == 0:
+            return Sums(values, scale)
+        raised, (block_k, block_b) = _exponent(power), _tile(C)
+        tiles = triton.cdiv(K, block_k)
+        scales, parts = overlaps.new_empty(tiles, B), overlaps.new_empty(tiles, C + 1, B)
+        with on_device_of(overlaps):
+            partial_sums[(triton.cdiv(B, block_b), tiles)](
+                overlaps, classes, scales, parts, classes.stride(0), K, B, C, **raised,
+                BLOCK_K=block_k, BLOCK_B=block_b, BLOCK_C=_BLOCK_C, num_warps=4,
+            )  # fmt: skip
+            joined_sums[(triton.cdiv(B, 32), C + 1)](
+                scales, parts, scale, values, tiles, B, C, **raised, EVERY_CLASS=every_class,
+                BLOCK_T=64, BLOCK_B=32, num_warps=4,
+            )  # fmt: skip
+            if every_class:
+                rescaled_sums[(triton.cdiv(B, 64), C)](
+                    overlaps, classes, scale, values, classes.stride(0), K, B, C, **raised,
+                    TOO_SMALL=_TOO_SMALL[overlaps.dtype],
+                    BLOCK_K=32, BLOCK_B=64, BLOCK_C=_BLOCK_C, num_warps=4,
+                )  # fmt: skip
+        return Sums(values, scale)
+
+    def objective(
+        self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
+    ) -> tuple[Tensor, Outcome]:
+        there = torch.full((), temperature, dtype=torch.float64, device=labels.device)
+        return self.objective_at(sums, labels, power, there, loss_power)
+
+    def objective_at(
+        self, sums: Sums, labels: Tensor, power: float, temperature: Tensor, loss_power: float
+    ) -> tuple[Tensor, Outcome]:
+        """``objective`` at a temperature that lies on the card, () float64."""
+        rows, B = sums.values.shape
+        coefficients = torch.empty_like(sums.values)
+        activity = torch.empty(B, rows - 1, dtype=torch.float64, device=labels.device)
+        objective, predicted = activity.new_empty(B), torch.empty_like(labels)
+        if B > 0:
+            block_c = triton.next_power_of_2(rows - 1)
+            block_b = max(1, min(16, 4096 // block_c))
+            limit = math.log2(torch.finfo(coefficients.dtype).max) - _ROOM
+            with on_device_of(labels):
+                head[(triton.cdiv(B, block_b),)](
+                    sums.values, sums.scale, labels.contiguous(), temperature,
+                    activity, predicted, objective, coefficients, B, rows - 1,
+                    POWER=float(power), LOSS_POWER=float(loss_power), LIMIT=limit,
+                    BLOCK_B=block_b, BLOCK_C=block_c, num_warps=4,
+                )  # fmt: skip
+        return coefficients, Outcome(activity, predicted, objective.sum())
+
+    def weights(
+        self,
+        overlaps: Tensor,
+        class_memories: Tensor,
+        coefficients: Tensor,
+        scale: Tensor,
+        exponent: float,
+        *,
+        class_gradient: bool,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        (K, B), C = overlaps.shape, class_memories.shape[1]
+        overlaps, classes = overlaps.contiguous(), _whole_rows(class_memories)
+        weights = torch.empty_like(overlaps) if out is None else out
+        gradient = overlaps.new_zeros(K, C) if class_gradient and B == 0 else None
+        if B == 0:
+            return weights, gradient
+        scale, coefficients = scale.contiguous(), coefficients.contiguous()
+        block_k, block_b = 16, 128
+        tiles = triton.cdiv(B, block_b)
+        shares = overlaps.new_empty(tiles if class_gradient else 0, C + 1, K)
+        with on_device_of(overlaps):
+            weighted_powers[(tiles, triton.cdiv(K, block_k))](
+                overlaps, classes, scale, coefficients, weights, shares, classes.stride(0),
+                K, B, C, **_exponent(exponent), SHARES=class_gradient, ONE_SCALE=len(scale) == 1,
+                BLOCK_K=block_k, BLOCK_B=block_b, BLOCK_C=_BLOCK_C, num_warps=4,
+            )  # fmt: skip
+            if class_gradient:
+                gradient = overlaps.new_empty(K, C)
+                rows = triton.next_power_of_2(C + 1)
+                block_k = max(1, min(32, 4096 // rows))
+                class_gradients[(triton.cdiv(K, block_k),)](
+                    shares, gradient, tiles, K, C, BLOCK_K=block_k, ROWS=rows, num_warps=4
+                )
+        return weights, gradient
+
+    def update(
+        self,
+        memories: Tensor,
+        velocity: Tensor,
+        gradient: Tensor,
+        *,
+        momentum: float,
+        gradient_scale: float,
+        learning_rate: float,
+        floor: float,
+    ) -> None:
+        rule = (momentum, gradient_scale, learning_rate, floor)
+        there = torch.tensor(rule, dtype=torch.float64, device=memories.device)
+        self.update_by(memories, velocity, gradient, there)
+
+    def update_by(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Tensor) -> None:
+        """``update`` by a rule on the card: momentum, gradient_scale, learning_rate, floor."""
+        K, components = memories.shape
+        block = triton.next_power_of_2(components)
+        with on_device_of(memories):
+            max_norm_step[(K,)](
+                memories, velocity, gradient, rule, components, BLOCK=block,
+                num_warps=max(1, min(32, block // 256)),
+            )  # fmt: skip
+
+
+def _exponent(power: float) -> dict[str, Any]:
+    """What ``powers.raised`` needs, constants to the compiler."""
+    whole = math.floor(power)
+    return {"WHOLE": whole, "BITS": max(whole.bit_length() - 1, 0), "FRACTION": power - whole}
+
+
+def _tile(n_classes: int) -> tuple[int, int]:
+    """Memories and images of a tile of the sums; what its parts take is at most one overlaps."""
+    return (32, 128) if n_classes < 32 else (128, 32)
+
+
+def _whole_rows(x: Tensor) -> Tensor:
+    """A matrix whose rows are contiguous, at any distance: column slices are not copied."""
+    return x if x.stride(1) == 1 else x.contiguous()

@@ -1,0 +1,272 @@
+"""Several processes at one piece of work, as `torchrun` starts them: who has what.
+
+The processes form a mesh of data ranks times memory ranks. All in a row of the mesh see the same
+part of every minibatch and hold different memories; all in a column hold the same memories and see
+different images. For B images, K memories and D x M ranks a process has B/D images and K/M
+memories. `docs/scaling.md` says what that costs.
+
+    rank = M * data rank + memory rank
+
+Nothing that is sent is a pickle: tensors, and JSON as bytes.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.rendezvous import rendezvous
+
+from denseam.errors import InputError, LostRankError
+
+__all__ = ["Axis", "Mesh", "launched", "own_device", "start"]
+
+
+@dataclass
+class Axis:
+    """The processes along one direction of a mesh."""
+
+    name: str  # what they share out: "data" or "memory"
+    rank: int = 0
+    size: int = 1
+    group: dist.ProcessGroup | None = None
+    sent: int = field(default=0, compare=False)  # bytes of all tensors given to reductions so far
+
+    def part(self, count: int) -> slice:
+        """This process's part of ``count`` things in a row; parts differ by one at most."""
+        return _part(count, self.rank, self.size)
+
+    def add(self, x: Tensor) -> Tensor:
+        """The sum over all processes of the axis, in place."""
+        return self._reduce(x, dist.ReduceOp.SUM)
+
+    def largest(self, x: Tensor) -> Tensor:
+        """The elementwise maximum over all processes of the axis, in place."""
+        return self._reduce(x, dist.ReduceOp.MAX)
+
+    def _reduce(self, x: Tensor, operation: Any) -> Tensor:
+        if self.size > 1:
+            self.sent += x.numel() * x.element_size()
+            with _talking():
+                dist.all_reduce(x, operation, group=self.group)
+        return x
+
+
+@dataclass
+class Mesh:
+    """All processes of a job. Made by ``start``; ``Mesh()`` is one process alone."""
+
+    data: Axis = field(default_factory=lambda: Axis("data"))
+    memory: Axis = field(default_factory=lambda: Axis("memory"))
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    store: Any = None  # what ``torch.distributed`` keeps numbers in that all can read
+
+    @property
+    def rank(self) -> int:
+        """Of this process among all."""
+        return self.data.rank * self.memory.size + self.memory.rank
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        return self.data.size * self.memory.size
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that reads and writes files, and speaks."""
+        return self.rank == 0
+
+    def __str__(self) -> str:
+        return "1" if self.size == 1 else f"{self.data.size} data x {self.memory.size} memory"
+
+    def told(self, value: Any) -> Any:
+        """What rank 0 has here, a JSON value, on every process."""
+        if self.size == 1:
+            return value
+        raw = bytearray(json.dumps(value).encode()) if self.first else bytearray()
+        length = torch.tensor([len(raw)], device=self.device)
+        with _talking():
+            dist.broadcast(length, 0)
+            sent = torch.frombuffer(raw, dtype=torch.uint8) if self.first else None
+            text = torch.empty(int(length), dtype=torch.uint8) if sent is None else sent
+            text = text.to(self.device)
+            dist.broadcast(text, 0)
+        return json.loads(text.cpu().numpy().tobytes())
+
+    def scatter(self, whole: Tensor | None, part: Tensor) -> None:
+        """Fill ``part``, this process's rows of a matrix (K, ...), from the whole one of rank 0."""
+        if self.size == 1:
+            if whole is not None:
+                part.copy_(whole)
+            return
+        with _talking():
+            if not self.first:
+                dist.recv(part, 0)
+                return
+            if whole is None:
+                raise RuntimeError("rank 0 has nothing to scatter")
+            part.copy_(whole[self.memory.part(len(whole))])
+            for rank in range(1, self.size):
+                rows = _part(len(whole), rank % self.memory.size, self.memory.size)
+                dist.send(whole[rows].to(part).contiguous(), rank)
+
+    def gather(self, part: Tensor, rows: int) -> Tensor | None:
+        """The matrix of ``rows`` rows whose parts the processes hold: on rank 0, on the CPU."""
+        if self.memory.size == 1:
+            return part if self.first else None
+        if self.data.rank > 0:
+            return None
+        with _talking():
+            if not self.first:
+                dist.send(part.contiguous(), 0)
+                return None
+            whole = torch.empty(rows, *part.shape[1:], dtype=part.dtype)
+            for rank in range(self.memory.size):
+                place = whole[_part(rows, rank, self.memory.size)]
+                if rank == 0:
+                    place.copy_(part)
+                elif part.device.type == "cpu":
+                    dist.recv(place, rank)
+                else:
+                    arrived = torch.empty_like(place, device=part.device)
+                    dist.recv(arrived, rank)
+                    place.copy_(arrived)
+        return whole
+
+    def speaks(self) -> bool:
+        """Whether this process is the first to ask: only one of all says what went wrong."""
+        if self.store is None:
+            return True
+        try:
+            return bool(self.store.add("spoken", 1) == 1)
+        except RuntimeError:  # the store has gone with the process that kept it
+            return self.first
+
+
+def launched() -> bool:
+    """Whether `torchrun`, or something that sets the same variables, has started this process."""
+    return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
+
+
+@contextlib.contextmanager
+def start(memory_ranks: int = 1, device: torch.device | str = "cpu") -> Iterator[Mesh]:
+    """The mesh of the processes that `torchrun` has started; one alone where it has not.
+
+    ``torch.distributed`` is started (gloo for CPUs, NCCL for GPUs) and ended, unless it runs
+    already. A process that is told to stop while it lasts raises ``LostRankError``.
+
+    Args:
+        memory_ranks: M, by how many the memories are divided; the others divide the images.
+        device: "cpu", or "cuda" for the GPU of this process's local rank.
+
+    Raises:
+        InputError: when the number of processes is no multiple of ``memory_ranks``.
+        LostRankError: when the others cannot be reached.
+    """
+    running = dist.is_available() and dist.is_initialized()
+    processes = dist.get_world_size() if running else _world()
+    if memory_ranks < 1 or processes % memory_ranks:
+        raise InputError(
+            f"memory_ranks = {memory_ranks} with {processes} "
+            f"process{'es' if processes > 1 else ''}: wanted a divisor of their number. "
+            "Processes are started by: torchrun --nproc-per-node COUNT -m denseam ..."
+        )
+    if not running and not launched():
+        yield Mesh(device=torch.device(device))
+        return
+    here = torch.device(own_device(device))
+    store = None if running else _join(here)
+    try:
+        shape = (processes // memory_ranks, memory_ranks)
+        with _talking():
+            mesh = init_device_mesh(here.type, shape, mesh_dim_names=("data", "memory"))
+        data, memory = (
+            Axis(name, mesh.get_local_rank(name), size, mesh.get_group(name))
+            for name, size in zip(("data", "memory"), shape, strict=True)
+        )
+        with _until_told_to_stop():
+            yield Mesh(data, memory, here, store)
+    finally:
+        if not running:
+            dist.destroy_process_group()
+
+
+def _world() -> int:
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
+
+
+def own_device(device: torch.device | str) -> str:
+    """The device of this process: of several GPUs the one of its local rank."""
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return own if launched() and str(device) == "cuda" else str(device)
+
+
+def _join(device: torch.device) -> Any:
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with _talking():
+        store, rank, size = next(rendezvous("env://"))
+        # Of its own for every start: after a restart by torchrun nothing has been said yet.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        own = dist.PrefixStore(  # type: ignore[attr-defined]
+            f"denseam-{attempt}", store
+        )
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size)
+    return own
+
+
+@contextlib.contextmanager
+def _talking() -> Iterator[None]:
+    """Whatever goes wrong between processes is ours to explain."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, LostRankError):
+            raise
+        _hold_out()
+        reason = str(error).splitlines()[0]
+        raise LostRankError(
+            f"another process of the job has died, or cannot be reached ({reason})"
+        ) from error
+
+
+@contextlib.contextmanager
+def _until_told_to_stop() -> Iterator[None]:
+    """SIGTERM, by which `torchrun` ends the others when one has failed, as an error of ours."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        _hold_out()
+        raise LostRankError("told to stop: another process of the job has died, or was ended")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _hold_out() -> None:
+    """Do not be told to stop again before what went wrong is said; torchrun gives 30 seconds."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _part(count: int, rank: int, size: int) -> slice:
+    """As ``torch.tensor_split``: the first parts are one longer where it does not come out even."""
+    length, longer = divmod(count, size)
+    start = rank * length + min(rank, longer)
+    return slice(start, start + length + (rank < longer))
