@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OPTIONAL = (
     "rich", "matplotlib", "pooch", "tensorboard", "triton", "sklearn", "onnx", "onnxruntime",
-    "huggingface_hub", "foolbox", "art", "torchattacks", "pyautoattack",
+    "huggingface_hub", "foolbox", "art", "torchattacks", "pyautoattack", "starlette", "uvicorn",
+    "msgspec", "sqlalchemy", "psycopg", "prometheus_client",
 )  # fmt: skip
 
 

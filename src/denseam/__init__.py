@@ -25,6 +25,7 @@ from denseam.descent import (
 )
 from denseam.errors import DenseAMError, DenseAMWarning
 from denseam.evaluation import Evaluation, evaluate
+from denseam.guard import Guard, GuardedModel, Verdict
 from denseam.image_classifier import ImageClassifier
 from denseam.model import DenseAM
 from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
@@ -38,10 +39,13 @@ __all__ = [
     "DenseAMError",
     "DenseAMWarning",
     "Evaluation",
+    "Guard",
+    "GuardedModel",
     "ImageClassifier",
     "MaxNormMomentum",
     "Recipe",
     "TrainResult",
+    "Verdict",
     "__version__",
     "baselines",
     "basic_iterative",

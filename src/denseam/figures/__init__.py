@@ -11,8 +11,10 @@
 | NIPS16 | `votes` | ``VoteCurves`` | votes of memories, and how many decide about an image |
 | - | `budget` | ``BudgetCurves`` | accuracy left as an attacker may move images farther |
 | - | `audit` | ``AuditCurves`` | what attacks through each head of a model leave |
+| - | `guard` | ``GuardCurves`` | scores that set junk aside, and error against coverage |
 | - | `explanation` | ``ExplainedImage`` | an image, and the memories that label it |
 | any | `grid` | tensors | a contact sheet of images, as PNG |
+| any | `pictures` | files | the way back: picture files as images |
 
 Each figure has ``plot(record, ax)`` for your own Axes and ``save(record, path)`` for a file.
 Nothing here trains or loads a model. Matplotlib is needed to draw, not to import or to make a
@@ -27,6 +29,7 @@ from denseam.figures import (
     confidence,
     explanation,
     grid,
+    guard,
     memories,
     rubbish,
     sign,
@@ -38,6 +41,7 @@ from denseam.figures.boundary import BoundaryTrace
 from denseam.figures.budget import BudgetCurves
 from denseam.figures.confidence import ConfidenceCurves
 from denseam.figures.explanation import ExplainedImage
+from denseam.figures.guard import GuardCurves
 from denseam.figures.memories import MemoryGrids
 from denseam.figures.rubbish import RubbishGrid
 from denseam.figures.sign import SignCurves
@@ -50,6 +54,7 @@ __all__ = [
     "BudgetCurves",
     "ConfidenceCurves",
     "ExplainedImage",
+    "GuardCurves",
     "MemoryGrids",
     "RubbishGrid",
     "SignCurves",
@@ -62,6 +67,7 @@ __all__ = [
     "confidence",
     "explanation",
     "grid",
+    "guard",
     "memories",
     "rubbish",
     "sign",

@@ -1,0 +1,93 @@
+"""`denseam guard calibrate`"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from denseam.cli.common import add_command, images_of, percent, print_json, stdout
+from denseam.errors import InputError
+from denseam.guard import DEFAULT_SCORE, SCORES, Guard
+from denseam.guard.members import TAKES
+from denseam.pretrained import load_any
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "calibrate",
+        "make a guard, and set its threshold from clean images",
+        "Clean images like those that will come: the promised rejection holds for images that are\n"
+        "exchangeable with these, on average. Not those that the members were trained on.",
+        """
+denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --out guard
+denseam guard calibrate --detector runs/n30 --classifier cnn.onnx --dataset clean.npz --out guard
+denseam guard calibrate --detector mnist-n30 --classifier http://host:8000/v2/models/cnn --out guard
+denseam guard calibrate --detector mnist-n30 --classifier mnist-n2 --score gap+log_energy \\
+    --target-rejection 0.05 --out guard.safetensors
+""",
+    )
+    parser.add_argument(
+        "--detector", required=True, metavar="MODEL",
+        help="a name like mnist-n30, a model file, or the folder of a finished run",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classifier", required=True, metavar="CLASSIFIER",
+        help="the same, an .onnx file, or the URL of a model that speaks the Open Inference "
+        "Protocol",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, help="folder, or .safetensors file")
+    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
+    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    parser.add_argument("--count", type=int, help="the first so many (default: all)")
+    parser.add_argument(
+        "--target-rejection", type=float, default=0.01,
+        help="share of clean images that may be rejected (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--score", default=DEFAULT_SCORE,
+        help=f"{', '.join(SCORES)}, or some joined by + (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--takes", choices=TAKES, help="how the classifier is shown images (default: as it says)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, save, report."""
+    images = images_of(args.dataset, args.part)
+    if args.count is not None:
+        if args.count < 1:
+            raise InputError(f"--count {args.count}: wanted at least 1")
+        images = images.subset(slice(args.count))
+    guard = Guard(
+        load_any(args.detector, device=args.device), _classifier(args),
+        score=args.score, image_shape=images.shape, takes=args.takes,
+    )  # fmt: skip
+    guard.calibrate(images, args.target_rejection, seed=args.seed)
+    guard.save(args.out)
+    if args.json:
+        print_json({"out": str(args.out), "dataset": images.name, **guard.to_json()})
+        return 0
+    facts = guard.to_json()
+    stdout.print(
+        f"{facts['score']} of {args.detector} before {args.classifier}: junk above "
+        f"{facts['threshold']:.6g}",
+        markup=False,
+    )
+    stdout.print(
+        f"rejects {percent(args.target_rejection)} of clean images like these, by "
+        f"{facts['n_calibration']} of {len(images)} images of {images.name}",
+        markup=False,
+    )
+    stdout.print(f"guard in {args.out}", markup=False)
+    return 0
+
+
+def _classifier(args: argparse.Namespace) -> object:
+    """A URL or an ONNX file as it is, anything else as a network on the device."""
+    given: str = args.classifier
+    if given.startswith(("http://", "https://")) or given.endswith(".onnx"):
+        return given
+    return load_any(given, device=args.device)

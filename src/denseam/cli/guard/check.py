@@ -1,0 +1,201 @@
+"""`denseam guard check`"""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from denseam import data
+from denseam.cli.common import add_command, percent, print_json, stdout
+from denseam.cli.progress import images_bar
+from denseam.cli.sets import check_picture
+from denseam.data import ImageSet
+from denseam.errors import InputError
+from denseam.figures.grid import save_grid
+from denseam.figures.pictures import SUFFIXES, read_pictures
+from denseam.files import write_bytes
+from denseam.guard import Guard, Verdict, Verdicts
+
+_SHOWN = 100  # images of a contact sheet
+_LISTED = 20  # rows of the table
+_CHUNK = 1000
+_COLUMNS = (
+    "image", "label", "accepted", "score", "p_value", "detector_label", "classifier_label",
+    "reason",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Images, and what to call each."""
+
+    names: list[str]
+    images: Tensor | ImageSet
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "check",
+        "say which images are junk, and label the others",
+        "Takes pictures (PNG, JPEG, BMP, ...), folders of them, data sets and image set files.\n"
+        "Pictures of another size or in colour are made gray and scaled to the guard's, unless\n"
+        "--strict.",
+        """
+denseam guard check guard scan.png more/
+denseam guard check guard rubbish.safetensors --sheet junk.png --out verdicts.csv
+denseam guard check guard mnist --part test --count 1000 --json
+denseam guard check guard incoming/ --invert --out verdicts.jsonl
+""",
+    )
+    parser.add_argument("guard", metavar="GUARD", type=Path, help="made by denseam guard calibrate")
+    parser.add_argument("images", metavar="PATH", nargs="+", help="picture, folder, set or name")
+    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    parser.add_argument("--count", type=int, help="of every set the first so many (default: all)")
+    parser.add_argument("--out", type=Path, help="all verdicts: .csv or .jsonl")
+    parser.add_argument("--sheet", type=Path, help=f"the first {_SHOWN} set aside: .png")
+    parser.add_argument("--invert", action="store_true", help="pictures are black on white")
+    parser.add_argument("--strict", action="store_true", help="refuse pictures of another size")
+    parser.add_argument("--classifier", help="in the place of the guard's own")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, write, print."""
+    check_picture(args.sheet, (".png",))
+    if args.out is not None and args.out.suffix not in (".csv", ".jsonl"):
+        raise InputError(f"{args.out}: wanted a .csv or .jsonl file")
+    guard = Guard.load(args.guard, classifier=args.classifier, device=args.device)
+    batches = _batches(args, guard)
+    total = sum(len(batch.names) for batch in batches)
+    names, said, sheet = list[str](), list[Verdicts](), list[Tensor]()
+    with images_bar("check") as bar:
+        for batch in batches:
+            for start in range(0, len(batch.names), _CHUNK):
+                part = _slice(batch.images, slice(start, start + _CHUNK))
+                verdicts = guard.predict(part)
+                names += batch.names[start : start + _CHUNK]
+                said.append(verdicts)
+                if sum(map(len, sheet)) < _SHOWN:
+                    sheet.append(_pixels(part)[~verdicts.accepted])
+                bar(len(names), total)
+    verdicts = Verdicts.concatenate(said)
+    if args.out is not None:
+        write_bytes(args.out, _written(names, verdicts, args.out.suffix))
+    drawn = _draw(args.sheet, sheet, [v for v in verdicts if not v.accepted])
+    _report(args, names, verdicts, drawn=drawn)
+    return 0
+
+
+def _batches(args: argparse.Namespace, guard: Guard) -> list[_Batch]:
+    """What was named, sets apart from pictures.
+
+    Raises:
+        InputError: when there is no image, or none of the guard's size can be made of it.
+    """
+    if args.count is not None and args.count < 1:
+        raise InputError(f"--count {args.count}: wanted at least 1")
+    found, pictures = list[_Batch](), list[Path]()
+    for given in args.images:
+        path = Path(given)
+        if path.is_dir() and (inside := _pictures_in(path)):
+            pictures += inside
+        elif path.suffix.lower() in SUFFIXES:
+            pictures.append(path)
+        else:
+            images = data.load(given)
+            whole = images if isinstance(images, ImageSet) else getattr(images, args.part)
+            whole = whole.subset(slice(args.count))
+            found.append(_Batch([f"{given} {k}" for k in range(len(whole))], whole))
+    if pictures:
+        if guard.image_shape is None:
+            raise InputError("the guard has no image shape: pictures cannot be made for it")
+        images = read_pictures(
+            pictures, guard.image_shape, invert=args.invert, scale=not args.strict
+        )
+        found.append(_Batch([str(path) for path in pictures], images))
+    return found
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """Pictures anywhere below a folder, by name."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def _slice(images: Tensor | ImageSet, rows: slice) -> Tensor | ImageSet:
+    return images.subset(rows) if isinstance(images, ImageSet) else images[rows]
+
+
+def _pixels(images: Tensor | ImageSet) -> Tensor:
+    """(B, H, W) as a contact sheet takes them."""
+    return images.images if isinstance(images, ImageSet) else images
+
+
+def _written(names: Sequence[str], verdicts: Verdicts, suffix: str) -> bytes:
+    rows = [{"image": name, **said} for name, said in zip(names, verdicts.to_json(), strict=True)]
+    if suffix == ".jsonl":
+        return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _draw(path: Path | None, sheet: Sequence[Tensor], junk: Sequence[Verdict]) -> bool:
+    """The contact sheet of what was set aside; whether there was anything."""
+    images = [part for part in sheet if len(part)]
+    if path is None or not images:
+        return False
+    shapes = {part.dtype for part in images}
+    if len(shapes) > 1:  # bytes and floats: all as floats
+        images = [p.float() / 127.5 - 1 if p.dtype == torch.uint8 else p.float() for p in images]
+    chosen = torch.cat(images)[:_SHOWN]
+    captions = [f"p {verdict.p_value:.2g}" for verdict in junk[: len(chosen)]]
+    save_grid(chosen, path, columns=min(10, len(chosen)), captions=captions)
+    return True
+
+
+def _report(
+    args: argparse.Namespace, names: Sequence[str], verdicts: Verdicts, *, drawn: bool
+) -> None:
+    counts = verdicts.reason_counts()
+    if args.json:
+        rows = [{"image": n, **v} for n, v in zip(names, verdicts.to_json(), strict=True)]
+        found = {"images": len(names), "rejected": verdicts.n_rejected, "reasons": counts}
+        print_json({**found, "verdicts": rows})
+        return
+    stdout.print(_table(names, verdicts))
+    share = percent(verdicts.n_rejected / len(names))
+    stdout.print(f"{verdicts.n_rejected} of {len(names)} images ({share}) set aside")
+    if counts:
+        stdout.print(", ".join(f"{reason} {count}" for reason, count in counts.items()))
+    if args.out is not None:
+        stdout.print(f"verdicts in {args.out}", markup=False)
+    if args.sheet is not None:
+        where = f"contact sheet in {args.sheet}" if drawn else "nothing set aside, no contact sheet"
+        stdout.print(where, markup=False)
+
+
+def _table(names: Sequence[str], verdicts: Verdicts) -> Table:
+    table = Table(title_justify="left")
+    for column in ("image", "label", "p-value", "score", "detector", "reason"):
+        table.add_column(column, justify="left" if column in ("image", "reason") else "right")
+    for name, verdict in zip(names[:_LISTED], verdicts, strict=False):
+        table.add_row(
+            name, "junk" if not verdict.accepted else f"{verdict.label}",
+            f"{verdict.p_value:.4f}", f"{verdict.score:.4g}",
+            "" if verdict.detector_label < 0 else f"{verdict.detector_label}", verdict.reason or "",
+        )  # fmt: skip
+    if len(names) > _LISTED:
+        table.add_row(f"... and {len(names) - _LISTED} more", "", "", "", "", "")
+    return table

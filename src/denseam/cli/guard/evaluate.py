@@ -1,0 +1,107 @@
+"""`denseam guard evaluate`"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from denseam import data
+from denseam.cli.common import add_command, chosen_images, print_json, stdout
+from denseam.cli.progress import images_bar
+from denseam.cli.sets import check_picture
+from denseam.data import ImageSet
+from denseam.figures import guard as figure
+from denseam.guard import Guard
+from denseam.guard.evaluation import GuardEvaluation, Trial, evaluate_guard, make_trials
+from denseam.pretrained import load_any
+
+_DRAWN = 3  # trials in the figure
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "evaluate",
+        "measure what a guard lets through and what it sets aside",
+        "Noise of several kinds, blanks, permuted and inverted images; against every --model\n"
+        "rubbish, boundary and FGSM images; and whatever else is named. Beside every share of\n"
+        "junk that is rejected stands the share of clean images that the same threshold rejects.",
+        """
+denseam guard evaluate guard
+denseam guard evaluate guard --models mnist-n2 mnist-n30 --count 200 --figure guard.png
+denseam guard evaluate guard --junk fashion-mnist --junk letters.npz --json
+""",
+    )
+    parser.add_argument("guard", metavar="GUARD", type=Path, help="made by denseam guard calibrate")
+    parser.add_argument("--dataset", default="mnist", help="clean images (default: %(default)s)")
+    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    parser.add_argument(
+        "--count", type=int, default=1000, help="clean images, the first so many "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--models", nargs="*", default=[], metavar="MODEL", help="attack these (default: none)"
+    )
+    parser.add_argument(
+        "--junk", action="append", default=[], metavar="SET",
+        help="a data set or image set file that is junk; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--figure", type=Path, help="scores, and coverage against risk: .png, ...")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the trials, evaluate, draw, print."""
+    check_picture(args.figure)
+    guard, clean = Guard.load(args.guard, device=args.device), chosen_images(args)
+    models = {name: load_any(name, device=args.device) for name in args.models}
+    named = [_junk(name, args) for name in args.junk]
+    with images_bar("make trials") as bar:
+        trials = [*make_trials(clean, models, seed=args.seed, on_progress=bar), *named]
+    with images_bar("evaluate") as bar:
+        found = evaluate_guard(guard, clean, trials, on_progress=bar)
+    if args.figure is not None:
+        figure.save(_curves(found), args.figure)
+    if args.json:
+        print_json({"guard": guard.to_json(), **found.to_json()})
+        return 0
+    stdout.print(_table(found))
+    stdout.print("right, wrong: accepted and labelled so; alone: right without a guard")
+    if args.figure is not None:
+        stdout.print(f"figure in {args.figure}", markup=False)
+    return 0
+
+
+def _junk(name: str, args: argparse.Namespace) -> Trial:
+    images = data.load(name)
+    whole = images if isinstance(images, ImageSet) else getattr(images, args.part)
+    return Trial(name, "junk", whole.subset(slice(args.count)).visible())
+
+
+def _curves(found: GuardEvaluation) -> figure.GuardCurves:
+    """Clean images, and of the trials those that are hardest to tell from them."""
+    finite = {n: s for n, s in found.trial_scores.items() if bool(s.isfinite().any())}
+    chosen = sorted(finite, key=lambda name: float(finite[name].median()))[:_DRAWN]
+    return figure.GuardCurves(
+        ("clean", *chosen), (found.clean_scores, *(finite[name] for name in chosen)),
+        found.threshold, ("classifier",), (found.curve.coverage,), (found.curve.risk,),
+    )  # fmt: skip
+
+
+def _table(found: GuardEvaluation) -> Table:
+    table = Table(title="% of the images", title_justify="left", box=None)
+    table.add_column("", no_wrap=True)
+    for column in ("images", "rejected", "right", "wrong", "alone", "AUROC"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in (found.clean, *found.trials):
+        alone = None if row.alone is None else 1 - row.alone
+        table.add_row(row.name, f"{row.count}", *map(_share, (row.rejected, row.right, row.wrong,
+                      alone)), "" if row.separation is None else f"{row.separation.auroc:.3f}",
+        )  # fmt: skip
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

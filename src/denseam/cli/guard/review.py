@@ -1,0 +1,185 @@
+"""`denseam guard review`"""
+
+import argparse
+import uuid
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from denseam.cli.common import add_command, print_json, stdout
+from denseam.errors import InputError
+from denseam.files import write_bytes
+from denseam.guard import REASONS
+from denseam.guard.server import Settings
+
+_JUNK = "junk"
+_PAGE = 200
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command and what it can do."""
+    parser = commands.add_parser(
+        "review",
+        help="list, view, label and export what a served guard has set aside",
+        description="Look through the quarantine of `denseam guard serve`.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = _action(actions, "list", "list the newest items", _list, "list --unlabelled")
+    _add_kind(listing)
+    listing.add_argument("--count", type=int, default=50, help="(default: %(default)s)")
+    show = _action(actions, "show", "show an item and its picture", _show, "show ID --out item.png")
+    show.add_argument("id", metavar="ID", help="of the item")
+    show.add_argument("--out", type=Path, help="the picture as a .png file")
+    label = _action(actions, "label", "say what an item is", _label, "label ID 7")
+    label.add_argument("id", metavar="ID", help="of the item")
+    label.add_argument("label", metavar="LABEL", help="a class; junk; none to take it back")
+    export = _action(
+        actions, "export", "write the items with a class for a label as an image set", _export,
+        "export reviewed.npz",
+    )  # fmt: skip
+    export.add_argument("out", type=Path, metavar="OUT", help=".npz or .safetensors")
+    export.add_argument("--model", metavar="NAME", help="only items of the guard of that name")
+    delete = _action(actions, "delete", "delete items, labelled or not", _delete, "delete ID ID")
+    delete.add_argument("ids", nargs="+", metavar="ID", help="of an item")
+
+
+def _action(
+    actions: Any, name: str, summary: str, run: Any, example: str
+) -> argparse.ArgumentParser:
+    text = "Reads the database itself: no server need run."
+    parser = add_command(actions, name, summary, text, f"denseam guard review {example}")
+    default = Settings().database
+    parser.add_argument(
+        "--database", metavar="PATH|URL", default=default,
+        help="of the quarantine (default: %(default)s)",
+    )  # fmt: skip
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_kind(parser: argparse.ArgumentParser) -> None:
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--labelled", action="store_const", const=True, help="only those with a label"
+    )
+    kind.add_argument(
+        "--unlabelled", dest="labelled", action="store_const", const=False,
+        help="only those without",
+    )  # fmt: skip
+    parser.add_argument("--reason", choices=REASONS, help="only those set aside for it")
+
+
+def _list(args: argparse.Namespace) -> int:
+    if args.count < 1:
+        raise InputError(f"--count {args.count}: wanted at least 1")
+    store, kind = _store(args), {"labelled": args.labelled, "reason": args.reason}
+    items, total = store.list(limit=args.count, **kind), store.count(**kind)
+    if args.json:
+        print_json({"total": total, "items": [_facts(item) for item in items]})
+        return 0
+    table = Table(title=f"{len(items)} of {total} items", title_justify="left")
+    for column in ("id", "received (UTC)", "reason", "score", "p-value", "detector", "source"):
+        table.add_column(column, overflow="fold")
+    table.add_column("label")
+    for item in items:
+        table.add_row(
+            str(item.id), f"{item.received_at:%Y-%m-%d %H:%M:%S}", item.reason,
+            "" if item.score is None else f"{item.score:.4g}", f"{item.p_value:.4g}",
+            str(item.detector_label), item.source or item.address or "", _named(item.label),
+        )  # fmt: skip
+    stdout.print(table)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from denseam.guard.server.quarantine.export import in_blocks, png  # noqa: PLC0415 (an extra)
+
+    item = _found(_store(args).get(_uuid(args.id)), args.id)
+    if args.out is not None:
+        if args.out.suffix.lower() != ".png":
+            raise InputError(f"--out {args.out}: wanted a .png file")
+        write_bytes(args.out, png(item.grey()))
+    if args.json:
+        print_json(_facts(item))
+        return 0
+    for name, value in _facts(item).items():
+        stdout.print(f"{name}: {'' if value is None else value}", markup=False)
+    stdout.print(in_blocks(item.grey()), markup=False)
+    return 0
+
+
+def _label(args: argparse.Namespace) -> int:
+    words = {_JUNK: -1, "none": None}
+    if args.label not in words and not args.label.isdecimal():
+        raise InputError(f"label {args.label}: wanted a class, junk or none")
+    label = words[args.label] if args.label in words else int(args.label)
+    item = _found(_store(args).label(_uuid(args.id), label), args.id)
+    if args.json:
+        print_json(_facts(item))
+    else:
+        stdout.print(f"{item.id}: {_named(item.label) or 'no label'}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from denseam.guard.server import image_set  # noqa: PLC0415 (an extra)
+
+    store, items, last = _store(args), [], None
+    while page := store.list(limit=_PAGE, labelled=True, before=last):
+        last = page[-1].id
+        items += [item for item in page if args.model in (None, item.model)]
+    images, left_out = image_set(items)
+    images.save(args.out)
+    facts = {"out": str(args.out), "images": len(images), "no_images": left_out}
+    if args.json:
+        print_json({**facts, "junk": sum(item.label == -1 for item in items)})
+        return 0
+    stdout.print(f"{len(images)} images in {args.out}", markup=False)
+    if left_out:
+        stdout.print(f"{left_out} items have pixels that no image has, and were left out")
+    return 0
+
+
+def _delete(args: argparse.Namespace) -> int:
+    count = _store(args).delete([_uuid(each) for each in args.ids])
+    if args.json:
+        print_json({"deleted": count})
+    else:
+        stdout.print(f"{count} of {len(args.ids)} items deleted")
+    return 0
+
+
+def _store(args: argparse.Namespace) -> Any:
+    from denseam.guard.server import Store  # noqa: PLC0415 (an extra)
+
+    store = Store(args.database)
+    store.create(new=False)
+    return store
+
+
+def _facts(item: Any) -> dict[str, Any]:
+    """All but the pixels, as plain JSON values."""
+    names = [name for name in item.__struct_fields__ if name != "pixels"]
+    return {name: _plain(getattr(item, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | None) else str(value)
+
+
+def _named(label: int | None) -> str:
+    return {None: "", -1: _JUNK}.get(label, str(label))
+
+
+def _found(item: Any, given: str) -> Any:
+    if item is None:
+        raise InputError(f"no item {given} in the quarantine")
+    return item
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise InputError(f"id {text}: wanted a UUID, as `review list` prints them") from None

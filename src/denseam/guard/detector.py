@@ -1,0 +1,135 @@
+"""Detectors: who says how much an image looks like junk, always the same for the same image."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from denseam.classifier import Classifier
+from denseam.descent.facts import describe_model
+from denseam.errors import InputError
+from denseam.guard.evidence import by_blocks, gather
+from denseam.guard.samples import square
+from denseam.guard.scores import Score
+from denseam.model import DenseAM
+from denseam.pretrained import load_any
+
+__all__ = ["Custom", "Detector", "Memories", "Scorer", "detector_of"]
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Any detector of your own: an object with this method."""
+
+    def score(self, visible: Tensor) -> Tensor:
+        """(B, N) float32 in [-1, 1] -> (B,), higher for more junk."""
+        ...
+
+
+class Memories:
+    """A network of the package as a detector.
+
+    Args:
+        network: the network.
+        score: one or more of ``SCORES``.
+        shape: (H, W) of an image; None for a row.
+
+    Raises:
+        InputError: for a score that the network does not have.
+    """
+
+    def __init__(
+        self, network: Classifier, score: Score, shape: tuple[int, int] | None = None
+    ) -> None:
+        if "distance" in score.parts and not isinstance(network, DenseAM):
+            raise InputError(
+                f"score = {score.name!r}: only a DenseAM has a winning memory, not a "
+                f"{network.kind!r}"
+            )
+        self.network, self.score, self.shape = network, score, shape
+        self.n_visible, self.n_classes = network.n_visible, network.n_classes
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether clean images have to be spent on ``fit``."""
+        return self.score.needs_reference
+
+    def fit(self, visible: Tensor, target_rejection: float) -> None:
+        """Fit the score to clean reference images (M, N)."""
+        self.score.fit(gather(self.network, visible, self.shape), target_rejection)
+
+    def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N) -> scores (B,) float64, infinite where no memory is active, and labels (B,)."""
+        found = gather(self.network, visible, self.shape)
+        return self.score(found), found.labels
+
+    def describe(self) -> dict[str, Any]:
+        """Which network it is, as plain JSON values."""
+        return {"kind": "network", **describe_model(self.network)}
+
+
+class Custom:
+    """Somebody's own detector, which has scores and no labels."""
+
+    needs_reference = False
+    n_visible: int | None = None
+    n_classes: int | None = None
+
+    def __init__(self, scorer: Scorer | Callable[[Tensor], Tensor]) -> None:
+        self.scorer = scorer
+        self.n_visible = getattr(scorer, "n_visible", None)
+
+    def fit(self, visible: Tensor, target_rejection: float) -> None:
+        """Nothing is learned here."""
+
+    def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N) -> scores (B,) float64, and -1 for each label.
+
+        Raises:
+            InputError: when the scores are not (B,) numbers.
+        """
+        ask = self.scorer.score if isinstance(self.scorer, Scorer) else self.scorer
+
+        def one(block: Tensor) -> tuple[Tensor]:
+            with torch.no_grad():
+                found = torch.as_tensor(ask(block.float()))
+            if found.shape != (len(block),) or bool(found.isnan().any()):
+                raise InputError(
+                    f"the detector's scores have shape {tuple(found.shape)} for {len(block)} "
+                    "images, or are NaN: wanted (B,) numbers"
+                )
+            return (found.detach().double().cpu(),)
+
+        (scores,) = by_blocks(one, visible)
+        return scores, torch.full((len(visible),), -1)
+
+    def describe(self) -> dict[str, Any]:
+        """What it is called, as plain JSON values."""
+        return {"kind": "custom", "type": _name(self.scorer)}
+
+
+Detector = Memories | Custom
+
+
+def detector_of(given: object, score: Score, shape: tuple[int, int] | None) -> Detector:
+    """The detector of a network, the name or file of one, or anybody's own.
+
+    Raises:
+        InputError: when it is none of them.
+    """
+    if isinstance(given, str | Path):
+        given = load_any(given)
+    if isinstance(given, Classifier):
+        return Memories(given, score, shape or square(given.n_visible))
+    if isinstance(given, Scorer) or callable(given):
+        return Custom(given)
+    raise InputError(
+        f"detector: wanted a network of denseam, its name or file, or anything with "
+        f"score(visible), got {type(given).__name__}"
+    )
+
+
+def _name(thing: object) -> str:
+    return getattr(thing, "__qualname__", type(thing).__qualname__)

@@ -1,0 +1,204 @@
+"""What a guard is worth: on junk, on attacked images, and on the clean ones it must let through.
+
+Every share of rejected junk stands beside the share of clean images that the same threshold
+rejects: one without the other says nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from denseam.classifier import Classifier
+from denseam.data import ImageSet
+from denseam.descent import cross_boundary, rubbish, sign_gradient
+from denseam.errors import InputError
+from denseam.evaluation import wilson_interval
+from denseam.guard.guard import Guard
+from denseam.guard.junk import junk_sets
+from denseam.guard.metrics import CoverageRisk, Separation, coverage_risk, separation
+from denseam.guard.verdict import Verdicts
+
+__all__ = ["Finding", "GuardEvaluation", "Trial", "evaluate_guard", "make_trials"]
+
+Kind = Literal["junk", "attacked", "other"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Images that a guard is tried on.
+
+    Attributes:
+        name: what to call them.
+        kind: "junk" should be rejected; "attacked" images rejected or labelled rightly; for "other"
+            ones nothing is right or wrong.
+        visible: (M, N) in [-1, 1].
+        labels: (M,) right labels, of those that have one.
+    """
+
+    name: str
+    kind: Kind
+    visible: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of the images of one trial; shares of them, None where there is no right label.
+
+    Attributes:
+        count: M.
+        rejected: set aside; ``low`` to ``high`` is its 95 % interval.
+        right: accepted, and labelled rightly.
+        wrong: accepted, and labelled wrongly.
+        marked: accepted as "disagree".
+        alone: labelled wrongly by the classifier without a guard.
+        separation: of these images, as positive ones, from the clean ones.
+    """
+
+    name: str
+    kind: str
+    count: int
+    rejected: float
+    low: float
+    high: float
+    right: float | None
+    wrong: float | None
+    marked: float
+    alone: float | None
+    separation: Separation | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class GuardEvaluation:
+    """A guard on clean images and on trials."""
+
+    clean: Finding
+    trials: tuple[Finding, ...]
+    curve: CoverageRisk  # of the classifier on the clean images, in the order of the scores
+    clean_scores: Tensor  # (M,) float64
+    trial_scores: Mapping[str, Tensor]
+    threshold: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; of scores and curve only the area under the latter."""
+        return {
+            "clean": self.clean.to_json(),
+            "trials": [found.to_json() for found in self.trials],
+            "coverage_risk_area": self.curve.area,
+            "threshold": self.threshold,
+        }
+
+
+def evaluate_guard(
+    guard: Guard,
+    clean: ImageSet,
+    trials: Sequence[Trial],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> GuardEvaluation:
+    """Try a guard.
+
+    Args:
+        guard: calibrated, on other clean images than these.
+        clean: labelled.
+        trials: what else to show it.
+        on_progress: told of sets done and sets in all.
+
+    Raises:
+        InputError: for images that do not fit, or before ``calibrate``.
+    """
+    visible, threshold = clean.visible(), guard.threshold
+    verdicts = guard.predict(clean)
+    alone = guard.classifier.labels(visible)
+    first = _finding(Trial("clean", "other", visible, clean.labels), verdicts, alone, None)
+    found, scores = [], {}
+    for k, trial in enumerate(trials):
+        said = guard.predict(trial.visible)
+        labelled = None if trial.labels is None else guard.classifier.labels(trial.visible)
+        apart = None if trial.kind == "other" else separation(verdicts.scores, said.scores)
+        found.append(_finding(trial, said, labelled, apart))
+        scores[trial.name] = said.scores
+        if on_progress is not None:
+            on_progress(k + 1, len(trials))
+    curve = coverage_risk(verdicts.scores, alone != clean.labels)
+    return GuardEvaluation(first, tuple(found), curve, verdicts.scores, scores, threshold)
+
+
+def make_trials(
+    clean: ImageSet,
+    models: Mapping[str, Classifier],
+    *,
+    eps: Sequence[float] = (0.2, 0.4),
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Trial]:
+    """Junk, and against every model rubbish, images behind the boundary and one gradient sign step.
+
+    Args:
+        clean: what they are made of.
+        models: by name.
+        eps: sizes of the steps, visible units.
+        seed: of everything random.
+        on_progress: told of sets done and sets in all.
+
+    Raises:
+        InputError: for images that do not fit the models, or no image at all.
+    """
+    if not len(clean):
+        raise InputError("trials of no image: wanted at least one")
+    trials = [Trial(name, "junk", made) for name, made in junk_sets(clean, seed).items()]
+    total = len(trials) + len(models) * (2 + len(eps))
+    for name, model in models.items():
+        visible, labels = clean.visible().to(model.memories), clean.labels
+        for made in _against(name, model, visible, labels, eps=eps, seed=seed):
+            trials.append(made)
+            if on_progress is not None:
+                on_progress(len(trials), total)
+    return trials
+
+
+def _against(
+    name: str, model: Classifier, visible: Tensor, labels: Tensor, *,
+    eps: Sequence[float], seed: int,
+) -> list[Trial]:  # fmt: skip
+    """What is made against one model; only what did fool it."""
+    per_class = max(1, len(visible) // (2 * model.n_classes))
+    found = rubbish(model, per_class=per_class, max_steps=1500, seed=seed)
+    trials = [Trial(f"rubbish of {name}", "junk", _whole(found.images[found.success]))]
+    crossed = cross_boundary(model, visible, mode="controlled", seed=seed)
+    rows = crossed.success & (model.predict(visible).cpu() == labels)
+    images = _whole(crossed.images[rows])
+    trials.append(Trial(f"boundary of {name}", "attacked", images, labels[rows]))
+    for size in eps:
+        made = _whole(sign_gradient(model, visible, labels, eps=size).images)
+        title = f"FGSM of {name}, {size / 2:g}"
+        trials.append(Trial(title, "attacked", made, labels))
+    return [trial for trial in trials if len(trial.visible)]
+
+
+def _whole(images: Tensor) -> Tensor:
+    return images.detach().float().cpu()
+
+
+def _finding(
+    trial: Trial, said: Verdicts, alone: Tensor | None, apart: Separation | None
+) -> Finding:
+    count, rejected = len(said), said.n_rejected
+    low, high = wilson_interval(rejected, count)
+    right = wrong = error = None
+    if trial.labels is not None and alone is not None:
+        hit = said.labels == trial.labels
+        right = float((said.accepted & hit).double().mean())
+        wrong = float((said.accepted & ~hit).double().mean())
+        error = float((alone != trial.labels).double().mean())
+    marked = said.reason_counts().get("disagree", 0) / count
+    return Finding(
+        trial.name, trial.kind, count, rejected / count, low, high, right, wrong, marked, error,
+        apart,
+    )  # fmt: skip

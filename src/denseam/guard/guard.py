@@ -1,0 +1,272 @@
+"""Guard: a detector before a classifier, so that junk and attacks are set aside."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from denseam.analysis.confidence import BETA_SM
+from denseam.errors import InputError
+from denseam.guard import conformal
+from denseam.guard.detector import Detector, Memories, detector_of
+from denseam.guard.members import Member, Takes, member_of
+from denseam.guard.samples import Samples, square
+from denseam.guard.scores import DEFAULT_SCORE, Score
+from denseam.guard.verdict import JUNK, Reason, Verdicts
+
+__all__ = ["Guard"]
+
+_CHUNK = 4096  # images whose scores and labels are asked for at once
+
+
+class Guard:
+    """Sets junk aside, and lets a classifier label the rest (section 5, its end).
+
+        detector is not confident         junk, label -1
+        it is, and both agree             accepted
+        it is, and they disagree          accepted with the classifier's label, and marked
+
+    Whether the detector is confident is decided by one threshold on one score, which
+    ``calibrate`` takes from clean images alone; ``denseam.guard.scores`` has the scores, and
+    ``denseam.guard.conformal`` the promise.
+
+    Args:
+        detector: a network of denseam, by preference a dense associative memory of large power n;
+            the name or file of one; or anything with ``score(visible)``, (B, N) in [-1, 1] to
+            (B,), higher for more junk.
+        classifier: the accurate one: a network of denseam, its name or file; an ``nn.Module``; an
+            estimator with ``predict``; an ``.onnx`` file; the URL of an endpoint of the Open
+            Inference Protocol; or any function of images to labels (B,) or scores (B, C).
+        score: one of ``SCORES``, or several joined by "+"; a network's, other detectors have
+            their own.
+        beta_sm: of the score "confidence"; ``calibrate_beta`` finds a network's own.
+        image_shape: (H, W); by default a square.
+        n_visible: N, where the detector does not say.
+        takes: how the classifier is shown images: "visible", "flat", "images" or "bytes", see
+            ``denseam.guard.members``; by default its kind's usual way.
+        preprocess: what to do to them after that, before the classifier.
+
+    Raises:
+        InputError: for members that are none, that do not fit each other, or another score.
+        MissingPackageError: when an ONNX file needs onnxruntime.
+        DataUnavailableError, FileFormatError: when a file is not there, or is none.
+    """
+
+    def __init__(
+        self,
+        detector: object,
+        classifier: object,
+        *,
+        score: str = DEFAULT_SCORE,
+        beta_sm: float = BETA_SM,
+        image_shape: tuple[int, int] | None = None,
+        n_visible: int | None = None,
+        takes: Takes | None = None,
+        preprocess: Callable[[Tensor], Any] | None = None,
+    ) -> None:
+        self.detector: Detector = detector_of(detector, Score(score, beta_sm), image_shape)
+        self.score = score if isinstance(self.detector, Memories) else "its own"
+        found = self.detector.n_visible or n_visible
+        if found is None and image_shape is not None:
+            found = image_shape[0] * image_shape[1]
+        if found is None:
+            raise InputError("n_visible: wanted the number of pixels, the detector does not say")
+        self.n_visible = int(found)
+        self.image_shape = image_shape or square(self.n_visible)
+        if image_shape is not None and image_shape[0] * image_shape[1] != self.n_visible:
+            raise InputError(f"image_shape = {image_shape}: the detector has {found} pixels")
+        self.classifier: Member = member_of(
+            classifier, takes=takes, preprocess=preprocess, shape=self.image_shape
+        )
+        self.target_rejection: float | None = None
+        self._calibration = torch.empty(0, dtype=torch.float64)  # rising scores of clean images
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there is a threshold."""
+        return self.target_rejection is not None
+
+    @property
+    def n_classes(self) -> int | None:
+        """C of the classifier, or of the detector; None where neither says."""
+        return self.classifier.n_classes or self.detector.n_classes
+
+    @property
+    def threshold(self) -> float:
+        """The largest score that is accepted.
+
+        Raises:
+            InputError: before ``calibrate``.
+        """
+        if self.target_rejection is None:
+            raise InputError("the guard is not calibrated: call calibrate(clean images) first")
+        return conformal.threshold(self._calibration, self.target_rejection)
+
+    def calibrate(self, clean: object, target_rejection: float = 0.01, *, seed: int = 0) -> Self:
+        """Set the threshold from clean images, of which no labels are needed.
+
+        A new clean image is then rejected with probability at most ``target_rejection``, provided
+        that it is exchangeable with these, on average over images and calibration sets; the exact
+        words stand in ``denseam.guard.conformal``. Images that detector or classifier were trained
+        on are not exchangeable with new ones: use others.
+
+        Scores that have to be brought to a scale first, as the default one, take half of the
+        images, drawn at random, for that; the threshold is taken from the other half.
+
+        Args:
+            clean: images as ``predict`` takes them.
+            target_rejection: a, in (0, 1).
+            seed: of the draw.
+
+        Raises:
+            InputError: for too few images for that rate, or ones that are not valid or on which no
+                memory is active.
+        """
+        rate = conformal.check_rate(target_rejection)
+        samples = self._samples(clean)
+        if not bool(samples.valid.all()):
+            raise InputError(
+                f"{int((~samples.valid).sum())} of {len(samples)} clean images have pixels that "
+                "are not finite or out of range"
+            )
+        halves = 2 if self.detector.needs_reference else 1
+        if len(samples) < (wanted := halves * conformal.needed(rate)):
+            raise InputError(
+                f"{len(samples)} clean images cannot promise a rejection of {rate:g} with the "
+                f"score {self.score}: wanted at least {wanted}"
+            )
+        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
+        reference, rest = order.tensor_split([len(order) // 2 if halves == 2 else 0])
+        if len(reference):
+            self.detector.fit(samples.visible[reference], rate)
+        scores, _ = self._look(samples.visible[rest])
+        scores = scores.sort().values
+        if conformal.threshold(scores, rate) == torch.inf:
+            raise InputError(
+                f"{int(scores.isinf().sum())} of {len(scores)} clean images have no active memory: "
+                f"no threshold rejects as few as {rate:g}"
+            )
+        self._calibration, self.target_rejection = scores, rate
+        return self
+
+    def predict(self, images: object) -> Verdicts:
+        """A verdict on each image; none depends on the others in the batch.
+
+        Args:
+            images: an ``ImageSet``; floating (B, N) in [-1, 1]; (B, H, W) or (B, 1, H, W), floating
+                in [0, 1]; or uint8. Values beyond that make that image junk, and no error.
+
+        Raises:
+            InputError: for another shape or type, or before ``calibrate``.
+        """
+        samples, threshold = self._samples(images), self.threshold
+        valid = samples.valid
+        scores = torch.full((len(samples),), torch.inf, dtype=torch.float64)
+        detector_labels = torch.full((len(samples),), JUNK)
+        scores[valid], detector_labels[valid] = self._look(samples.visible[valid])
+        accepted = scores <= threshold
+        labels = torch.full_like(detector_labels, JUNK)
+        for rows in torch.split(accepted.nonzero()[:, 0], _CHUNK):
+            labels[rows] = self.classifier.labels(samples.visible[rows])
+        return Verdicts(
+            labels, accepted, scores, conformal.p_values(self._calibration, scores),
+            detector_labels, labels.clone(), _reasons(samples, scores, detector_labels, labels),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """What the guard is, as plain JSON values."""
+        return {
+            "score": self.score,
+            "target_rejection": self.target_rejection,
+            "threshold": self.threshold if self.calibrated else None,
+            "n_calibration": len(self._calibration),
+            "n_visible": self.n_visible,
+            "n_classes": self.n_classes,
+            "image_shape": None if self.image_shape is None else list(self.image_shape),
+            "detector": self.detector.describe(),
+            "classifier": self.classifier.describe(),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write members and thresholds to one safetensors file, atomically.
+
+        Networks of denseam are saved inside; ONNX files and endpoints as where they are, files
+        with their SHA-256. Anything else, a preprocessing too, is handed to ``load`` again.
+
+        Args:
+            path: the file, ending in .safetensors; otherwise a folder, in which it is
+                ``guard.safetensors``.
+
+        Raises:
+            SaveError: when it cannot be written; what stood there is untouched.
+        """
+        from denseam.guard import saving  # noqa: PLC0415 (it makes guards of files)
+
+        saving.save(self, Path(path))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        detector: object | None = None,
+        classifier: object | None = None,
+        preprocess: Callable[[Tensor], Any] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> "Guard":
+        """Read a guard written by ``save``.
+
+        Args:
+            path: the file, or its folder.
+            detector: the detector, where it could not be saved.
+            classifier: the classifier, where it could not be saved; or another one in its place,
+                which is then shown images in its kind's usual way.
+            preprocess: the classifier's, where it had one.
+            device: where networks of denseam are to live.
+
+        Raises:
+            DataUnavailableError: when there is no such file, or a member's file has gone.
+            FileFormatError: when it is truncated, garbled or no guard, or a member's file is not
+                the one that it was.
+            InputError: when a member is missing that was not saved, or the detector is another
+                one than the threshold was taken from.
+        """
+        from denseam.guard import saving  # noqa: PLC0415
+
+        return saving.load(
+            Path(path), detector=detector, classifier=classifier, preprocess=preprocess,
+            device=device,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        rate = f"{self.target_rejection:g}" if self.calibrated else "not calibrated"
+        return f"Guard({self.score}, target_rejection={rate}, N={self.n_visible})"
+
+    def _samples(self, images: object) -> Samples:
+        return Samples.of(images, self.n_visible, self.image_shape)
+
+    def _look(self, visible: Tensor) -> tuple[Tensor, Tensor]:
+        parts = [self.detector(part) for part in torch.split(visible, _CHUNK)]
+        scores, labels = zip(*parts, strict=True)
+        return torch.cat(scores), torch.cat(labels)
+
+
+def _reasons(
+    samples: Samples, scores: Tensor, detector_labels: Tensor, labels: Tensor
+) -> tuple[Reason | None, ...]:
+    """Why each image is junk, or marked."""
+    found: list[Reason | None] = []
+    rows = zip(samples.nonfinite.tolist(), samples.out_of_range.tolist(), scores.tolist(),
+               detector_labels.tolist(), labels.tolist(), strict=True)  # fmt: skip
+    for nonfinite, out_of_range, score, detected, label in rows:
+        if nonfinite:
+            found.append("nonfinite")
+        elif out_of_range:
+            found.append("out_of_range")
+        elif label == JUNK:
+            found.append("no_active_memory" if score == torch.inf else "low_confidence")
+        else:
+            found.append("disagree" if detected not in (JUNK, label) else None)
+    return tuple(found)

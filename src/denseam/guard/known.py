@@ -1,0 +1,119 @@
+"""Well-known detectors of junk, to compare with: each a ``score(visible)`` for a `Guard`.
+
+    softmax       1 - max softmax               Hendrycks and Gimpel 2017
+    energy        -log sum exp logits           Liu et al. 2020
+    mahalanobis   least class distance          Lee et al. 2018: one covariance for all classes
+    neighbours    k-th nearest neighbour        Sun et al. 2022: of features of length 1
+
+Features are the hidden units of the classifier, relu(overlap / T), (B, K).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from denseam.classifier import Classifier
+from denseam.data.validate import check_labels
+from denseam.errors import InputError
+from denseam.image_classifier import logit_scale
+
+__all__ = ["KNOWN", "Energy", "Mahalanobis", "MaxSoftmax", "NearestNeighbours", "features"]
+
+_CHUNK = 1000
+
+
+def features(network: Classifier, visible: Tensor) -> Tensor:
+    """Hidden units (B, K) float32 of images (B, N) in [-1, 1]."""
+    with torch.no_grad():
+        own = network.memories
+        parts = [
+            torch.relu(part.to(own) @ network.visible_memories.T / network.temperature).cpu()
+            for part in torch.split(visible, _CHUNK)
+        ]
+    return torch.cat(parts)
+
+
+class _OfLogits:
+    """On the logits of a network, scaled to a softmax that is of use on clean images."""
+
+    def __init__(self, network: Classifier, visible: Tensor, labels: Tensor) -> None:
+        self.network, self.n_visible = network, network.n_visible
+        self.scale = logit_scale(self._scores(visible))
+
+    def _scores(self, visible: Tensor) -> Tensor:
+        with torch.no_grad():
+            parts = torch.split(visible.to(self.network.memories), _CHUNK)
+            return torch.cat([self.network.exact_scores(part) for part in parts])
+
+
+class MaxSoftmax(_OfLogits):
+    """Maximum softmax probability, as log(1 - max), which does not saturate."""
+
+    def score(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (B,)."""
+        logs = torch.log_softmax(self.scale * self._scores(visible), dim=1)
+        return logs.scatter(1, logs.argmax(dim=1, keepdim=True), -torch.inf).logsumexp(dim=1)
+
+
+class Energy(_OfLogits):
+    """Energy score at temperature 1."""
+
+    def score(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (B,)."""
+        return -torch.logsumexp(self.scale * self._scores(visible), dim=1)
+
+
+class Mahalanobis:
+    """Least Mahalanobis distance to the mean of a class, in features."""
+
+    def __init__(self, network: Classifier, visible: Tensor, labels: Tensor) -> None:
+        check_labels(labels, network.n_classes, len(visible))
+        self.network, self.n_visible = network, network.n_visible
+        found = features(network, visible).double()
+        present: Tensor = torch.unique(labels)
+        means = torch.stack([found[labels == c].mean(dim=0) for c in present.tolist()])
+        apart = found - means[torch.searchsorted(present, labels)]
+        covariance = apart.T @ apart / len(apart)
+        # Units that never answer have no variance: a floor instead of a pseudo-inverse.
+        covariance.diagonal().add_(1e-3 * float(covariance.diagonal().mean()))
+        self.factor = torch.linalg.cholesky(covariance)
+        self.white_means = self._white(means)
+
+    def score(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (B,): squared distances."""
+        found = features(self.network, visible).double()
+        return torch.cdist(self._white(found), self.white_means).square().amin(dim=1)
+
+    def _white(self, found: Tensor) -> Tensor:
+        white: Tensor = torch.linalg.solve_triangular(self.factor, found.T, upper=False)
+        return white.T
+
+
+class NearestNeighbours:
+    """Distance to the k-th nearest of the clean features."""
+
+    def __init__(self, network: Classifier, visible: Tensor, labels: Tensor, k: int = 10) -> None:
+        if not 1 <= k <= len(visible):
+            raise InputError(f"k = {k}: wanted 1 .. {len(visible)}")
+        self.network, self.n_visible, self.k = network, network.n_visible, k
+        self.bank = self._features(visible)
+
+    def score(self, visible: Tensor) -> Tensor:
+        """(B, N) -> (B,): L2, between features of length 1."""
+        found = self._features(visible)
+        nearest = (found @ self.bank.T).topk(self.k, dim=1).values[:, -1]
+        apart: Tensor = (2 - 2 * nearest.double()).clamp(min=0)
+        return apart.sqrt()
+
+    def _features(self, visible: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(features(self.network, visible), dim=1)
+
+
+KNOWN: dict[str, Callable[[Classifier, Tensor, Tensor], object]] = {
+    "maximum softmax": MaxSoftmax,
+    "energy score": Energy,
+    "Mahalanobis": Mahalanobis,
+    "nearest neighbours": NearestNeighbours,
+}
+"""By name: made of a classifier, and of clean images (M, N) in [-1, 1] with their labels (M,)."""

@@ -1,0 +1,174 @@
+"""Micro-batches: requests that wait for the models at the same time are looked at together.
+
+One thread asks the guard. While it is busy requests gather; when it is free they go in one pass, at
+once. Only where the last pass had served several requests does the next one wait, for as many as
+those to come again, and no longer than ``max_wait``: so a lone client never waits, and clients in
+step are not served one by one.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from denseam.guard import Verdicts
+from denseam.guard.server.refusals import RefusedError
+
+__all__ = ["Batcher"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A request before its pass, and where its answer goes."""
+
+    images: Tensor  # (B, H, W)
+    answer: "asyncio.Future[Verdicts]"
+    until: float
+
+
+class Batcher:
+    """Asks a guard, a bounded number of images at a time.
+
+    Args:
+        predict: (B, H, W) to verdicts; called in one thread only.
+        max_batch: images in one pass.
+        max_wait: seconds; see above.
+        queue: images under way at once.
+        deadline: seconds that a request waits for its pass.
+        threads: of a pass.
+        observe: told of every pass: its images and its seconds.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[Tensor], Verdicts],
+        *,
+        max_batch: int,
+        max_wait: float,
+        queue: int,
+        deadline: float,
+        threads: int,
+        observe: Callable[[int, float], None] = lambda _images, _seconds: None,
+    ) -> None:
+        self._predict, self._observe = predict, observe
+        self._max_batch, self._max_wait, self._threads = max_batch, max_wait, threads
+        self._queue, self._deadline = queue, deadline
+        self._waiting: deque[_Waiting] = deque()
+        self._ready = threading.Condition()
+        self._closed = False
+        self._expected = 1  # requests in the last pass
+        self.under_way = 0
+        self._thread = threading.Thread(target=self._work, name="guard", daemon=True)
+
+    def start(self) -> None:
+        """Begin; from inside of the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finish what was accepted."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    @property
+    def full(self) -> bool:
+        """Whether even a single image would be refused."""
+        return self.under_way >= self._queue
+
+    async def ask(self, images: Tensor) -> Verdicts:
+        """Verdicts on images (B, H, W), uint8 or float32 in [0, 1].
+
+        Raises:
+            RefusedError: 429 when too many are under way, or the deadline has passed.
+        """
+        if self.under_way + len(images) > self._queue:
+            raise RefusedError.busy(
+                "queue_full", f"{self.under_way} images are under way: come back"
+            )
+        self.under_way += len(images)
+        try:
+            answer = self._loop.create_future()
+            with self._ready:
+                self._waiting.append(_Waiting(images, answer, time.monotonic() + self._deadline))
+                self._ready.notify()
+            found: Verdicts = await answer
+            return found
+        finally:
+            self.under_way -= len(images)
+
+    def _work(self) -> None:
+        # Of this thread: OpenMP counts threads for each that asks.
+        torch.set_num_threads(self._threads)
+        while batch := self._gather():
+            for kind in (torch.uint8, torch.float32):
+                if group := [w for w in batch if w.images.dtype == kind]:
+                    self._answer(group)
+
+    def _gather(self) -> list[_Waiting]:
+        """The next requests, in the order they came; empty when it is time to stop."""
+        with self._ready:
+            while True:
+                self._ready.wait_for(lambda: self._waiting or self._closed)
+                if self._expected > 1:
+                    self._ready.wait_for(self._enough, self._max_wait)
+                batch = self._taken()
+                if batch or self._closed:
+                    self._expected = len(batch)
+                    return batch
+
+    def _taken(self) -> list[_Waiting]:
+        """As many requests as fit into a pass, without those whose clients have gone."""
+        batch: list[_Waiting] = []
+        room = self._max_batch
+        while self._waiting and len(self._waiting[0].images) <= room:
+            first = self._waiting.popleft()
+            if not first.answer.cancelled():
+                batch.append(first)
+                room -= len(first.images)
+        return batch
+
+    def _enough(self) -> bool:
+        images = sum(len(w.images) for w in self._waiting)
+        return self._closed or len(self._waiting) >= self._expected or images >= self._max_batch
+
+    def _answer(self, group: list[_Waiting]) -> None:
+        """Ask the guard, and hand each request its part."""
+        now = time.monotonic()
+        late = [w for w in group if w.until < now]
+        group = [w for w in group if w.until >= now]
+        refused = RefusedError.busy(
+            "deadline", f"waited {self._deadline:g} s for the models: come back"
+        )
+        for w in late:
+            self._loop.call_soon_threadsafe(_fail, w.answer, refused)
+        if not group:
+            return
+        try:
+            verdicts = self._predict(torch.cat([w.images for w in group]))
+        except Exception as error:  # noqa: BLE001 (whatever a classifier of somebody's own raises)
+            for w in group:
+                self._loop.call_soon_threadsafe(_fail, w.answer, error)
+            return
+        self._observe(len(verdicts), time.monotonic() - now)
+        self._loop.call_soon_threadsafe(_deliver, group, verdicts)
+
+
+def _deliver(group: list[_Waiting], verdicts: Verdicts) -> None:
+    start = 0
+    for w in group:
+        end = start + len(w.images)
+        if not w.answer.done():
+            w.answer.set_result(verdicts if len(group) == 1 else verdicts[start:end])
+        start = end
+
+
+def _fail(answer: "asyncio.Future[Verdicts]", error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)

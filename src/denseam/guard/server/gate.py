@@ -1,0 +1,148 @@
+"""What every request passes: who asks, what became of it, and errors in the protocol's form."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from denseam.errors import InputError
+from denseam.guard.server.access import Access
+from denseam.guard.server.answers import Json
+from denseam.guard.server.metrics import Metrics
+from denseam.guard.server.quarantine import DatabaseAwayError
+from denseam.guard.server.quarantine.items import Source
+from denseam.guard.server.receiving import Bodies
+from denseam.guard.server.refusals import RefusedError
+
+__all__ = ["HANDLERS", "Gate", "source_of"]
+
+_log = logging.getLogger(__name__)
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_OPEN = frozenset({"/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+
+class Gate:
+    """Outermost of all: checks the head, names the request, counts and logs the answer.
+
+    The page, its document and the two questions of health need no key.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, bodies: Bodies) -> None:
+        self._app, self._access, self._metrics, self._bodies = app, access, metrics, bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, headers, status = time.perf_counter(), Headers(scope=scope), 499
+        given = headers.get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        state = scope.setdefault("state", {})
+        state |= {"request_id": request_id, "key": None, "log": {}}
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                more = MutableHeaders(scope=message)
+                more["x-request-id"] = request_id
+                for name, value in _HEADERS.items():
+                    more.setdefault(name, value)
+            await send(message)
+
+        try:
+            try:
+                self._access.check_place(headers)
+                if scope["path"] not in _OPEN and not scope["path"].startswith("/page/"):
+                    state["key"] = self._access.key_name(headers)
+            except RefusedError as refused:
+                request = Request(scope, receive)
+                await self._bodies.discard(request)
+                await (await _refuse(request, refused))(scope, receive, answer)
+                return
+            await self._app(scope, receive, answer)
+        finally:
+            self._done(scope, status, time.perf_counter() - started)
+
+    def _done(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("endpoint"), "__name__", "none")
+        self._metrics.request(route, status, seconds)
+        state = scope["state"]
+        if "refused" in state:
+            self._metrics.refused(state["refused"])
+        if _log.isEnabledFor(logging.INFO):
+            facts = {
+                "request_id": state["request_id"],
+                "method": scope["method"],
+                "path": scope["path"][:200],
+                "status": status,
+                "ms": round(1000 * seconds, 3),
+                "address": address_of(scope),
+                "key": state["key"],
+                **state["log"],
+            }
+            _log.info("request", extra=facts)
+
+
+def address_of(scope: Scope) -> str | None:
+    """The client's address."""
+    return scope["client"][0] if scope.get("client") else None
+
+
+def source_of(request: Request, named: str | None) -> Source:
+    """Where a request came from, for the quarantine."""
+    return Source(named, request.state.request_id, address_of(request.scope), request.state.key)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RefusedError):
+        raise error
+    request.state.refused = error.why
+    return Json({"error": str(error)}, error.status, headers=error.headers)
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return Json({"error": error.detail}, error.status_code, headers=error.headers)
+
+
+async def _bad(request: Request, error: Exception) -> Response:
+    request.state.refused = "bad_request"
+    return Json({"error": str(error)}, 400)
+
+
+async def _away(_request: Request, error: Exception) -> Response:
+    return Json({"error": f"the quarantine's database is away: {error}"}, 503)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    _log.error("failed", exc_info=error, extra={"request_id": request.state.request_id})
+    said = f"the server failed; its log has more under {request.state.request_id}"
+    return Json({"error": said}, 500)
+
+
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    RefusedError: _refuse,
+    HTTPException: _http,
+    InputError: _bad,
+    DatabaseAwayError: _away,
+    Exception: _failed,
+}
+"""What each error becomes."""

@@ -1,0 +1,35 @@
+"""The page at ``/`` and that of the API at ``/docs``: files of this folder, and nothing else."""
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from denseam.guard.server.refusals import RefusedError
+
+__all__ = ["ROUTES"]
+
+_FOLDER = Path(__file__).parent
+_FILES = frozenset({"style.css", "api.js", "canvas.js", "page.js", "docs.js", "icon.svg"})
+
+
+async def home(_request: Request) -> Response:
+    """Draw a digit, see the verdict, review the quarantine."""
+    return FileResponse(_FOLDER / "index.html")
+
+
+async def docs(_request: Request) -> Response:
+    """What the server can be asked."""
+    return FileResponse(_FOLDER / "docs.html")
+
+
+async def file(request: Request) -> Response:
+    """What those pages are made of."""
+    name = request.path_params["name"]
+    if name not in _FILES:
+        raise RefusedError(404, "no_file", "no such file")
+    return FileResponse(_FOLDER / name)
+
+
+ROUTES = [Route("/", home), Route("/docs", docs), Route("/page/{name}", file)]

@@ -1,0 +1,159 @@
+"""Keeps items: at once in the journal, soon after in the database."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from denseam.errors import DenseAMError, FileFormatError, SaveError
+from denseam.guard.server.quarantine.items import Item
+from denseam.guard.server.quarantine.spool import Spool
+from denseam.guard.server.quarantine.store import DatabaseAwayError, Store
+
+__all__ = ["Keeper"]
+
+_log = logging.getLogger(__name__)
+
+_PAUSE = 0.2  # seconds between two moves, so that there is something to move
+_LOOK = 5.0  # seconds between two looks at an idle database
+_LONGEST = 5.0  # seconds between two tries of a database that is away
+_TIDY = 600.0  # seconds between two deletions of old items
+
+
+class Keeper:
+    """A journal, a database, and the thread that moves items from one to the other.
+
+    Args:
+        store: the database.
+        spool: the journal.
+        retention_days, retention_count: as in ``Settings``.
+        stored: told how many items were moved.
+
+    Attributes:
+        away: why the database cannot be used now; None while it can.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        spool: Spool,
+        *,
+        retention_days: float,
+        retention_count: int,
+        stored: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        self.store, self.spool = store, spool
+        self._days, self._count, self._stored = retention_days, retention_count, stored
+        self.away: str | None = "not reached yet"
+        self._pending: list[tuple[Sequence[Item], asyncio.Future[bool]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._writer = ThreadPoolExecutor(1, "journal")
+        self._stirred = threading.Event()
+        self._closing = threading.Event()
+        self._tidied = -_TIDY
+        self._told = False
+        self._mover = threading.Thread(target=self._move_on, name="quarantine", daemon=True)
+
+    def reach(self) -> None:
+        """Reach for the database; it need not be there yet, but an SQLite file is made.
+
+        Raises:
+            DataUnavailableError: when the folder of an SQLite file is not there.
+            InputError: for a database that a newer denseam has made.
+        """
+        self.spool.files()  # so that it is known from the start how much waits
+        self._try(lambda: self.store.create(new=True))
+
+    def start(self) -> None:
+        """Begin to move."""
+        self._mover.start()
+
+    async def stop(self) -> None:
+        """Move what can be moved; the rest stays in the journal for the next server."""
+        if self._writing is not None:
+            await self._writing
+        self._closing.set()
+        self._stirred.set()
+        await asyncio.to_thread(self._mover.join)
+        self._writer.shutdown()
+        self.spool.close()
+        self.store.close()
+
+    async def keep(self, items: Sequence[Item]) -> bool:
+        """Whether the items are on the disk now; those of one moment are written together."""
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._pending.append((items, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        return await done
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._pending:
+            group, self._pending = self._pending, []
+            together = [item for items, _ in group for item in items]
+            try:
+                await loop.run_in_executor(self._writer, self.spool.append, together)
+                kept = True
+            except SaveError as error:
+                kept = False
+                _log.error("not kept: %s", error, extra={"images": len(together)})
+            self._stirred.set()
+            for _, done in group:
+                if not done.done():
+                    done.set_result(kept)
+        self._writing = None
+
+    def _move_on(self) -> None:
+        """Until it is closed: move, look, tidy; and wait longer where the database is away."""
+        pause = _PAUSE
+        while not self._closing.is_set():
+            if self.away is None:
+                self._stirred.wait(_LOOK)
+                self._stirred.clear()
+            pause = _PAUSE if self._try(self._once) else min(2 * pause, _LONGEST)
+            self._closing.wait(pause)
+        self._try(self._once)
+
+    def _once(self) -> None:
+        if self.away is not None:
+            self.store.create(new=False)
+        files = self.spool.files()
+        for path in files:
+            self._move(path)
+        if not files:
+            self.store.ping()
+        if time.monotonic() - self._tidied > _TIDY:
+            self._tidied = time.monotonic()
+            if deleted := self.store.retain(days=self._days, count=self._count):
+                _log.info("old items deleted", extra={"items": deleted})
+
+    def _move(self, path: Path) -> None:
+        try:
+            items = list(self.spool.read(path))
+        except FileFormatError as error:
+            kept = self.spool.set_aside(path)
+            _log.error("kept as %s: %s", kept, error)
+            return
+        self.store.add(items)
+        self.spool.remove(path)
+        self._stored(len(items))
+
+    def _try(self, what: Callable[[], None]) -> bool:
+        """Whether it could be done; a change is logged once."""
+        try:
+            what()
+        except (DatabaseAwayError, OSError) as error:
+            if isinstance(error, DenseAMError) and not isinstance(error, DatabaseAwayError):
+                raise
+            if self.away is None or not self._told:
+                _log.warning("the database is away: %s", error)
+            self.away, self._told = str(error), True
+            return False
+        if self.away is not None:
+            _log.info("the database is there: %s", self.store.name)
+        self.away = None
+        return True

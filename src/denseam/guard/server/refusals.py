@@ -1,0 +1,29 @@
+"""Why a request is not answered as it wished."""
+
+from denseam.errors import DenseAMError
+
+__all__ = ["RefusedError"]
+
+
+class RefusedError(DenseAMError):
+    """A request that gets an error of HTTP, in the protocol's form: ``{"error": message}``.
+
+    Attributes:
+        status: of HTTP.
+        why: one word, for the metrics.
+        headers: of the answer.
+    """
+
+    def __init__(
+        self, status: int, why: str, message: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.why = why
+        self.headers = headers or {}
+
+    @classmethod
+    def busy(cls, why: str, message: str, *, close: bool = False) -> "RefusedError":
+        """429: come back in a second; ``close`` where the rest of the request was not read."""
+        closing = {"connection": "close"} if close else {}
+        return cls(429, why, message, {"retry-after": "1", **closing})

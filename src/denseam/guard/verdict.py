@@ -1,0 +1,135 @@
+"""What a guard says of images: one `Verdict` for each, `Verdicts` for a batch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, overload
+
+import torch
+from torch import Tensor
+
+from denseam.errors import InputError
+
+__all__ = ["JUNK", "REASONS", "Reason", "Verdict", "Verdicts"]
+
+Reason = Literal["low_confidence", "no_active_memory", "disagree", "nonfinite", "out_of_range"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+JUNK = -1
+"""The label of an image that was set aside, and the place of a label that nobody was asked for."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a guard says of one image.
+
+    Attributes:
+        label: the classifier's, or -1 for junk.
+        accepted: whether the image goes through.
+        score: how much it looks like junk; infinite where the detector could not look at all.
+        p_value: the share of clean images that look at least as much like junk, the image itself
+            counted as one; junk where it is at most the target rejection.
+        detector_label: the detector's, -1 where it has none.
+        classifier_label: the classifier's, -1 where it was not asked: only accepted images go on.
+        reason: why it is junk; "disagree" where it is accepted although the detector has another
+            label; None for an image on which both agree.
+    """
+
+    label: int
+    accepted: bool
+    score: float
+    p_value: float
+    detector_label: int
+    classifier_label: int
+    reason: Reason | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; null for a number that is not finite."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts(Sequence[Verdict]):
+    """Verdicts on a batch: a sequence of `Verdict`, and the same as tensors on the CPU.
+
+    Attributes:
+        labels: (B,) int64, -1 for junk.
+        accepted: (B,) bool.
+        scores: (B,) float64, higher for more junk.
+        p_values: (B,) float64.
+        detector_labels: (B,) int64, -1 where it has none.
+        classifier_labels: (B,) int64, -1 where it was not asked.
+        reasons: B of REASONS, or None.
+
+    Raises:
+        InputError: when their lengths differ.
+    """
+
+    labels: Tensor
+    accepted: Tensor
+    scores: Tensor
+    p_values: Tensor
+    detector_labels: Tensor
+    classifier_labels: Tensor
+    reasons: tuple[Reason | None, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise InputError(f"verdicts of different lengths: {lengths}")
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    @overload
+    def __getitem__(self, index: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Verdicts": ...
+    def __getitem__(self, index: int | slice) -> "Verdict | Verdicts":
+        if isinstance(index, slice):
+            return Verdicts(**{field.name: getattr(self, field.name)[index]
+                               for field in fields(self)})  # fmt: skip
+        return Verdict(
+            label=int(self.labels[index]),
+            accepted=bool(self.accepted[index]),
+            score=float(self.scores[index]),
+            p_value=float(self.p_values[index]),
+            detector_label=int(self.detector_labels[index]),
+            classifier_label=int(self.classifier_labels[index]),
+            reason=self.reasons[index],
+        )
+
+    def __repr__(self) -> str:
+        return f"Verdicts({len(self)} images, {self.n_rejected} junk)"
+
+    @property
+    def n_rejected(self) -> int:
+        """How many are junk."""
+        return int((~self.accepted).sum())
+
+    def reason_counts(self) -> dict[Reason, int]:
+        """How many there are of each reason that occurs, "disagree" among them."""
+        return {reason: self.reasons.count(reason) for reason in REASONS if reason in self.reasons}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Each `Verdict` as plain JSON values."""
+        return [verdict.to_json() for verdict in self]
+
+    @staticmethod
+    def concatenate(parts: "Sequence[Verdicts]") -> "Verdicts":
+        """Those of consecutive parts of a batch.
+
+        Raises:
+            InputError: when there is no part.
+        """
+        if not parts:
+            raise InputError("verdicts of no part: wanted at least one")
+        columns = {field.name: [getattr(part, field.name) for part in parts]
+                   for field in fields(Verdicts)}  # fmt: skip
+        reasons = tuple(reason for part in columns.pop("reasons") for reason in part)
+        return Verdicts(**{name: torch.cat(each) for name, each in columns.items()},
+                        reasons=reasons)  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,225 @@
+"""`denseam guard calibrate`, `check` and `evaluate`."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from guard import small
+from PIL import Image
+
+from denseam import Guard
+from denseam.cli.guard import check
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Networks, images and a guard of the small problem, as files."""
+    folder = tmp_path_factory.mktemp("guard")
+    small.memories().save(folder / "detector.safetensors")
+    small.memories(2.0, seed=1).save(folder / "classifier.safetensors")
+    small.clean().save(folder / "clean.safetensors")
+    small.guard().save(folder / "guard")
+    return folder
+
+
+@pytest.fixture
+def calibrate(run, files):
+    def call(*more, out):
+        return run(
+            "guard", "calibrate", "--detector", files / "detector.safetensors", "--classifier",
+            files / "classifier.safetensors", "--dataset", files / "clean.safetensors",
+            "--target-rejection", 0.05, "--out", out, *more,
+        )  # fmt: skip
+
+    return call
+
+
+def pictures(folder, count=4):
+    folder.mkdir(exist_ok=True)
+    images = small.clean(count, seed=4)
+    gray = ((images.images + 1) * 127.5).round().to(torch.uint8).numpy()
+    for k, pixels in enumerate(gray):
+        Image.fromarray(pixels).save(folder / f"{k}.png")
+    return gray
+
+
+# ---- calibrate -----------------------------------------------------------------------------------
+
+
+def test_calibrate_makes_the_guard_of_the_library(calibrate, files, tmp_path):
+    code, out, err = calibrate(out=tmp_path / "g")
+    assert (code, err) == (0, "")
+    assert "rejects 5.00 % of clean images like these" in out
+    found = Guard.load(tmp_path / "g")
+    wanted = Guard.load(files / "guard")
+    assert found.to_json() == wanted.to_json()
+
+
+def test_calibrate_json_and_options(calibrate, tmp_path):
+    code, out, _ = calibrate(
+        "--json", "--score", "gap", "--count", 50, "--seed", 3, out=tmp_path / "g.safetensors"
+    )
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["score"] == "gap"
+    assert facts["n_calibration"] == 50
+    assert (tmp_path / "g.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--count", 20), "wanted at least 38"),
+        (("--count", 0), "wanted at least 1"),
+        (("--score", "nothing"), "wanted activity"),
+        (("--target-rejection", 2), "wanted a number in (0, 1)"),
+        (("--classifier", "none.onnx"), "no such ONNX file"),
+        (("--classifier", "http://127.0.0.1:9/v2/models/m"), "does not answer"),
+        (("--classifier", "mnist-n31"), "no model 'mnist-n31'"),
+    ],
+)
+def test_calibrate_refuses_in_one_line(calibrate, tmp_path, more, said):
+    code, out, err = calibrate(*more, out=tmp_path / "g")
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "g").exists()
+
+
+# ---- check ---------------------------------------------------------------------------------------
+
+
+def test_check_says_what_the_guard_says(run, files, tmp_path):
+    gray = pictures(tmp_path / "pics")
+    code, out, err = run("guard", "check", files / "guard", tmp_path / "pics", "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    wanted = Guard.load(files / "guard").predict(torch.from_numpy(np.stack(gray)))
+    assert said["images"] == 4
+    assert said["rejected"] == wanted.n_rejected
+    for row, verdict, k in zip(said["verdicts"], wanted, range(4), strict=True):
+        assert row == {"image": str(tmp_path / "pics" / f"{k}.png"), **verdict.to_json()}
+
+
+def test_check_writes_all_and_draws_what_was_set_aside(run, files, tmp_path):
+    junk = torch.rand(7, *small.SHAPE) * 0.2 - 0.1
+    images = torch.cat([small.clean(5, seed=4).images, junk])
+    small.ImageSet(images, torch.zeros(12, dtype=torch.int64), 3).save(tmp_path / "s.npz")
+    for suffix in (".csv", ".jsonl"):
+        code, out, _ = run(
+            "guard", "check", files / "guard", tmp_path / "s.npz", "--out", tmp_path / f"v{suffix}",
+            "--sheet", tmp_path / "sheet.png",
+        )  # fmt: skip
+        assert code == 0
+        assert "low_confidence" in out
+    rows = list(csv.DictReader((tmp_path / "v.csv").read_text().splitlines()))
+    lines = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
+    assert [row["image"] for row in rows] == [line["image"] for line in lines]
+    assert len(rows) == 12
+    assert [row["accepted"] for row in rows] == [str(line["accepted"]) for line in lines]
+    rejected = sum(not line["accepted"] for line in lines)
+    assert rejected >= 7
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        width = sheet.width // min(10, rejected)
+        assert sheet.size == (width * min(10, rejected), sheet.height)
+        cells = -(-rejected // 10)
+        assert sheet.height == cells * (2 * small.SHAPE[0] + 2 * 4 + 13)
+
+
+def test_check_takes_pictures_sets_and_parts_together(run, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "_CHUNK", 3)
+    pictures(tmp_path / "pics")
+    code, out, _ = run(
+        "guard", "check", files / "guard", files / "clean.safetensors", tmp_path / "pics",
+        tmp_path / "pics" / "0.png", "--count", 8, "--json",
+    )  # fmt: skip
+    assert code == 0
+    said = json.loads(out)["verdicts"]
+    assert len(said) == 8 + 4 + 1
+    last, same = said[-1], next(v for v in said if v["image"] == said[-1]["image"])
+    assert last == same
+    wanted = Guard.load(files / "guard").predict(small.clean().subset(slice(8)))
+    assert [v["score"] for v in said[:8]] == wanted.scores.tolist()
+
+
+def test_check_inverts_and_is_strict(run, files, tmp_path):
+    gray = pictures(tmp_path / "pics")
+    for k, pixels in enumerate(gray):
+        Image.fromarray(255 - pixels).save(tmp_path / "pics" / f"{k}.png")
+    code, out, _ = run("guard", "check", files / "guard", tmp_path / "pics", "--invert", "--json")
+    wanted = Guard.load(files / "guard").predict(torch.from_numpy(np.stack(gray)))
+    assert [v["score"] for v in json.loads(out)["verdicts"]] == wanted.scores.tolist()
+    Image.fromarray(np.zeros((7, 7), np.uint8)).save(tmp_path / "pics" / "9.png")
+    code, _, err = run("guard", "check", files / "guard", tmp_path / "pics", "--strict")
+    assert code == 2
+    assert "7 x 7 pixels, wanted 4 x 5" in err
+
+
+def test_check_takes_another_classifier(run, files):
+    code, out, _ = run(
+        "guard", "check", files / "guard", files / "clean.safetensors", "--count", 5, "--json",
+        "--classifier", files / "detector.safetensors",
+    )  # fmt: skip
+    assert code == 0
+    for row in json.loads(out)["verdicts"]:
+        assert row["classifier_label"] in (-1, row["detector_label"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("none", "pics"), "there is no guard"),
+        (("guard", "none.png"), "no file"),
+        (("guard", "none.npz"), "no such"),
+        (("guard", "pics/bad.png"), "not a whole picture"),
+        (("guard", "pics", "--out", "v.txt"), ".csv or .jsonl"),
+        (("guard", "pics", "--sheet", "v.jpg"), ".png"),
+        (("guard", "clean.safetensors", "--count", "0"), "at least 1"),
+        (("detector.safetensors", "pics"), "found model"),
+        (("guard", "mnist"), "images have shape"),
+    ],
+)
+def test_check_refuses_in_one_line(run, files, monkeypatch, arguments, said):
+    monkeypatch.chdir(files)
+    pictures(files / "pics", 1)
+    (files / "pics" / "bad.png").write_bytes(b"no")
+    code, out, err = run("guard", "check", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+# ---- evaluate ------------------------------------------------------------------------------------
+
+
+def test_evaluate_measures_and_draws(run, files, tmp_path):
+    arguments = (
+        "guard", "evaluate", files / "guard", "--dataset", files / "clean.safetensors", "--count",
+        12, "--models", files / "detector.safetensors", "--junk", files / "clean.safetensors",
+        "--figure", tmp_path / "g.png",
+    )  # fmt: skip
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    assert "blank, 101 gray levels" in out
+    assert (tmp_path / "g.png").stat().st_size > 1000
+    code, out, _ = run(*arguments[:-2], "--json")
+    found = json.loads(out)
+    assert found["clean"]["count"] == 12
+    assert found["trials"][-1]["name"] == str(files / "clean.safetensors")
+    assert found["trials"][-1]["count"] == 12
+    assert found["guard"]["score"] == "profile"
+
+
+def test_guard_alone_shows_its_commands(run):
+    code, out, err = run("guard")
+    assert code == 2
+    assert "required: COMMAND" in err
+    code, out, _ = run("guard", "--help")
+    assert code == 0
+    for command in ("calibrate", "check", "evaluate", "serve", "review"):
+        assert command in out
+        code, text, _ = run("guard", command, "--help")
+        assert code == 0
+        assert f"denseam guard {command}" in text

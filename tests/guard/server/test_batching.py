@@ -1,0 +1,174 @@
+"""Requests that wait together are looked at together, each gets its own, and none is forgotten."""
+
+import asyncio
+import threading
+
+import pytest
+import torch
+
+from denseam.guard import Verdicts
+from denseam.guard.server.batching import Batcher
+from denseam.guard.server.refusals import RefusedError
+
+
+def verdicts(images):
+    """The first pixel of each image as its label."""
+    labels = images[:, 0, 0].long()
+    ones = torch.ones(len(images), dtype=torch.float64)
+    accepted = torch.ones(len(images), dtype=torch.bool)
+    return Verdicts(labels, accepted, ones, ones, labels, labels, (None,) * len(images))
+
+
+def images(*labels, dtype=torch.uint8):
+    return torch.tensor(labels, dtype=dtype)[:, None, None].expand(-1, 2, 2)
+
+
+class Models:
+    """Notes what it is asked, and waits where it is told to."""
+
+    def __init__(self):
+        self.passes = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def __call__(self, batch):
+        self.passes.append(batch[:, 0, 0].tolist())
+        assert self.go.wait(20)
+        return verdicts(batch)
+
+
+def run(scenario, models=None, **settings):
+    async def main():
+        made = models or Models()
+        usual = {"max_batch": 8, "max_wait": 0.01, "queue": 16, "deadline": 20.0, "threads": 1}
+        batcher = Batcher(made, **{**usual, **settings})
+        batcher.start()
+        try:
+            return await asyncio.wait_for(scenario(batcher, made), 20)
+        finally:
+            made.go.set()
+            await batcher.stop()
+
+    return asyncio.run(main())
+
+
+async def asked(batcher, *each):
+    tasks = [asyncio.create_task(batcher.ask(one)) for one in each]
+    await asyncio.sleep(0.05)
+    return tasks
+
+
+def test_each_gets_its_own_in_one_pass():
+    async def scenario(batcher, models):
+        models.go.clear()
+        first = await asked(batcher, images(9))
+        others = await asked(batcher, images(1, 2), images(3), images(4, 5))
+        models.go.set()
+        found = await asyncio.gather(*first, *others)
+        assert [each.labels.tolist() for each in found] == [[9], [1, 2], [3], [4, 5]]
+        assert models.passes == [[9], [1, 2, 3, 4, 5]]
+        assert batcher.under_way == 0
+
+    run(scenario)
+
+
+def test_a_pass_has_no_more_than_its_most_and_nobody_is_divided():
+    async def scenario(batcher, models):
+        models.go.clear()
+        first = await asked(batcher, images(9))
+        others = await asked(batcher, images(1, 2, 3), images(4, 5), images(6, 7, 8), images(0))
+        models.go.set()
+        await asyncio.gather(*first, *others)
+        assert models.passes == [[9], [1, 2, 3, 4, 5], [6, 7, 8, 0]]
+
+    run(scenario, max_batch=5)
+
+
+def test_kinds_are_not_mixed():
+    async def scenario(batcher, models):
+        models.go.clear()
+        first = await asked(batcher, images(9))
+        others = await asked(batcher, images(1.0, dtype=torch.float32), images(2))
+        models.go.set()
+        found = await asyncio.gather(*first, *others)
+        assert [each.labels.tolist() for each in found] == [[9], [1], [2]]
+        assert models.passes == [[9], [2], [1.0]]
+
+    run(scenario)
+
+
+def test_beyond_the_queue_it_is_refused_and_room_comes_back():
+    async def scenario(batcher, models):
+        models.go.clear()
+        waiting = await asked(batcher, images(1), images(2, 3, 4))
+        assert batcher.full
+        with pytest.raises(RefusedError) as caught:
+            await batcher.ask(images(5))
+        assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "1")
+        models.go.set()
+        await asyncio.gather(*waiting)
+        assert (await batcher.ask(images(5))).labels.tolist() == [5]
+
+    run(scenario, queue=4, max_batch=4)
+
+
+def test_a_question_that_was_taken_back_is_not_asked():
+    async def scenario(batcher, models):
+        models.go.clear()
+        (first,) = await asked(batcher, images(9))
+        gone, last = await asked(batcher, images(1), images(2))
+        gone.cancel()
+        await asyncio.sleep(0.05)
+        models.go.set()
+        await asyncio.gather(first, last)
+        assert models.passes == [[9], [2]]
+        assert batcher.under_way == 0
+
+    run(scenario)
+
+
+def test_after_the_deadline_it_is_refused():
+    async def scenario(batcher, models):
+        models.go.clear()
+        (first,) = await asked(batcher, images(9))
+        (late,) = await asked(batcher, images(1))
+        await asyncio.sleep(0.1)
+        models.go.set()
+        await first
+        with pytest.raises(RefusedError) as caught:
+            await late
+        assert caught.value.status == 429
+        assert models.passes == [[9]]
+
+    run(scenario, deadline=0.1)
+
+
+def test_an_error_reaches_those_who_asked_and_nobody_else():
+    class Broken(Models):
+        def __call__(self, batch):
+            found = super().__call__(batch)
+            if 13 in self.passes[-1]:
+                raise RuntimeError("broken")
+            return found
+
+    async def scenario(batcher, models):
+        with pytest.raises(RuntimeError, match="broken"):
+            await batcher.ask(images(13))
+        assert (await batcher.ask(images(1))).labels.tolist() == [1]
+
+    run(scenario, Broken())
+
+
+def test_stopping_finishes_what_was_accepted():
+    async def scenario(batcher, models):
+        models.go.clear()
+        first = await asked(batcher, images(9))
+        waiting = await asked(batcher, images(1, 2, 3), images(4, 5, 6))
+        stopping = asyncio.create_task(batcher.stop())
+        await asyncio.sleep(0.05)
+        models.go.set()
+        found = await asyncio.gather(*first, *waiting)
+        await stopping
+        assert [each.labels.tolist() for each in found] == [[9], [1, 2, 3], [4, 5, 6]]
+
+    run(scenario, max_batch=4)

@@ -1,0 +1,41 @@
+"""Settings that cannot be are refused when they are put together."""
+
+import json
+
+import pytest
+
+from denseam.errors import InputError
+from denseam.guard.server import Settings
+
+
+def test_they_survive_json():
+    made = Settings(port=1, database=None, max_wait=0.5)
+    assert Settings.from_json(json.loads(json.dumps(made.to_json()))) == made
+    with pytest.raises(InputError, match="colour"):
+        Settings.from_json({"colour": 1})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"name": "a/b"}, {"name": ""}, {"port": -1}, {"port": 65536}, {"max_batch": 0},
+     {"queue": 255}, {"max_wait": float("nan")}, {"deadline": 0}, {"receive_seconds": -1},
+     {"threads": 0}, {"max_body": 10}, {"max_bodies": 1 << 20}, {"shutdown_seconds": 0},
+     {"max_connections": 0}, {"retention_days": -1}, {"spool_bytes": -1}],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_is_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "server.example"])
+def test_beyond_loopback_keys_are_wanted(host):
+    with pytest.raises(InputError, match="API key file"):
+        Settings(host=host)
+    assert not Settings(host=host, api_key_file="keys").loopback
+    assert not Settings(host=host, allow_anonymous=True).loopback
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_none(host):
+    assert Settings(host=host).loopback

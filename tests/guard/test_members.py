@@ -1,0 +1,297 @@
+"""Classifiers of every kind behind a guard."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from denseam import Guard
+from denseam.errors import (
+    DataUnavailableError,
+    EndpointError,
+    FileFormatError,
+    InputError,
+    MissingPackageError,
+)
+from denseam.guard.layout import Input
+from denseam.guard.members import member_of, shown
+from denseam.interop import export_onnx
+
+from . import small
+
+
+@pytest.fixture
+def visible():
+    return small.clean(70, seed=4).visible()
+
+
+def labels(visible):
+    return small.memories().predict(visible)
+
+
+class Estimator:
+    """scikit-learn's methods, and nothing of scikit-learn."""
+
+    def __init__(self, classes):
+        self.classes_ = np.array(classes)
+
+    def predict(self, flat):
+        assert isinstance(flat, np.ndarray)
+        assert flat.shape[1:] == (small.N,)
+        assert flat.min() >= 0
+        found = labels(torch.from_numpy(2 * flat - 1).float()).numpy()
+        return self.classes_[found]
+
+
+class Scores(torch.nn.Module):
+    """(B, 1, H, W) in [0, 1] to scores (B, C)."""
+
+    def forward(self, images):
+        assert images.shape[1:] == (1, *small.SHAPE)
+        return small.memories().log_energy((2 * images.flatten(1) - 1).clamp(-1, 1))
+
+
+def test_every_kind_gives_the_same_labels(visible):
+    wanted = labels(visible)
+    network = small.memories()
+    for given in (
+        network,
+        Scores(),
+        Scores().eval(),
+        Estimator([0, 1, 2]),
+        Estimator(["a", "b", "c"]),
+        Scores().forward,
+        lambda images: Scores()(images).argmax(dim=1).numpy(),
+        lambda images: Scores()(images).detach().numpy().tolist(),
+    ):
+        member = member_of(given, shape=small.SHAPE)
+        assert torch.equal(member.labels(visible), wanted), given
+        assert member.labels(visible[:0]).shape == (0,)
+        assert json.dumps(member.describe())
+
+
+def test_estimators_keep_labels_that_are_numbers(visible):
+    member = member_of(Estimator([10, 20, 30]), shape=small.SHAPE)
+    assert set(member.labels(visible).tolist()) == {10, 20, 30}
+    assert member.n_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("takes", "shape", "dtype"),
+    [
+        ("visible", (2, 20), torch.float32), ("flat", (2, 20), torch.float32),
+        ("images", (2, 1, 5, 4), torch.float32), ("bytes", (2, 5, 4), torch.uint8),
+    ],
+)  # fmt: skip
+def test_how_images_are_shown(takes, shape, dtype):
+    visible = torch.linspace(-1, 1, 40).reshape(2, 20)
+    images = shown(visible, takes, small.SHAPE)
+    assert (tuple(images.shape), images.dtype) == (shape, dtype)
+    low, high = {"visible": (-1, 1), "bytes": (0, 255)}.get(takes, (0, 1))
+    assert (float(images.min()), float(images.max())) == (low, high)
+
+
+def test_preprocessing_comes_after(visible):
+    seen = []
+
+    def keep(images):
+        seen.append(images.shape)
+        return images - 0.5
+
+    def classify(images):
+        assert float(images.min()) >= -0.5
+        assert float(images.max()) <= 0.5
+        return Scores()(images + 0.5)
+
+    guard = Guard(
+        small.memories(), classify, takes="images", preprocess=keep, image_shape=small.SHAPE
+    )
+    guard.calibrate(small.clean(), 0.05)
+    found = guard.predict(visible)
+    assert torch.equal(found.labels[found.accepted], labels(visible)[found.accepted])
+    assert seen == [(int(found.accepted.sum()), 1, *small.SHAPE)]
+    network = member_of(small.memories(), preprocess=lambda v: -v)
+    assert torch.equal(network.labels(visible), labels(-visible))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        torch.zeros(3), torch.zeros(2, dtype=torch.int64), torch.tensor([0, -1, 1]), "abc", None,
+        torch.full((3, 2), torch.nan), torch.zeros(3, 2, 2), torch.zeros(3, dtype=torch.bool),
+        torch.zeros(3, 0), {"labels": [1, 2, 3]},
+    ],
+)  # fmt: skip
+def test_other_answers_are_refused(answer):
+    with pytest.raises(InputError, match="the classifier returned"):
+        member_of(lambda images: answer, takes="flat").labels(torch.zeros(3, small.N))
+
+
+# ---- ONNX files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("takes", ["images", "visible"])
+def test_an_onnx_file(tmp_path, visible, takes):
+    path = tmp_path / "classifier.onnx"
+    export_onnx(small.memories(), path, takes=takes, shape=small.SHAPE)
+    member = member_of(path, shape=small.SHAPE)
+    assert member.takes == takes
+    assert torch.equal(member.labels(visible), labels(visible))
+    assert member.describe()["file"] == str(path)
+    assert len(member.describe()["sha256"]) == 64
+
+
+def test_an_onnx_file_for_one_image_at_a_time(tmp_path, visible):
+    import onnx
+
+    path = tmp_path / "classifier.onnx"
+    export_onnx(small.memories(), path, takes="visible")
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 3
+    del model.graph.output[1]  # scores alone
+    onnx.save(model, path)
+    assert torch.equal(member_of(path).labels(visible), labels(visible))
+
+
+def test_onnx_files_that_are_none(tmp_path, monkeypatch):
+    with pytest.raises(DataUnavailableError, match="no such ONNX file"):
+        member_of(tmp_path / "none.onnx", shape=small.SHAPE)
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"this is no graph")
+    with pytest.raises(FileFormatError, match="not a whole ONNX file"):
+        member_of(bad, shape=small.SHAPE)
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(MissingPackageError, match=r"denseam\[guard\]"):
+        member_of(bad, shape=small.SHAPE)
+
+
+def test_graphs_of_other_inputs_are_refused(tmp_path):
+    import onnx
+
+    path = tmp_path / "classifier.onnx"
+    export_onnx(small.memories(), path, takes="visible")
+    model = onnx.load(path)
+    extra = onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, [1])
+    model.graph.input.append(extra)
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="one input"):
+        member_of(path, shape=small.SHAPE)
+
+
+def test_images_are_arranged_as_the_input_wants_them():
+    def arranged(dims, images):
+        return Input("x", dims, np.dtype(np.float32)).arranged(images).shape
+
+    images = np.zeros((2, 1, 5, 4))
+    assert arranged((None, 1, 5, 4), images) == (2, 1, 5, 4)
+    assert arranged((None, 5, 4, 1), images) == (2, 5, 4, 1)
+    assert arranged((-1, 5, 4), images) == (2, 5, 4)
+    assert arranged((-1, 20), images) == (2, 20)
+    assert arranged((-1, -1), images) == (2, 20)
+    assert arranged((-1, -1, -1, -1), images) == (2, 1, 5, 4)
+    for dims in ((None, 3, 5, 4), (None, 21), (None, -1, -1, 3)):
+        with pytest.raises(InputError, match="does not fit"):
+            arranged(dims, images)
+
+
+# ---- endpoints ---------------------------------------------------------------------------------
+
+
+class Model(BaseHTTPRequestHandler):
+    """What a server of the Open Inference Protocol does, and what one may do wrong."""
+
+    given: ClassVar[dict]
+    break_it: ClassVar[str | None]
+    asked: ClassVar[list[dict]]
+
+    def do_GET(self):
+        if self.path == "/v2/models/m":
+            self.say(200, {"name": "m", "inputs": [type(self).given], "outputs": []})
+        else:
+            self.say(404, {"error": "no such model"})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).asked.append(body)
+        kind = type(self).break_it
+        (given,) = body["inputs"]
+        assert self.path == "/v2/models/m/infer"
+        images = torch.tensor(given["data"]).reshape(given["shape"])
+        found = Scores()(images).argmax(dim=1).tolist()
+        outputs = [
+            {"name": "scores", "datatype": "FP32", "shape": [1], "data": [0.5]},
+            {"name": "label", "datatype": "INT64", "shape": [len(found)], "data": found},
+        ]
+        if kind == "shape":
+            outputs[1]["shape"] = [len(found) + 1]
+        if kind == "status":
+            self.say(503, {"error": "too busy"})
+        elif kind == "text":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nnot json")
+        else:
+            self.say(200, {"model_name": "m", "outputs": [] if kind == "nothing" else outputs})
+
+    def say(self, status, value):
+        text = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def url():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    Model.asked, Model.break_it = [], None
+    Model.given = {"name": "images", "datatype": "FP32", "shape": [-1, 1, 5, 4]}
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v2/models/m"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_an_endpoint(url, visible):
+    member = member_of(f"{url}/infer", shape=small.SHAPE)
+    assert torch.equal(member.labels(visible), labels(visible))
+    (asked,) = Model.asked
+    assert asked["inputs"][0]["shape"] == [70, 1, 5, 4]
+    assert asked["inputs"][0]["datatype"] == "FP32"
+    assert member.describe() == {"kind": "endpoint", "takes": "images", "url": url}
+
+
+def test_many_images_are_sent_in_parts(url, visible):
+    member = member_of(url, shape=small.SHAPE)
+    many = visible.repeat(8, 1)
+    assert torch.equal(member.labels(many), labels(many))
+    assert [a["inputs"][0]["shape"][0] for a in Model.asked] == [256, 256, 48]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("status", "503"), ("text", "not JSON"), ("shape", "outputs"), ("nothing", "nothing")],
+)
+def test_endpoints_that_answer_wrongly(url, visible, kind, message):
+    member = member_of(url, shape=small.SHAPE)
+    Model.break_it = kind
+    with pytest.raises((EndpointError, InputError), match=message):
+        member.labels(visible)
+
+
+def test_endpoints_that_are_none(url):
+    with pytest.raises(EndpointError, match="404"):
+        member_of(url + "x", shape=small.SHAPE)
+    Model.given = {"name": "images", "datatype": "BYTES", "shape": [-1]}
+    with pytest.raises(EndpointError, match="wanted a model of one input"):
+        member_of(url, shape=small.SHAPE)
+    with pytest.raises(EndpointError, match="does not answer"):
+        member_of("http://127.0.0.1:9/v2/models/m", shape=small.SHAPE)
