@@ -39,7 +39,7 @@ from denseam.guard.metrics import coverage_risk
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/guard.json"
 PAGE = ROOT / "docs/guard.md"
-FIGURES = ROOT / "docs/figures"
+FIGURES = ROOT / "docs/images"
 CACHE = ROOT / "runs/guard"
 
 DETECTOR = "mnist-n30"
@@ -423,7 +423,7 @@ def write_tables() -> None:
 
 
 def draw() -> None:
-    """docs/figures/guard.png: of the guard before mnist-relu."""
+    """docs/images/guard.png: of the guard before mnist-relu."""
     from denseam.figures import guard as figure  # noqa: PLC0415
 
     clean = split(0)[1]

@@ -91,7 +91,8 @@ def held_folder(folder: Path, doing: str) -> Iterator[None]:
 def held_if_free(lock_file: Path) -> Iterator[bool]:
     """Whether this process holds something while the block lasts; False where another one does.
 
-    A process that dies lets go of what it holds.
+    A process that dies lets go of what it holds. The file goes with the block: whoever holds it
+    next looks first whether there is anything left to do.
 
     Raises:
         SaveError: when the lock's folder cannot be made, or written to.
@@ -108,6 +109,7 @@ def held_if_free(lock_file: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
+        lock_file.unlink(missing_ok=True)
         lock.release()
 
 

@@ -181,7 +181,7 @@ def start(memory_ranks: int = 1, device: torch.device | str = "cpu") -> Iterator
             "Processes are started by: torchrun --nproc-per-node COUNT -m denseam ..."
         )
     if not running and not launched():
-        yield Mesh(device=torch.device(device))
+        yield Mesh()
         return
     here = torch.device(own_device(device))
     store = None if running else _join(here)

@@ -248,6 +248,12 @@ def test_the_module_has_a_gradient_through_both_members():
     assert bool((junk_slope.flatten(1).norm(dim=1) > 0).all())
     assert bool((label_slope.flatten(1).norm(dim=1) > 0).all())
     assert not torch.allclose(junk_slope, label_slope)
+    logits = model(images)
+    beyond = logits[:, -1] - logits[:, :-1].amax(dim=1)
+    (apart,) = torch.autograd.grad(beyond.sum(), images)
+    visible = (2 * images.detach().flatten(1) - 1).requires_grad_()
+    (wanted,) = torch.autograd.grad(model.score(visible).sum(), visible)
+    torch.testing.assert_close(apart.flatten(1), 2 * wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_the_module_takes_modules_and_refuses_functions():

@@ -106,7 +106,6 @@ def _share(
         if len(there) == before:
             time.sleep(_PAUSE)
     shutil.rmtree(folder, ignore_errors=True)
-    lock.unlink(missing_ok=True)
 
 
 def _made(

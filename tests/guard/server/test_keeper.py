@@ -80,6 +80,20 @@ def test_an_answer_waits_for_the_journal(tmp_path, guard, digits, disk):
     asyncio.run(main())
 
 
+def test_an_error_that_nobody_thought_of_leaves_nobody_waiting(tmp_path):
+    async def main():
+        keeper = Keeper(Store(str(tmp_path / "q.sqlite")), Spool(tmp_path / "spool", 1 << 20),
+                        retention_days=0, retention_count=0)  # fmt: skip
+        append = keeper.spool.append
+        keeper.spool.append = lambda _items: {}["nothing"]
+        assert await asyncio.gather(keeper.keep([item()]), keeper.keep([item()])) == [False] * 2
+        keeper.spool.append = append
+        assert await keeper.keep([item()])
+        keeper.spool.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
 def test_what_the_last_server_left_is_known_at_once(tmp_path):
     last = Spool(tmp_path / "spool", 1 << 20)
     last.append([item(), item()])

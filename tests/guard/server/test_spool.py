@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -123,6 +124,31 @@ def test_what_is_left_when_it_closes_is_found_by_the_next(tmp_path):
     second.remove(*second.files())
     second.close()
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_moving_while_others_append_loses_nothing(spool):
+    """The mover takes files away from under the writer, a thousand times."""
+    items, found, done = [item(minute) for minute in range(1000)], [], threading.Event()
+
+    def write():
+        try:
+            for each in items:
+                spool.append([each])
+        finally:
+            done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while True:
+        last = done.is_set()
+        for path in spool.files():
+            found += spool.read(path)
+            spool.remove(path)
+        if last:
+            break
+    writer.join()
+    assert sorted(found, key=lambda each: each.received_at) == items
+    assert (spool.n_bytes, spool.n_items) == (0, 0)
 
 
 def test_a_file_of_another_program_is_set_aside(spool, tmp_path):

@@ -98,9 +98,12 @@ class Keeper:
             try:
                 await loop.run_in_executor(self._writer, self.spool.append, together)
                 kept = True
-            except SaveError as error:
+            except Exception as error:  # noqa: BLE001 (nobody may be left waiting)
                 kept = False
-                _log.error("not kept: %s", error, extra={"images": len(together)})
+                _log.error(
+                    "not kept: %s", error, extra={"images": len(together)},
+                    exc_info=None if isinstance(error, SaveError) else error,
+                )  # fmt: skip
             self._stirred.set()
             for _, done in group:
                 if not done.done():

@@ -91,12 +91,13 @@ class Spool:
 
     def files(self) -> list[Path]:
         """Files that are ready to be read, the oldest first, those of dead processes among them."""
-        with self._mutex:
-            self._close()
         for folder in self._folder.iterdir():
             if folder != self._own and folder not in self._adopted and folder.is_dir():
                 self._adopt(folder)
-        found = [path for folder in (self._own, *self._adopted) for path in folder.glob(_FILES)]
+        found = [path for folder in self._adopted for path in folder.glob(_FILES)]
+        with self._mutex:  # or an item is appended to a file that is found here, and removed soon
+            self._close()
+            found += self._own.glob(_FILES)
         return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
     def read(self, path: Path) -> Iterator[Item]:
