@@ -157,14 +157,20 @@ def test_check_inverts_and_is_strict(run, files, tmp_path):
     assert "7 x 7 pixels, wanted 4 x 5" in err
 
 
-def test_check_takes_another_classifier(run, files):
+def test_check_takes_another_classifier(run, files, tmp_path):
+    other = small.memories()
+    with torch.no_grad():
+        other.class_memories.copy_(other.class_memories.roll(1, dims=1))
+    other.save(tmp_path / "other.safetensors")
     code, out, _ = run(
         "guard", "check", files / "guard", files / "clean.safetensors", "--count", 5, "--json",
-        "--classifier", files / "detector.safetensors",
+        "--classifier", tmp_path / "other.safetensors",
     )  # fmt: skip
     assert code == 0
-    for row in json.loads(out)["verdicts"]:
-        assert row["classifier_label"] in (-1, row["detector_label"])
+    accepted = [row for row in json.loads(out)["verdicts"] if row["accepted"]]
+    assert accepted
+    for row in accepted:
+        assert row["classifier_label"] == (row["detector_label"] + 1) % small.C
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from denseam import Guard, GuardedModel, minimum_norm
+from denseam.data import ImageSet
 from denseam.errors import InputError
-from denseam.guard.adaptive import accept_noise, adaptive_attack
+from denseam.guard.adaptive import _Search, accept_noise, adaptive_attack
 from denseam.guard.evaluation import Trial, evaluate_guard, make_trials
 from denseam.guard.junk import JUNK_SETS, junk_sets
 from denseam.guard.known import KNOWN
@@ -59,6 +60,16 @@ def test_trials_are_of_every_kind(evaluation):
             assert len(trial.labels) == len(trial.visible)
     boundary = next(t for t in trials if t.name == "boundary of n6")
     assert not bool((small.memories().predict(boundary.visible) == boundary.labels).any())
+
+
+def test_only_what_was_right_can_be_led_astray():
+    clean = small.clean(6, seed=4)
+    labels = clean.labels.clone()
+    labels[0] = (labels[0] + 1) % small.C
+    mislabelled = ImageSet(clean.images, labels, small.C)
+    trials = make_trials(mislabelled, {"n6": small.memories()}, eps=())
+    boundary = next(trial for trial in trials if trial.name == "boundary of n6")
+    assert boundary.labels.tolist() == labels[1:].tolist()
 
 
 def test_findings_are_those_of_the_verdicts(evaluation):
@@ -195,6 +206,35 @@ def test_a_budget_is_kept_to():
     assert bool(found.distance.isinf().all())
     assert torch.equal(found.images, images.visible())
     assert found.rate(0.1) == 0
+
+
+def test_what_is_found_is_drawn_back(monkeypatch):
+    guard, images = small.guard(), small.clean(8, seed=4)
+    pool = small.clean(60, seed=8).visible()
+
+    def attack():
+        found = adaptive_attack(
+            guard, images.visible(), images.labels, pool=pool, steps=1, restarts=2
+        )
+        return found.distance
+
+    drawn = attack()
+    monkeypatch.setattr(_Search, "draw_back", lambda self: None)
+    plain = attack()
+    assert bool((drawn <= plain).all())
+    assert float(drawn.mean()) < 0.98 * float(plain.mean())
+
+
+def test_only_what_is_nearer_is_kept():
+    guard, images = small.guard(), small.clean(4, seed=4)
+    search = _Search(guard, images.visible(), (images.labels + 1) % small.C, "l2")
+    accepted = guard.predict(images).accepted
+    near = images.visible().clone()
+    near[:, 0] = 0.99 * near[:, 0]
+    for each in (search.clean, near):
+        search.keep(each)
+    assert search.distance[accepted].tolist() == [0] * int(accepted.sum()) != []
+    assert torch.equal(search.best, search.clean)
 
 
 def test_more_restarts_find_no_less():
