@@ -459,10 +459,9 @@ def main() -> None:
             start = time.perf_counter()
             found = run()
             write_json(RESULTS, {**results(), name: found})
-            write_tables()
             print(f"{name}: {time.perf_counter() - start:.1f} s", flush=True)
+    write_tables()
     if given.tables:
-        write_tables()
         draw()
 
 

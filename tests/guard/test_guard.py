@@ -1,5 +1,6 @@
 """Guard: the paper's rule, the promise, and what is refused."""
 
+import copy
 import pytest
 import torch
 
@@ -274,3 +275,16 @@ def test_the_module_takes_modules_and_refuses_functions():
         GuardedModel(small.guard(), slope=0)
     with pytest.raises(InputError, match="images are"):
         GuardedModel(small.guard())(torch.zeros(2, 1, 4, 4))
+
+
+def test_a_copy_asks_its_own_networks():
+    """And not those of the guard that it was copied from."""
+    guard, images = small.guard(), small.clean(20)
+    wanted = guard.predict(images)
+    copied = copy.deepcopy(guard)
+    with torch.no_grad():
+        guard.detector.network.memories.zero_()
+        guard.classifier.network.memories.zero_()
+    found = copied.predict(images)
+    assert torch.equal(found.scores, wanted.scores)
+    assert torch.equal(found.labels, wanted.labels)

@@ -7,7 +7,9 @@ import torch
 
 from denseam import DenseAM, baselines
 from denseam.errors import InputError
-from denseam.guard.evidence import BLOCK, evidence, gather
+from denseam.guard.blocks import REFERENCE
+from denseam.guard.detector import Memories
+from denseam.guard.evidence import evidence, gather
 from denseam.guard.profile import Profile
 from denseam.guard.scores import SCORES, Scale, Score
 
@@ -96,15 +98,18 @@ def test_what_saturates_stays_apart():
 
 @pytest.mark.parametrize("name", EVERY)
 def test_no_score_depends_on_the_batch(name, images):
-    model = small.memories()
-    score = fitted(name, model, small.clean(100, seed=3).visible())
-    whole = score(gather(model, images, small.SHAPE))
+    score = Score(name)
+    detector = Memories(small.memories(), score, small.SHAPE)
+    if score.needs_reference:
+        detector.fit(small.clean(100, seed=3).visible(), 0.05)
+    whole, labels = detector(images)
     order = torch.randperm(len(images))
-    mixed = score(gather(model, images[order], small.SHAPE))
-    assert torch.equal(mixed, whole[order])
-    alone = torch.cat([score(gather(model, images[b : b + 1], small.SHAPE)) for b in range(10)])
+    mixed = detector(images[order])
+    assert torch.equal(mixed[0], whole[order])
+    assert torch.equal(mixed[1], labels[order])
+    alone = torch.cat([detector(images[b : b + 1])[0] for b in range(10)])
     assert torch.equal(alone, whole[:10])
-    assert len(images) > BLOCK
+    assert len(images) > REFERENCE
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -227,3 +227,24 @@ def test_working_space_that_cannot_be_had_is_a_memory_error(
     monkeypatch.setattr(cpu, "library", Full)
     with pytest.raises(MemoryError, match="update"):
         stepped(torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("power", [1.0, 2.0, 2.5, 30.0])
+@pytest.mark.parametrize("n_classes", [1, 3, 4, 10])
+@pytest.mark.parametrize("every_class", [True, False])
+def test_few_images_are_summed_as_they_are_among_many(
+    dtype: torch.dtype, power: float, n_classes: int, every_class: bool
+) -> None:
+    """Few images go through loops of their own: the bits must not tell."""
+    generator = torch.Generator().manual_seed(n_classes)
+    kernel = cpu.CpuKernel()
+    overlaps = 50 * torch.randn(130, 70, generator=generator, dtype=dtype)
+    overlaps[:, 5] = -1000  # an image on which no memory is active
+    classes = torch.rand(130, n_classes, generator=generator, dtype=dtype) * 2 - 1
+    classes[:65, 0] *= 1000  # another class, far below the largest, has a scale of its own
+    many = kernel.sums(overlaps, classes, power, every_class=every_class)
+    for count in (1, 2, 7, 8, 9, 15, 16, 17):
+        few = kernel.sums(overlaps[:, :count].contiguous(), classes, power, every_class=every_class)
+        assert torch.equal(few.values, many.values[:, :count])
+        assert torch.equal(few.scale, many.scale[:, :count])

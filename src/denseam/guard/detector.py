@@ -10,7 +10,8 @@ from torch import Tensor
 from denseam.classifier import Classifier
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
-from denseam.guard.evidence import by_blocks, gather
+from denseam.guard.blocks import Blocks
+from denseam.guard.evidence import evidence, gather
 from denseam.guard.samples import square
 from denseam.guard.scores import Score
 from denseam.model import DenseAM
@@ -50,6 +51,7 @@ class Memories:
             )
         self.network, self.score, self.shape = network, score, shape
         self.n_visible, self.n_classes = network.n_visible, network.n_classes
+        self._blocks = Blocks(self._judged)
 
     @property
     def needs_reference(self) -> bool:
@@ -62,8 +64,18 @@ class Memories:
 
     def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) -> scores (B,) float64, infinite where no memory is active, and labels (B,)."""
-        found = gather(self.network, visible, self.shape)
-        return self.score(found), found.labels
+        scores, labels, *_ = self._blocks(visible, self.network.memories.device)
+        return scores, labels
+
+    def _judged(self, block: Tensor) -> tuple[Tensor, ...]:
+        """Scores and labels, and what they come from: blocks are compared by that too."""
+        distance = "distance" in self.score.parts
+        with torch.no_grad():
+            found = evidence(
+                self.network, block.to(self.network.memories), self.shape, distance=distance
+            )
+            columns = self.score(found), found.labels, found.log_energy, found.energy_gap
+            return tuple(column.cpu() for column in columns)
 
     def describe(self) -> dict[str, Any]:
         """Which network it is, as plain JSON values."""
@@ -80,6 +92,7 @@ class Custom:
     def __init__(self, scorer: Scorer | Callable[[Tensor], Tensor]) -> None:
         self.scorer = scorer
         self.n_visible = getattr(scorer, "n_visible", None)
+        self._blocks = Blocks(self._ask)
 
     def fit(self, visible: Tensor, target_rejection: float) -> None:
         """Nothing is learned here."""
@@ -90,20 +103,19 @@ class Custom:
         Raises:
             InputError: when the scores are not (B,) numbers.
         """
-        ask = self.scorer.score if isinstance(self.scorer, Scorer) else self.scorer
-
-        def one(block: Tensor) -> tuple[Tensor]:
-            with torch.no_grad():
-                found = torch.as_tensor(ask(block.float()))
-            if found.shape != (len(block),) or bool(found.isnan().any()):
-                raise InputError(
-                    f"the detector's scores have shape {tuple(found.shape)} for {len(block)} "
-                    "images, or are NaN: wanted (B,) numbers"
-                )
-            return (found.detach().double().cpu(),)
-
-        (scores,) = by_blocks(one, visible)
+        (scores,) = self._blocks(visible)
         return scores, torch.full((len(visible),), -1)
+
+    def _ask(self, block: Tensor) -> tuple[Tensor]:
+        ask = self.scorer.score if isinstance(self.scorer, Scorer) else self.scorer
+        with torch.no_grad():
+            found = torch.as_tensor(ask(block.float()))
+        if found.shape != (len(block),) or bool(found.isnan().any()):
+            raise InputError(
+                f"the detector's scores have shape {tuple(found.shape)} for {len(block)} "
+                "images, or are NaN: wanted (B,) numbers"
+            )
+        return (found.detach().double().cpu(),)
 
     def describe(self) -> dict[str, Any]:
         """What it is called, as plain JSON values."""

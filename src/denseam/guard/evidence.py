@@ -1,20 +1,17 @@
 """What a network, and the pixels themselves, say of a batch of images."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from denseam.classifier import Classifier
-from denseam.kernels import choose, energies
+from denseam.kernels import Sums, choose, energies
 from denseam.model import DenseAM
 
-__all__ = ["BLOCK", "Evidence", "by_blocks", "evidence", "gather"]
+__all__ = ["Evidence", "evidence", "gather", "scores"]
 
-BLOCK = 64
-"""Images that a network sees at once. Products of matrices of another shape round differently, by
-5e-6 of a log-energy: whether an image is junk would depend on the company it comes in."""
+_CHUNK = 1024  # images at once, whose overlaps stay in the cache
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Evidence:
         energy_gap: (B, C) float64, the argument of tanh in Eq. 2.1.
         pixels: (B, 3) float64: mean, mean square, and mean squared step to a neighbour.
         distance: (B,) float64: L2, visible units, to the memory that has the largest term in the
-            energy of the label; NaN for networks that have no such energy.
+            energy of the label; NaN where nobody asked, and for networks without such an energy.
     """
 
     log_energy: Tensor
@@ -46,7 +43,12 @@ class Evidence:
 
 
 def evidence(
-    model: Classifier, visible: Tensor, shape: tuple[int, int] | None, *, slope: bool = False
+    model: Classifier,
+    visible: Tensor,
+    shape: tuple[int, int] | None,
+    *,
+    slope: bool = False,
+    distance: bool = True,
 ) -> Evidence:
     """What is to be said of images (B, N) in [-1, 1], of the network's dtype and on its device.
 
@@ -55,50 +57,48 @@ def evidence(
         visible: the images.
         shape: (H, W) of an image, for its neighbours; None for a row.
         slope: whether the results are to have gradients with respect to the images.
+        distance: whether the nearest memory is asked for.
     """
     statistics = _pixels(visible.double(), shape)
-    if not isinstance(model, DenseAM):
+    if slope or not isinstance(model, DenseAM):
         log_energy = model.exact_scores(visible)
         gap = model.scores(visible, "energy_gap").double()
-        return Evidence(log_energy, gap, statistics, torch.full_like(gap[:, 0], torch.nan))
-    if slope:
-        log_energy = model.exact_scores(visible)
-        gap = model.scores(visible, "energy_gap").double()
-        overlaps = model.visible_memories.detach() @ visible.detach().T
+        overlaps = None
     else:
-        kernel = choose(model.memories.device, model.memories.dtype).kernel
-        overlaps = kernel.overlaps(visible, model.visible_memories.contiguous())
-        sums = kernel.sums(overlaps, model.class_memories, model.power, every_class=True)
+        sums, overlaps = _sums(model, visible)
         log_energy = energies.exact_log_energy(sums, model.power)
         gap = energies.exact_energy_gap(sums, model.power, model.temperature)
-    distance = _to_winner(model, visible, overlaps, log_energy.detach().argmax(dim=1))
-    return Evidence(log_energy, gap, statistics, distance)
+    if distance and isinstance(model, DenseAM):
+        if overlaps is None:
+            overlaps = model.visible_memories.detach() @ visible.detach().T
+        far = _to_winner(model, visible, overlaps, log_energy.detach().argmax(dim=1))
+    else:
+        far = torch.full_like(gap[:, 0], torch.nan)
+    return Evidence(log_energy, gap, statistics, far)
+
+
+def scores(model: Classifier, visible: Tensor) -> Tensor:
+    """(B, N) -> (B, C) float64: those that never saturate, without gradients."""
+    if not isinstance(model, DenseAM):
+        return model.exact_scores(visible)
+    return energies.exact_log_energy(_sums(model, visible)[0], model.power)
 
 
 def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) -> Evidence:
-    """The same of images (B, N) on the CPU, each as it is whatever it comes with."""
-    own = model.memories
-
-    def ask(block: Tensor) -> tuple[Tensor, ...]:
-        found = evidence(model, block.to(own), shape)
-        return tuple(
-            each.cpu()
-            for each in (found.log_energy, found.energy_gap, found.pixels, found.distance)
-        )
-
+    """The same of images (B, N) on the CPU, however many they are."""
     with torch.no_grad():
-        return Evidence(*by_blocks(ask, visible))
+        parts = [
+            evidence(model, part.to(model.memories), shape) for part in torch.split(visible, _CHUNK)
+        ]
+    columns = [[getattr(part, field.name).cpu() for part in parts] for field in fields(Evidence)]
+    return Evidence(*(torch.cat(column) for column in columns))
 
 
-def by_blocks(
-    ask: Callable[[Tensor], tuple[Tensor, ...]], visible: Tensor, block: int = BLOCK
-) -> tuple[Tensor, ...]:
-    """Ask about (B, N) images ``block`` at a time, the last ones filled up with black images."""
-    count, n_visible = visible.shape
-    missing = -count % block or (0 if count else block)
-    filled = torch.cat([visible, visible.new_full((missing, n_visible), -1.0)])
-    columns = zip(*(ask(part) for part in torch.split(filled, block)), strict=True)
-    return tuple(torch.cat(column)[:count] for column in columns)
+def _sums(model: DenseAM, visible: Tensor) -> tuple[Sums, Tensor]:
+    """The sums of all classes, and the overlaps (K, B): the kernels alone, ready at once."""
+    kernel = choose(model.memories.device, model.memories.dtype).kernel
+    overlaps = energies.overlaps(kernel, visible, model.memories)
+    return kernel.sums(overlaps, model.class_memories, model.power, every_class=True), overlaps
 
 
 def _pixels(visible: Tensor, shape: tuple[int, int] | None) -> Tensor:

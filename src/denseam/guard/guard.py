@@ -175,6 +175,16 @@ class Guard:
             detector_labels, labels.clone(), _reasons(samples, scores, detector_labels, labels),
         )  # fmt: skip
 
+    def prepare(self) -> None:
+        """Show both members a black image, so that what they load or find out once is done.
+
+        What they find out depends on the thread's number of threads: call it where ``predict`` is
+        going to be called.
+        """
+        black = torch.full((1, self.n_visible), -1.0)
+        self._look(black)
+        self.classifier.labels(black)
+
     def to_json(self) -> dict[str, Any]:
         """What the guard is, as plain JSON values."""
         return {

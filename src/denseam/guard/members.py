@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from denseam.classifier import Classifier
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
-from denseam.guard.evidence import by_blocks
+from denseam.guard.blocks import Blocks
+from denseam.guard.evidence import scores
 from denseam.pretrained import load_any
 
 __all__ = [
@@ -105,16 +106,20 @@ class Network(Member):
         super().__init__(**more)
         self.network = network
         self.n_classes = network.n_classes
+        self._blocks = Blocks(self._scores)
 
     def _labels(self, visible: Tensor) -> Tensor:
-        own = self.network.memories
         if self.preprocess is not None:
             return super()._labels(visible)
-        (labels,) = by_blocks(lambda block: (self._ask(block.to(own)).cpu(),), visible)
-        return labels
+        (found,) = self._blocks(visible, self.network.memories.device)
+        return found.argmax(dim=1)
+
+    def _scores(self, block: Tensor) -> tuple[Tensor]:
+        return (self._ask(block).cpu(),)
 
     def _ask(self, shown_images: Tensor) -> Tensor:
-        return self.network.predict(shown_images.to(self.network.memories))
+        with torch.no_grad():
+            return scores(self.network, shown_images.to(self.network.memories))
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **describe_model(self.network)}
@@ -128,13 +133,15 @@ class Module(Member):
     def __init__(self, module: nn.Module, **more: Any) -> None:
         super().__init__(**more)
         self.module = module
+        self._blocks = Blocks(self._answers)
 
     def _labels(self, visible: Tensor) -> Tensor:
-        # The same blocks always, for the same reason as a detector.
-        (labels,) = by_blocks(
-            lambda block: (to_labels(self._ask(self._shown(block)), len(block)),), visible
-        )
-        return labels
+        own = next(self.module.parameters(), None)
+        (found,) = self._blocks(visible, None if own is None else own.device)
+        return to_labels(found, len(visible))
+
+    def _answers(self, block: Tensor) -> tuple[Tensor]:
+        return (checked(self._ask(self._shown(block)), len(block)),)
 
     def _ask(self, shown_images: Any) -> Any:
         own = next(self.module.parameters(), None)
@@ -250,6 +257,16 @@ def to_labels(found: Any, count: int) -> Tensor:
     Raises:
         InputError: for anything else, and for labels below 0.
     """
+    values = checked(found, count)
+    return values.argmax(dim=1) if values.ndim == 2 else values.long()
+
+
+def checked(found: Any, count: int) -> Tensor:
+    """Labels (B,) or scores (B, C) as a tensor on the CPU.
+
+    Raises:
+        InputError: for anything else, and for labels below 0.
+    """
     try:
         values = torch.as_tensor(found).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -259,7 +276,7 @@ def to_labels(found: Any, count: int) -> Tensor:
     if values.ndim == 2 and len(values) == count and values.shape[1] and values.is_floating_point():
         if bool(values.isnan().any()):
             raise InputError("the classifier returned scores that are NaN")
-        return values.argmax(dim=1)
+        return values
     whole = not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
     if values.shape != (count,) or not whole:
         raise InputError(
@@ -268,4 +285,4 @@ def to_labels(found: Any, count: int) -> Tensor:
         )
     if count and int(values.min()) < 0:
         raise InputError(f"the classifier returned the label {int(values.min())}: wanted >= 0")
-    return values.long()
+    return values

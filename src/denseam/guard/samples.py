@@ -49,7 +49,8 @@ class Samples:
         _check_shape(tuple(given.shape), n_visible, shape)
         flat = given.reshape(len(given), n_visible)
         if given.dtype == torch.uint8:
-            return cls._looked_at(flat.float() / 127.5 - 1)
+            never = torch.zeros(len(flat), dtype=torch.bool)
+            return cls(flat.float() / 127.5 - 1, never, never)
         if not given.is_floating_point():
             raise InputError(f"images are {given.dtype}: wanted uint8 0..255, or floating")
         pixels = flat.to(_float_of(given.dtype))
@@ -57,8 +58,14 @@ class Samples:
 
     @classmethod
     def _looked_at(cls, visible: Tensor) -> "Samples":
-        finite = visible.isfinite().all(dim=1)
-        inside = (visible.abs() <= 1 + SLACK).all(dim=1)
+        if not visible.numel():
+            nothing = torch.zeros(len(visible), dtype=torch.bool)
+            return cls(visible, nothing, nothing)
+        low, high = visible.aminmax(dim=1)  # NaN where there is one
+        finite = low.isfinite() & high.isfinite()
+        inside = (low >= -1 - SLACK) & (high <= 1 + SLACK)
+        if bool((finite & inside).all()):
+            return cls(visible.clamp(-1, 1), ~finite, ~inside)
         usable = torch.where((finite & inside)[:, None], visible.clamp(-1, 1), -1.0)
         return cls(usable, ~finite, finite & ~inside)
 

@@ -60,16 +60,13 @@ def _sums(
     visible: Tensor, memories: Tensor, power: float, backend: str, keep: bool, every_class: bool
 ) -> tuple[Sums, Tensor]:
     """The sums of a batch and, with ``keep``, its overlaps (K, B), else an empty tensor."""
-    kernel, n_visible = _kernel(backend, visible), visible.shape[1]
-    # Once for all chunks: the product wants its operands dense.
-    visible_memories = memories[:, :n_visible].contiguous()
-    class_memories = memories[:, n_visible:]
+    kernel, class_memories = _kernel(backend, visible), memories[:, visible.shape[1] :]
     parts = []
     overlaps = visible.new_empty(0)
     n_images = max(1, visible.shape[0])  # an empty batch is one empty chunk
     size = n_images if keep else CHUNK
     for start in range(0, n_images, size):
-        overlaps = kernel.overlaps(visible[start : start + size], visible_memories)
+        overlaps = energies.overlaps(kernel, visible[start : start + size], memories)
         parts.append(kernel.sums(overlaps, class_memories, power, every_class=every_class))
     if len(parts) == 1:
         return parts[0], overlaps if keep else visible.new_empty(0)
@@ -141,7 +138,7 @@ def _gradients_op(
         class_gradient=wanted[1],
     )  # fmt: skip
     nothing = visible.new_empty(0)
-    to_images = gradients.to_images(memories[:, :n_visible]) if wanted[0] else nothing
+    to_images = gradients.to_images_of_whole(memories) if wanted[0] else nothing
     return to_images, gradients.to_memories(visible) if wanted[1] else nothing.clone()
 
 

@@ -88,6 +88,9 @@ INLINE void NAME(load)(vec *out, const task *t, int64_t k, int64_t tile, int64_t
     const REAL *row = t->overlaps + k * t->B + tile * WIDTH;
     if (width == WIDTH) {
         for (int v = 0; v < VECTORS; v++) out[v] = *(const loose_vec *)(row + v * LANES);
+    } else if (width == LANES) {
+        out[0] = *(const loose_vec *)row;
+        for (int v = 1; v < VECTORS; v++) out[v] = (vec){0};
     } else {
         memset(out, 0, sizeof(vec) * VECTORS);
         memcpy(out, row, (size_t)width * sizeof(REAL));
@@ -137,6 +140,27 @@ INLINE void NAME(add_chunk)(REAL *sums, const vec (*overlaps)[VECTORS], const RE
     for (int v = 0; v < VECTORS; v++) *(loose_vec *)(sums + v * LANES) += part[v];
 }
 
+/* The same of all classes for the few images of one vector: there it is classes that keep the
+ * products busy. Every number is made as above, whichever images come with it. */
+INLINE void NAME(add_narrow_chunk)(REAL *sums, const vec (*overlaps)[VECTORS], const REAL *shifts,
+                                   int64_t stride, int64_t classes, int64_t count,
+                                   vec half_inverse, int whole, exponent power) {
+    for (int64_t c = 0; c < classes; c += VECTORS) {
+        vec part[VECTORS] = {{0}}, x[VECTORS], p[VECTORS];
+        int64_t own[VECTORS]; /* beyond the last class: that one once more */
+        for (int v = 0; v < VECTORS; v++) own[v] = c + v < classes ? c + v : classes - 1;
+        for (int64_t k = 0; k < count; k++) {
+            for (int v = 0; v < VECTORS; v++)
+                x[v] = NAME(twice_relu)((overlaps[k][0] + shifts[k * stride + own[v]]) *
+                                        half_inverse);
+            NAME(power)(p, x, whole, power);
+            for (int v = 0; v < VECTORS; v++) part[v] += p[v];
+        }
+        for (int v = 0; v < VECTORS && c + v < classes; v++)
+            *(loose_vec *)(sums + (c + v) * WIDTH) += part[v];
+    }
+}
+
 INLINE void NAME(half_inverse)(vec *out, const REAL *scale) {
     REAL inverse[WIDTH];
     for (int64_t b = 0; b < WIDTH; b++) inverse[b] = scale[b] > 0 ? (REAL)0.5 / scale[b] : 0;
@@ -153,12 +177,18 @@ INLINE void NAME(sum_classes)(REAL *sums, const task *t, int64_t tile, int64_t f
     memset(sums, 0, (size_t)(classes * WIDTH) * sizeof(REAL));
     for (int64_t k = 0; k < t->K; k += CHUNK) {
         const int64_t count = t->K - k < CHUNK ? t->K - k : CHUNK;
+        const REAL *shifts = t->shifts + k * (t->C + 1) + from;
         for (int64_t i = 0; i < count; i++) NAME(load)(overlaps[i], t, k + i, tile, width);
+        if (width <= LANES) {
+            NAME(add_narrow_chunk)(sums, overlaps, shifts, t->C + 1, classes, count, half[0],
+                                   whole, t->power);
+            continue;
+        }
         for (int64_t c = 0; c < classes; c++) {
             for (int64_t i = c * each; i < (c + 1) * each && i < CHUNK; i++)
                 NAME(prefetch)(t, k + CHUNK + i, tile);
-            NAME(add_chunk)(sums + c * WIDTH, overlaps, t->shifts + k * (t->C + 1) + from + c,
-                            t->C + 1, count, half, whole, t->power);
+            NAME(add_chunk)(sums + c * WIDTH, overlaps, shifts + c, t->C + 1, count, half, whole,
+                            t->power);
         }
     }
 }

@@ -23,6 +23,7 @@ __all__ = [
     "gap_coefficients",
     "log_coefficients",
     "log_energy",
+    "overlaps",
 ]
 
 
@@ -43,6 +44,20 @@ def _relative(sums: Sums, power: float) -> tuple[Tensor, Tensor]:
     largest = scale.amax(dim=0)
     ratio = torch.where(largest > 0, scale / largest, 0.0)
     return sums.values.double() * ratio**power, largest
+
+
+def overlaps(kernel: Kernel, visible: Tensor, memories: Tensor) -> Tensor:
+    """(B, N), (K, N + C) -> (K, B).
+
+    A product wants its operands dense. On whole rows, with class neurons at 0, it is the images
+    that are copied and not the memories; but for a graphics card, where copies cost little and rows
+    that begin anywhere cost much.
+    """
+    n_visible = visible.shape[1]
+    if memories.device.type != "cpu":
+        return kernel.overlaps(visible, memories[:, :n_visible].contiguous())
+    n_classes = memories.shape[1] - n_visible
+    return kernel.overlaps(torch.nn.functional.pad(visible, (0, n_classes)), memories)
 
 
 def energy_gap(sums: Sums, power: float, temperature: float) -> Tensor:
@@ -124,7 +139,7 @@ class Gradients:
         class_gradient: bool = True,
         out: Tensor | None = None,  # (K, B), may be overlaps
     ) -> None:
-        self._kernel = kernel
+        self._kernel, self._n_classes = kernel, class_memories.shape[1]
         self.weights, self._to_classes = kernel.weights(
             overlaps, class_memories, coefficients, scale, power - 1,
             class_gradient=class_gradient, out=out,
@@ -149,3 +164,11 @@ class Gradients:
     def to_images(self, visible_memories: Tensor) -> Tensor:
         """(K, N) -> (B, N)."""
         return self._kernel.to_images(self.weights, visible_memories)
+
+    def to_images_of_whole(self, memories: Tensor) -> Tensor:
+        """(K, N + C) -> (B, N), as ``overlaps`` without a copy of the memories."""
+        n_visible = memories.shape[1] - self._n_classes
+        if memories.device.type != "cpu":
+            return self.to_images(memories[:, :n_visible].contiguous())
+        neurons = self._kernel.to_images(self.weights, memories)
+        return neurons[:, :n_visible].contiguous()

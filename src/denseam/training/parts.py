@@ -36,7 +36,6 @@ def decide(
     axis: Axis,
 ) -> Tensor:
     """Labels (B,) int64 by the memories of all processes."""
-    n_visible = visible.shape[1]
-    overlaps = kernel.overlaps(visible, memories[:, :n_visible].contiguous())
-    sums = kernel.sums(overlaps, memories[:, n_visible:], power, every_class=True)
+    overlaps = energies.overlaps(kernel, visible, memories)
+    sums = kernel.sums(overlaps, memories[:, visible.shape[1] :], power, every_class=True)
     return energies.decide(joined(sums, power, axis), power)

@@ -40,7 +40,8 @@ class Models:
 def run(scenario, models=None, **settings):
     async def main():
         made = models or Models()
-        usual = {"max_batch": 8, "max_wait": 0.01, "queue": 16, "deadline": 20.0, "threads": 1}
+        usual = {"max_batch": 8, "max_wait": 0.01, "queue": 16, "deadline": 20.0, "workers": 1,
+                 "threads": 1}  # fmt: skip
         batcher = Batcher(made, **{**usual, **settings})
         batcher.start()
         try:
@@ -110,6 +111,39 @@ def test_beyond_the_queue_it_is_refused_and_room_comes_back():
         assert (await batcher.ask(images(5))).labels.tolist() == [5]
 
     run(scenario, queue=4, max_batch=4)
+
+
+def test_another_worker_takes_what_fills_a_pass_and_nothing_less():
+    async def scenario(batcher, models):
+        models.go.clear()
+        first = await asked(batcher, images(9))
+        few = await asked(batcher, images(1, 2))
+        assert models.passes == [[9]]
+        many = await asked(batcher, images(3, 4, 5, 6, 7, 8))
+        assert models.passes == [[9], [1, 2, 3, 4, 5, 6, 7, 8]]
+        models.go.set()
+        found = await asyncio.gather(*first, *few, *many)
+        assert [each.labels.tolist() for each in found] == [[9], [1, 2], [3, 4, 5, 6, 7, 8]]
+        again = await asyncio.gather(*await asked(batcher, images(0), images(1)))
+        assert [each.labels.tolist() for each in again] == [[0], [1]]
+
+    run(scenario, workers=2)
+
+
+def test_every_worker_prepares_and_may_fail_to():
+    prepared = []
+
+    def prepare():
+        prepared.append(threading.get_ident())
+        raise RuntimeError("not there yet")
+
+    async def scenario(batcher, _models):
+        assert (await batcher.ask(images(5))).labels.tolist() == [5]
+        await asyncio.sleep(0.05)
+        assert len(set(prepared)) == 3 == len(prepared)
+        assert threading.get_ident() not in prepared
+
+    run(scenario, workers=3, prepare=prepare)
 
 
 def test_a_question_that_was_taken_back_is_not_asked():

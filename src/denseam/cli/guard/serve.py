@@ -30,6 +30,7 @@ _OPTIONS = {
     "max-connections": ("COUNT", "beyond, a connection is closed"),
     "receive-seconds": ("SECONDS", "for the head of a request, and again for its body"),
     "shutdown-seconds": ("SECONDS", "for requests under way when it stops"),
+    "workers": ("COUNT", "passes through the models at once"),
     "threads": ("COUNT", "of one pass through the models"),
 }
 _DEFAULTS = {field.name: field.default for field in fields(Settings)}

@@ -1,12 +1,14 @@
 """Micro-batches: requests that wait for the models at the same time are looked at together.
 
-One thread asks the guard. While it is busy requests gather; when it is free they go in one pass, at
-once. Only where the last pass had served several requests does the next one wait, for as many as
-those to come again, and no longer than ``max_wait``: so a lone client never waits, and clients in
-step are not served one by one.
+While a pass is under way requests gather; when it has ended they go in one pass, at once. Only
+where the last pass had served several requests does the next one wait, for as many as those to come
+again, and no longer than ``max_wait``: so a lone client never waits, and clients in step are not
+served one by one. As soon as ENOUGH images wait, so that more would not make a pass any faster for
+each of them, another worker takes them.
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -19,7 +21,10 @@ from torch import Tensor
 from denseam.guard import Verdicts
 from denseam.guard.server.refusals import RefusedError
 
-__all__ = ["Batcher"]
+__all__ = ["ENOUGH", "Batcher"]
+
+ENOUGH = 64
+"""Images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +40,14 @@ class Batcher:
     """Asks a guard, a bounded number of images at a time.
 
     Args:
-        predict: (B, H, W) to verdicts; called in one thread only.
+        predict: (B, H, W) to verdicts; called by ``workers`` threads, at the same time.
         max_batch: images in one pass.
         max_wait: seconds; see above.
         queue: images under way at once.
         deadline: seconds that a request waits for its pass.
+        workers: passes at once.
         threads: of a pass.
+        prepare: called by each worker before its first pass; its errors are passed over.
         observe: told of every pass: its images and its seconds.
     """
 
@@ -52,30 +59,39 @@ class Batcher:
         max_wait: float,
         queue: int,
         deadline: float,
+        workers: int,
         threads: int,
+        prepare: Callable[[], None] = lambda: None,
         observe: Callable[[int, float], None] = lambda _images, _seconds: None,
     ) -> None:
         self._predict, self._observe = predict, observe
         self._max_batch, self._max_wait, self._threads = max_batch, max_wait, threads
-        self._queue, self._deadline = queue, deadline
+        self._most = min(ENOUGH, max_batch)
+        self._queue, self._deadline, self._prepare = queue, deadline, prepare
         self._waiting: deque[_Waiting] = deque()
         self._ready = threading.Condition()
         self._closed = False
         self._expected = 1  # requests in the last pass
+        self._busy = 0  # workers that have a pass
         self.under_way = 0
-        self._thread = threading.Thread(target=self._work, name="guard", daemon=True)
+        self._workers = [
+            threading.Thread(target=self._work, name=f"guard-{i}", daemon=True)
+            for i in range(workers)
+        ]
 
     def start(self) -> None:
         """Begin; from inside of the event loop."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        for worker in self._workers:
+            worker.start()
 
     async def stop(self) -> None:
         """Finish what was accepted."""
         with self._ready:
             self._closed = True
-            self._ready.notify()
-        await asyncio.to_thread(self._thread.join)
+            self._ready.notify_all()
+        for worker in self._workers:
+            await asyncio.to_thread(worker.join)
 
     @property
     def full(self) -> bool:
@@ -97,7 +113,7 @@ class Batcher:
             answer = self._loop.create_future()
             with self._ready:
                 self._waiting.append(_Waiting(images, answer, time.monotonic() + self._deadline))
-                self._ready.notify()
+                self._ready.notify_all()
             found: Verdicts = await answer
             return found
         finally:
@@ -106,22 +122,43 @@ class Batcher:
     def _work(self) -> None:
         # Of this thread: OpenMP counts threads for each that asks.
         torch.set_num_threads(self._threads)
+        with contextlib.suppress(Exception):  # a classifier of somebody's own may not be there yet
+            self._prepare()
         while batch := self._gather():
             for kind in (torch.uint8, torch.float32):
                 if group := [w for w in batch if w.images.dtype == kind]:
                     self._answer(group)
+            with self._ready:
+                self._busy -= 1
+                self._ready.notify_all()
 
     def _gather(self) -> list[_Waiting]:
         """The next requests, in the order they came; empty when it is time to stop."""
         with self._ready:
             while True:
-                self._ready.wait_for(lambda: self._waiting or self._closed)
-                if self._expected > 1:
+                self._ready.wait_for(self._turn)
+                if self._expected > 1 and not self._busy:
                     self._ready.wait_for(self._enough, self._max_wait)
                 batch = self._taken()
-                if batch or self._closed:
+                if batch:
                     self._expected = len(batch)
+                    self._busy += 1
                     return batch
+                if self._closed:
+                    return batch
+
+    def _turn(self) -> bool:
+        """Whether a worker that has nothing to do has something to do now."""
+        if self._closed:
+            return True
+        return bool(self._waiting) and (not self._busy or self._images() >= self._most)
+
+    def _enough(self) -> bool:
+        many = len(self._waiting) >= self._expected or self._images() >= self._most
+        return self._closed or many
+
+    def _images(self) -> int:
+        return sum(len(w.images) for w in self._waiting)
 
     def _taken(self) -> list[_Waiting]:
         """As many requests as fit into a pass, without those whose clients have gone."""
@@ -133,10 +170,6 @@ class Batcher:
                 batch.append(first)
                 room -= len(first.images)
         return batch
-
-    def _enough(self) -> bool:
-        images = sum(len(w.images) for w in self._waiting)
-        return self._closed or len(self._waiting) >= self._expected or images >= self._max_batch
 
     def _answer(self, group: list[_Waiting]) -> None:
         """Ask the guard, and hand each request its part."""

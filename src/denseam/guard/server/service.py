@@ -48,8 +48,9 @@ class Service:
         self.keeper = _keeper(settings, self.metrics) if settings.database else None
         self.batcher = Batcher(
             guard.predict, max_batch=settings.max_batch, max_wait=settings.max_wait,
-            queue=settings.queue, deadline=settings.deadline, threads=settings.threads,
-            observe=self.metrics.passed,
+            queue=settings.queue, deadline=settings.deadline,
+            workers=settings.workers, threads=settings.threads,
+            prepare=guard.prepare, observe=self.metrics.passed,
         )  # fmt: skip
         self._aside = ThreadPoolExecutor(
             1, "aside", initializer=torch.set_num_threads, initargs=(settings.threads,)

@@ -38,6 +38,8 @@ class Settings:
         max_connections: a connection beyond is closed.
         receive_seconds: for the head of a request, and again for its body.
         shutdown_seconds: for requests under way when the server is told to stop.
+        workers: passes through the models at once; 1 for a classifier that one thread at a time
+            may ask.
         threads: of one pass through the models.
 
     Raises:
@@ -63,6 +65,7 @@ class Settings:
     max_connections: int = 4096
     receive_seconds: float = 10.0
     shutdown_seconds: int = 10
+    workers: int = 2
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -71,7 +74,7 @@ class Settings:
         lowest = {
             "port": 0, "spool_bytes": 0, "retention_days": 0, "retention_count": 0,
             "max_batch": 1, "max_wait": 0, "max_body": 1024, "max_connections": 1,
-            "shutdown_seconds": 1, "threads": 1, "queue": self.max_batch,
+            "shutdown_seconds": 1, "workers": 1, "threads": 1, "queue": self.max_batch,
             "max_bodies": self.max_body,
         }  # fmt: skip
         for name, low in lowest.items():
