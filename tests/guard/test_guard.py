@@ -1,6 +1,7 @@
 """Guard: the paper's rule, the promise, and what is refused."""
 
 import copy
+
 import pytest
 import torch
 
