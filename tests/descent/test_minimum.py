@@ -147,6 +147,17 @@ def test_an_image_that_is_wrong_already_stays_where_it_is():
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("model", [linear(3), prototypes()])
+def test_where_all_images_are_wrong_already_all_stay(norm, model):
+    v = images(3, 12)
+    own = (model(v).argmax(dim=1) + 1) % 3
+    found = minimum_norm(model, v, own, norm=norm)
+    assert torch.equal(found.images, v)
+    assert found.success.tolist() == [True] * 3
+    assert found.steps.tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_chunks_do_not_matter(norm):
     model, v = random_model(5), images(11, 9)
     whole, parts = (minimum_norm(model, v, norm=norm, chunk=chunk) for chunk in (11, 4))

@@ -97,12 +97,13 @@ def minimum_norm(
         ends.codes.fill_(code(Stop.CROSSED))
         top = head(start).values.argmax(dim=1)
         rows = (top == own).nonzero().flatten()
-        search = _Search(head, start[rows], own[rows], norm, bounds_of(clip=clip))
-        count = search.begin(min(starts, n_classes - 1))
-        count += search.refine(rounds)
-        images, crossed = _behind(head, exact, search)
-        ends.images[rows], ends.steps[rows] = images, count
-        ends.codes[rows[~crossed]] = code(Stop.NO_GRADIENT)
+        if len(rows):
+            search = _Search(head, start[rows], own[rows], norm, bounds_of(clip=clip))
+            count = search.begin(min(starts, n_classes - 1))
+            count += search.refine(rounds)
+            images, crossed = _behind(head, exact, search)
+            ends.images[rows], ends.steps[rows] = images, count
+            ends.codes[rows[~crossed]] = code(Stop.NO_GRADIENT)
         arrived = head(ends.images).values.argmax(dim=1)
         success = ends.codes == code(Stop.CROSSED)
         return DescentResult.of(

@@ -229,15 +229,8 @@ class _Alone(nn.Module):
 
 def _fooling(search: _Search) -> Tensor:
     """The nearest images that the classifier alone labels wrongly; clean ones where it does so."""
-    found = search.clean.clone()
-    with torch.no_grad():
-        right = search.model.logits(found).argmax(dim=1) == search.labels
-    if bool(right.any()):
-        alone = minimum_norm(
-            _Alone(search.model), found[right], search.labels[right], norm=search.norm
-        )
-        found[right] = alone.images.float()
-    return found
+    alone = minimum_norm(_Alone(search.model), search.clean, search.labels, norm=search.norm)
+    return alone.images.float()
 
 
 def _start(

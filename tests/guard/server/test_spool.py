@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from denseam.errors import SaveError
+from denseam.errors import RunFolderError, SaveError
 from denseam.guard.server.quarantine import Spool
+from denseam.guard.server.quarantine import spool as spool_module
 
 from .test_store import item
 
@@ -113,6 +114,15 @@ os._exit(1)
     heir.close()
     assert len(items_in(living)) == 1
     living.close()
+
+
+def test_where_others_take_every_folder_it_says_so(tmp_path, monkeypatch):
+    def taken(folder, doing):
+        raise RunFolderError(f"{folder}: {doing}")
+
+    monkeypatch.setattr(spool_module, "held_folder", taken)
+    with pytest.raises(SaveError, match="another process holds"):
+        Spool(tmp_path / "spool", 1 << 20)
 
 
 def test_what_is_left_when_it_closes_is_found_by_the_next(tmp_path):

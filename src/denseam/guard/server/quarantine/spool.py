@@ -30,6 +30,7 @@ __all__ = ["Spool"]
 _FRAME = struct.Struct("<II")
 _FILE_BYTES = 4 << 20
 _FILES = "*.frames"
+_TRIES = 100  # folders of our own that others may take for abandoned ones
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Item).decode
 
@@ -144,14 +145,19 @@ class Spool:
             self._held.close()
 
     def _claimed(self) -> Path:
-        """A folder of our own, held."""
-        while True:
+        """A folder of our own, held.
+
+        Raises:
+            SaveError: when there is none to be had.
+        """
+        for _ in range(_TRIES):
             folder = self._folder / uuid.uuid4().hex
             with contextlib.suppress(RunFolderError):  # somebody thought that it was abandoned
                 self._held.enter_context(held_folder(folder, "keeping a journal"))
                 _sync(self._folder)
                 _sync(self._folder.parent)
                 return folder
+        raise SaveError(f"{self._folder}: another process holds whatever is made there")
 
     def _open(self) -> int:
         if self._file is None:
