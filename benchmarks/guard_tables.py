@@ -9,11 +9,8 @@ the same command goes on where it was stopped. Images made for it are kept in ru
 matplotlib (letters) and scikit-learn (photographs, small digits), as the development set has them.
 """
 
-import argparse
 import math
-import time
 from collections.abc import Callable
-from fnmatch import fnmatch
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +22,12 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import load_file, save_file
 from scipy.stats import betabinom, binom
 from sklearn.datasets import load_digits, load_sample_images
+from tables import Page, Results, command, markdown
 from torch import Tensor
 
 import denseam
 from denseam.data import ImageSet
-from denseam.files import read_json, write_bytes, write_json
+from denseam.files import read_json, write_json
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
 from denseam.guard.adaptive import AdaptiveResult, accept_noise, adaptive_attack
 from denseam.guard.evaluation import GuardEvaluation, Trial, evaluate_guard, make_trials
@@ -37,8 +35,6 @@ from denseam.guard.known import KNOWN
 from denseam.guard.metrics import coverage_risk
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks/results/guard.json"
-PAGE = ROOT / "docs/guard.md"
 FIGURES = ROOT / "docs/images"
 CACHE = ROOT / "runs/guard"
 
@@ -263,17 +259,8 @@ def pieces() -> dict[str, Callable[[], dict[str, Any]]]:
 # ---- tables ------------------------------------------------------------------------------------
 
 
-def results() -> dict[str, Any]:
-    return read_json(RESULTS) if RESULTS.exists() else {}
-
-
 def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def trial_names(found: dict[str, Any], kinds: tuple[str, ...]) -> list[str]:
@@ -297,7 +284,7 @@ def beside(columns: dict[str, dict[str, Any]]) -> str:
         [name, *(percent(rejections(found)[name]) for found in columns.values())]
         for name in trial_names(first, ("junk", "attacked", "other"))
     ]
-    return table(["rejected, %", *columns], rows)
+    return markdown(["rejected, %", *columns], rows)
 
 
 def score_table(found: dict[str, Any]) -> str:
@@ -320,7 +307,7 @@ def separation_table(found: dict[str, Any]) -> str:
         rows.append([trial["name"], *(
             f"{s['auroc']:.3f}, {s['aupr']:.3f}, {percent(s['fpr_at_95'])}" for s in cells
         )])  # fmt: skip
-    return table(["AUROC, AUPR, FPR in %", *columns], rows)
+    return markdown(["AUROC, AUPR, FPR in %", *columns], rows)
 
 
 def outcome_table(found: dict[str, Any]) -> str:
@@ -332,7 +319,7 @@ def outcome_table(found: dict[str, Any]) -> str:
             for trial in found[f"guard/{classifier}"]["trials"]
             if trial["kind"] == "attacked"
         ]
-    return table(
+    return markdown(
         ["classifier", "images", "wrong alone", "rejected", "right", "wrong", "marked"], rows
     )
 
@@ -354,7 +341,7 @@ def adaptive_table(found: dict[str, Any]) -> str:
     head = ["classifier", "score", "alone: median L2, within 1.5", "these before the guard",
             "adaptive: median L2, within 1.5", "alone, Linf 0.1", "these before the guard",
             "adaptive, Linf 0.1", "noise made acceptable"]  # fmt: skip
-    return table(head, rows)
+    return markdown(head, rows)
 
 
 def number(value: float | None) -> str:
@@ -375,7 +362,7 @@ def promise_table(found: dict[str, Any]) -> str:
             f"{percent2(min(shares))} to {percent2(max(shares))}",
             inside(splits, exact), inside(splits, plain),
         ])  # fmt: skip
-    return table(["score", "mean, %", "least to most, %", "within the interval of both draws",
+    return markdown(["score", "mean, %", "least to most, %", "within the interval of both draws",
                   "within the binomial one"], rows)  # fmt: skip
 
 
@@ -394,10 +381,10 @@ def shifted_table(found: dict[str, Any]) -> str:
     names = dict.fromkeys(key.split("/")[0] for key in found["shifted"])
     scores = (DEFAULT_SCORE, "gap+log_energy")
     rows = [[n, *(percent2(found["shifted"][f"{n}/{s}"]) for s in scores)] for n in names]
-    return table(["calibrated on", *(f"{s}: rejects, %" for s in scores)], rows)
+    return markdown(["calibrated on", *(f"{s}: rejects, %" for s in scores)], rows)
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+TABLES: dict[str, Callable[[Results], str]] = {
     "promise": promise_table,
     "shifted": shifted_table,
     "scores": score_table,
@@ -408,18 +395,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def write_tables() -> None:
-    """Each table of the page whose pieces are all there."""
-    text, found = PAGE.read_text(), results()
-    for name, make in TABLES.items():
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        try:
-            made = make(found)
-        except KeyError:
-            continue
-        before, _, rest = text.partition(start)
-        text = before + start + made + end + rest.partition(end)[2]
-    write_bytes(PAGE, text.encode())
+PAGE = Page(ROOT / "docs/guard.md", ROOT / "benchmarks/results/guard.json", TABLES)
 
 
 def draw() -> None:
@@ -446,24 +422,5 @@ def draw() -> None:
     figure.save(record, FIGURES / "guard.png")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("piece", nargs="*", default=["*"], help="which, as patterns")
-    parser.add_argument("--again", action="store_true", help="also those that have a result")
-    parser.add_argument("--tables", action="store_true", help="only write tables and figure")
-    given = parser.parse_args()
-    for name, run in {} if given.tables else pieces().items():
-        wanted = any(fnmatch(name, pattern) for pattern in given.piece)
-        if wanted and (given.again or name not in results()):
-            torch.manual_seed(0)
-            start = time.perf_counter()
-            found = run()
-            write_json(RESULTS, {**results(), name: found})
-            print(f"{name}: {time.perf_counter() - start:.1f} s", flush=True)
-    write_tables()
-    if given.tables:
-        draw()
-
-
 if __name__ == "__main__":
-    main()
+    command(PAGE, pieces(), __doc__, draw)

@@ -8,7 +8,6 @@ takes the place of what stands between the marks of the file, else it is printed
 """
 
 import argparse
-import re
 import time
 import warnings
 from pathlib import Path
@@ -30,8 +29,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from tables import filled
 from threadpoolctl import threadpool_limits
 
+from denseam.files import write_bytes
 from denseam.sklearn import DenseAMClassifier
 
 SETS = {
@@ -93,17 +94,8 @@ def main():
         found = table(arguments.repeats)
     if arguments.write is None:
         return
-    text = arguments.write.read_text()
-    marks = "<!-- table -->", "<!-- /table -->"
-    new, count = re.subn(
-        f"{marks[0]}.*{marks[1]}",
-        lambda _: f"{marks[0]}\n{found}\n{marks[1]}",
-        text,
-        flags=re.DOTALL,
-    )
-    if count != 1:
-        raise SystemExit(f"{arguments.write} has not one place between {' and '.join(marks)}")
-    arguments.write.write_text(new)
+    page = filled(arguments.write.read_text(), "table", f"{found}\n")
+    write_bytes(arguments.write, page.encode())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The documentation's numbers are those of one whole study of the models in the package."""
 
-import importlib.util
 import re
+
+import publish
 
 from denseam import data, pretrained_card, pretrained_names
 from denseam.cli import parser
@@ -9,14 +10,6 @@ from denseam.study import Plan, Study, all_stages, networks_of_package, of_packa
 from denseam.study.markdown import as_markdown
 
 from .published import FIGURES, RESULTS, ROOT
-
-
-def publish():
-    """The tool, which is no module of the package."""
-    spec = importlib.util.spec_from_file_location("publish", ROOT / "tools/publish.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
 
 
 def test_the_study_is_whole_and_of_the_models_in_the_package():
@@ -41,9 +34,8 @@ def test_the_page_is_written_of_the_numbers_beside_it():
 
 
 def test_the_table_of_the_readme_is_of_the_same_numbers():
-    tool = publish()
-    (table,) = tool.TABLE.findall((ROOT / "README.md").read_text())
-    assert table == tool.table(RESULTS)
+    (table,) = publish.TABLE.findall((ROOT / "README.md").read_text())
+    assert table == publish.table(RESULTS)
 
 
 def test_every_link_of_the_pages_leads_somewhere():

@@ -1,18 +1,13 @@
 """docs/robustness.md: its code runs, and its tables are those of the results beside it."""
 
-import re
-
 import pytest
+from tests.pages import run_code, table_of
 
-from .shared import ROOT, benchmark
-
-PAGE = (ROOT / "docs/robustness.md").read_text()
+from .shared import benchmark
 
 
-def test_the_code_runs(capsys):
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        exec(compile(block, "docs/robustness.md", "exec"), names)
+def test_the_code_runs():
+    names = run_code(benchmark.PAGE.path)
     assert names["labelled"].shape == (10,)
     assert names["found"].success.any()
     assert names["success"].shape == (2, 10)
@@ -20,11 +15,10 @@ def test_the_code_runs(capsys):
 
 @pytest.mark.parametrize("name", benchmark.TABLES)
 def test_tables_are_those_of_the_results(name):
-    inside = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", PAGE, re.DOTALL)
-    assert inside, name
-    assert inside[1] == benchmark.TABLES[name](benchmark.results())
+    made = benchmark.TABLES[name](benchmark.PAGE.results())
+    assert table_of(benchmark.PAGE.path, name) == made
 
 
 def test_every_piece_has_its_result():
-    missing = [name for name in benchmark.pieces() if name not in benchmark.results()]
+    missing = [name for name in benchmark.pieces() if name not in benchmark.PAGE.results()]
     assert not missing

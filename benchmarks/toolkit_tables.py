@@ -1,9 +1,9 @@
 """Attacks of other people's toolkits on the models of the package, for docs/robustness.md.
 
     pip install 'denseam[robustness]' && pip install --no-deps torchattacks==3.5.1
-    python benchmarks/toolkits.py                   # every piece that has no result yet
-    python benchmarks/toolkits.py 'minimum/*/l2/*'  # some of them; --again: also those that have
-    python benchmarks/toolkits.py --tables          # only write the tables into docs/robustness.md
+    python benchmarks/toolkit_tables.py                   # every piece without a result
+    python benchmarks/toolkit_tables.py 'minimum/*/l2/*'  # some; --again: also those that have one
+    python benchmarks/toolkit_tables.py --tables          # only write the tables into the page
 
 Each piece writes what it found into benchmarks/results/robustness.json as soon as it has ended, so
 that the same command goes on where it was stopped. All sizes are in [0, 1] units. An image counts
@@ -11,12 +11,10 @@ as adversarial when it lies in [0, 1] and the model in float64 prefers another c
 one or is undecided.
 """
 
-import argparse
 import statistics
 import time
 import warnings
 from collections.abc import Callable
-from fnmatch import fnmatch
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -25,19 +23,16 @@ from typing import Any, Literal
 import art.attacks.evasion
 import art.estimators.classification
 import foolbox
-import numpy as np
 import torch
 import torchattacks
 from pyautoattack import AutoAttack
 from pyautoattack.fab_pt import FABAttack_PT
+from tables import Page, command, markdown
 from torch import Tensor
 
 import denseam
-from denseam.files import read_json, write_bytes, write_json
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks/results/robustness.json"
-PAGE = ROOT / "docs/robustness.md"
 
 MODELS = ("mnist-n2", "mnist-n3", "mnist-n20", "mnist-n30")
 METHODS = ("FGSM", "BIM")
@@ -295,11 +290,6 @@ def minimum(name: str, norm: Norm, attack: str) -> dict[str, Any]:
 # ---- tables -------------------------------------------------------------------------------------
 
 
-def markdown(columns: list[str], rows: list[list[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def agreement_table(known: dict[str, Any]) -> str:
     rows = []
     for name in MODELS:
@@ -390,16 +380,7 @@ TABLES = {
 }
 
 
-def write_tables() -> None:
-    """Put every table into the page, between its marks."""
-    page, known = PAGE.read_text(), results()
-    for name, table in TABLES.items():
-        before, mark, rest = page.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition(f"<!-- /{name} -->")
-        if not (mark and end):
-            raise SystemExit(f"{PAGE} has no place for {name}")
-        page = before + mark + table(known) + end + after
-    write_bytes(PAGE, page.encode())
+PAGE = Page(ROOT / "docs/robustness.md", ROOT / "benchmarks/results/robustness.json", TABLES)
 
 
 # ---- pieces -------------------------------------------------------------------------------------
@@ -421,29 +402,5 @@ def pieces() -> dict[str, Callable[[], dict[str, Any]]]:
     return found
 
 
-def results() -> dict[str, Any]:
-    return read_json(RESULTS) if RESULTS.exists() else {}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("piece", nargs="*", default=["*"], help="which, as patterns")
-    parser.add_argument("--again", action="store_true", help="also those that have a result")
-    parser.add_argument("--tables", action="store_true", help="only write the tables")
-    given = parser.parse_args()
-    for name, run in {} if given.tables else pieces().items():
-        wanted = any(fnmatch(name, pattern) for pattern in given.piece)
-        if wanted and (given.again or name not in results()):
-            torch.manual_seed(0)
-            np.random.seed(0)  # noqa: NPY002 (the toolkits draw from it)
-            start = time.perf_counter()
-            found = run()
-            write_json(RESULTS, {**results(), name: found})
-            write_tables()
-            print(f"{name}: {time.perf_counter() - start:.1f} s", flush=True)
-    if given.tables:
-        write_tables()
-
-
 if __name__ == "__main__":
-    main()
+    command(PAGE, pieces(), __doc__)
