@@ -65,7 +65,7 @@ def test_beyond_the_presets_the_nearest_one_holds():
 def test_every_power_and_number_of_epochs_has_a_recipe(n, epochs):
     r = Recipe.paper(n, epochs)
     assert r.epochs == epochs
-    assert 0.02 <= r.learning_rate <= 0.04
+    assert 0.01 <= r.learning_rate <= 0.04
     assert 0 < r.learning_rate_at(epochs - 1) <= r.learning_rate
     assert r.temperature_epochs <= min(200, round(epochs / 2))
     assert 100 <= r.temperature <= r.temperature_start <= 600
@@ -78,10 +78,14 @@ def test_the_fewer_epochs_the_larger_the_first_step_and_the_faster_the_decay(n, 
     assert short.learning_rate_decay <= long.learning_rate_decay
 
 
-def test_the_first_step_is_the_preset_from_300_epochs_on():
-    for n in (2, 3, 20, 30):
-        assert Recipe.paper(n, 20).learning_rate == 0.04
-        assert Recipe.paper(n, 300).learning_rate == Recipe.paper(n).learning_rate
+@pytest.mark.parametrize(
+    ("n", "short", "long"), [(2, 0.02, 0.02), (3, 0.04, 0.04), (20, 0.02, 0.02), (30, 0.02, 0.01)]
+)
+def test_the_first_step_is_the_preset_from_300_epochs_on(n, short, long):
+    assert Recipe.paper(n, 20).learning_rate == 0.04
+    assert Recipe.paper(n, 300).learning_rate == short
+    assert Recipe.paper(n).learning_rate == long
+    assert Recipe.paper(n, 949).learning_rate == pytest.approx((short + long) / 2, rel=1e-3)
 
 
 @given(recipes)

@@ -34,22 +34,23 @@ class _Preset(NamedTuple):
     temperature_start: float  # T_i
     temperature: float  # T_f
     ramp: float  # the part of the epochs that T takes from T_i to T_f, at most 200 epochs
-    learning_rate: float  # eps_0
+    learning_rate: float  # eps_0, of 300 epochs
     last_step: float  # eps after 300 epochs, as a part of eps_0
+    longest_rate: float  # eps_0, of 3000 epochs
 
 
 _PRESETS = {
-    2: _Preset(4, 400, 100, 1 / 2, 0.02, 0.16),
-    3: _Preset(4, 400, 100, 1 / 3, 0.04, 0.06639),
-    20: _Preset(30, 560, 560, 1 / 3, 0.02, 0.03),
-    30: _Preset(30, 600, 600, 1 / 3, 0.02, 0.015),
+    2: _Preset(4, 400, 100, 1 / 2, 0.02, 0.16, 0.02),
+    3: _Preset(4, 400, 100, 1 / 3, 0.04, 0.06639, 0.04),
+    20: _Preset(30, 560, 560, 1 / 3, 0.02, 0.03, 0.02),
+    30: _Preset(30, 600, 600, 1 / 3, 0.02, 0.015, 0.01),  # larger steps for long: memories die
 }
 # The networks of section 7: chosen by the error on held-out images (docs/log.md).
 _NETWORK_PRESETS = {
-    "relu": _Preset(4, 20, 20, 0, 0.01, 0.02),
-    "polynomial": _Preset(4, 20, 20, 0, 0.01, 0.02),
-    "rbf": _Preset(2, 10, 10, 0, 0.04, 0.02),
-    "nearest": _Preset(1, 10, 10, 0, 0.04, 1),
+    "relu": _Preset(4, 20, 20, 0, 0.01, 0.02, 0.01),
+    "polynomial": _Preset(4, 20, 20, 0, 0.01, 0.02, 0.01),
+    "rbf": _Preset(2, 10, 10, 0, 0.04, 0.02, 0.04),
+    "nearest": _Preset(1, 10, 10, 0, 0.04, 1, 0.04),
 }
 # Those whose power is not theirs to choose.
 _POWERS = {"relu": 2.0, "rbf": 2.0, "nearest": 1.0}
@@ -143,7 +144,8 @@ class Recipe:
           2 and above 30 the nearest preset holds.
         * 3000 epochs decay by the paper's f = 0.998. With fewer, the steps shrink faster: the part
           of the first step that is left at the end is set for 20, 300 and 3000 epochs, and
-          interpolated in log epochs. Below 300 epochs the first step grows, up to 0.04 at 20.
+          interpolated in log epochs. Below 300 epochs the first step grows, up to 0.04 at 20;
+          above, it shrinks at n = 30, down to 0.01 at 3000.
         * The temperature ramp takes half of the epochs at n = 2 and a third of them from n = 3 on,
           at most the paper's 200.
         * The networks that it is compared with have one preset each for any number of epochs, with
@@ -289,10 +291,9 @@ def _steps(preset: _Preset, epochs: int) -> tuple[float, float]:
     """The first step eps_0, and the part of it that is left in the end."""
     last = math.log(preset.last_step)
     if epochs >= SHORT_EPOCHS:
-        paper = PAPER_EPOCHS * math.log(PAPER_DECAY)
-        return preset.learning_rate, math.exp(
-            _between(min(epochs, PAPER_EPOCHS), SHORT_EPOCHS, PAPER_EPOCHS, last, paper)
-        )
+        span = min(epochs, PAPER_EPOCHS), SHORT_EPOCHS, PAPER_EPOCHS
+        first = _between(*span, preset.learning_rate, preset.longest_rate)
+        return first, math.exp(_between(*span, last, PAPER_EPOCHS * math.log(PAPER_DECAY)))
     span = max(epochs, SHORTEST_EPOCHS), SHORTEST_EPOCHS, SHORT_EPOCHS
     first = _between(*span, _SHORTEST_RATE, preset.learning_rate)
     return first, math.exp(_between(*span, math.log(_SHORTEST_LAST_STEP), last))
