@@ -88,6 +88,10 @@ class Member:
     def _labels(self, visible: Tensor) -> Tensor:
         return to_labels(self._ask(self._shown(visible)), len(visible))
 
+    def _answers(self, block: Tensor) -> tuple[Tensor]:
+        """Of a block, as a member has them that computes here: see ``denseam.guard.blocks``."""
+        return (checked(self._ask(self._shown(block)), len(block)),)
+
     def _ask(self, shown_images: Any) -> Any:
         raise NotImplementedError
 
@@ -139,9 +143,6 @@ class Module(Member):
         own = next(self.module.parameters(), None)
         (found,) = self._blocks(visible, None if own is None else own.device)
         return to_labels(found, len(visible))
-
-    def _answers(self, block: Tensor) -> tuple[Tensor]:
-        return (checked(self._ask(self._shown(block)), len(block)),)
 
     def _ask(self, shown_images: Any) -> Any:
         own = next(self.module.parameters(), None)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from denseam.errors import DataUnavailableError, FileFormatError, InputError, MissingPackageError
+from denseam.guard.blocks import Blocks
 from denseam.guard.layout import Input, answer
 from denseam.guard.members import Member, to_labels
 
@@ -55,6 +56,7 @@ class OnnxFile(Member):
         if more.get("takes") is None:
             more["takes"] = self.input.takes
         super().__init__(**more)
+        self._blocks = Blocks(self._answers)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "file": str(self.path), "sha256": self.sha256}
@@ -62,7 +64,8 @@ class OnnxFile(Member):
     def _labels(self, visible: Tensor) -> Tensor:
         size = self.input.batch
         if size is None:
-            return super()._labels(visible)
+            (found,) = self._blocks(visible)
+            return to_labels(found, len(visible))
         parts = []
         for part in torch.split(visible, size):  # the last one is filled up
             whole = torch.cat([part, part[-1:].expand(size - len(part), -1)])
