@@ -303,3 +303,15 @@ def test_a_flipped_bit_among_the_numbers_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(contents)
     with pytest.raises(FileFormatError, match="not the ones that were written"):
         files.load_tensors(path, "model")
+
+
+@pytest.mark.parametrize("words", range(8))
+def test_tensors_begin_where_products_are_fast(tmp_path: Path, words: int) -> None:
+    """Wherever they lie in the file: its head has another length every time."""
+    path = tmp_path / "file.safetensors"
+    tensors = {"a": torch.arange(3.0), "b": torch.arange(7.0, dtype=torch.float64)}
+    files.save_tensors(path, "model", tensors, {"more": "x" * 8 * words})
+    found, _ = files.load_tensors(path, "model")
+    for name, tensor in tensors.items():
+        assert torch.equal(found[name], tensor)
+        assert found[name].data_ptr() % 64 == 0
