@@ -165,9 +165,34 @@ def load(server, batch, encoding, connections, seconds):
     return found
 
 
+def alone(threads):
+    """Milliseconds of the guard and of the bare classifier without any server, by images."""
+    torch.set_num_threads(threads)
+    images = data.load("mnist").test.images
+    guard = Guard(DETECTOR, CLASSIFIER).calibrate(images[:CALIBRATION])
+    model, found = denseam.load_pretrained(CLASSIFIER), []
+    for count in (1, 64, 1000):
+        part = images[CALIBRATION : CALIBRATION + count]
+        visible = part.flatten(1) / 127.5 - 1
+        row = {"images": count}
+        for name, ask in {
+            "guard_ms": lambda part=part: guard.predict(part),
+            "classifier_ms": lambda visible=visible: model.predict(visible),
+        }.items():
+            seconds = []
+            for _ in range(31):
+                start = time.perf_counter()
+                ask()
+                seconds.append(time.perf_counter() - start)
+            row[name] = round(1e3 * float(np.median(seconds)), 2)
+        found.append(row)
+        print(f"{count} images without a server: {row['guard_ms']} ms, {row['classifier_ms']} bare")
+    return found
+
+
 def compare(args):
     cases = [(1, "json", 1), (1, "binary", 1), (1, "json", 16), (64, "json", 4), (64, "binary", 4)]
-    rows = []
+    rows, without = [], alone(args.threads)
     with Running("bare", 18080, args.threads) as one, Running("guard", 18081, args.threads) as two:
         print("batch  encoding  clients   bare /s   p50 ms   p99 ms  guarded /s   p50 ms   p99 ms")
         for batch, encoding, connections in cases:
@@ -188,7 +213,7 @@ def compare(args):
     facts = {"threads": args.threads, "cores": len(os.sched_getaffinity(0)),
              "seconds": args.seconds, "rounds": args.rounds, "load_average": os.getloadavg(),
              "python": platform.python_version()}  # fmt: skip
-    print(json.dumps({**facts, "rows": rows}))
+    print(json.dumps({**facts, "without_a_server": without, "rows": rows}))
 
 
 def soak(args):
