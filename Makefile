@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 setup: .venv/.done ## make .venv and install the pinned versions into it
 
-.venv/.done: requirements.lock pyproject.toml setup.py src/denseam/kernels/cpu_kernels.c src/denseam/kernels/cpu_kernels.h
+.venv/.done: requirements.lock pyproject.toml setup.py $(wildcard src/denseam/kernels/cpu_*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -56,8 +56,8 @@ def test_importing_denseam_loads_nothing_that_only_some_need(imported):
 def test_importing_denseam_computes_nothing():
     code = (
         "import torch, denseam\n"
-        "from denseam.kernels import choice, cpu, products\n"
-        "used = [f.cache_info().currsize for f in (cpu.library, products.default_product, "
+        "from denseam.kernels import choice, native, products\n"
+        "used = [f.cache_info().currsize for f in (native.library, products.default_product, "
         "products.available_products, choice._choose)]\n"
         "assert used == [0] * 4, used\n"
     )

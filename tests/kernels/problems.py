@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from denseam import energy
-from denseam.kernels import cpu
+from denseam.kernels import native
 
-needs_c = pytest.mark.skipif(cpu.library() is None, reason="the C kernels are not installed")
+needs_c = pytest.mark.skipif(native.library() is None, reason="the C kernels are not installed")
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 BACKENDS = [
     pytest.param("reference"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from denseam import energy, kernels
-from denseam.kernels import cpu
+from denseam.kernels import cpu, native
 
 from .problems import (
     DTYPES,
@@ -111,7 +111,7 @@ def test_no_bit_depends_on_the_threads(
     torch.set_num_threads(1)
     alone = everything()
     if not shared_pool:
-        monkeypatch.setattr(cpu, "_shared_pool", lambda: None)
+        monkeypatch.setattr(native, "_shared_pool", lambda: None)
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
         for found, wanted in zip(everything(), alone, strict=True):
@@ -120,7 +120,7 @@ def test_no_bit_depends_on_the_threads(
 
 def test_as_many_threads_as_torch_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    library = cpu.library()
+    library = native.library()
     assert library is not None
 
     class Spy:
@@ -135,7 +135,7 @@ def test_as_many_threads_as_torch_may_use(monkeypatch: pytest.MonkeyPatch) -> No
 
             return call
 
-    monkeypatch.setattr(cpu, "library", Spy)
+    monkeypatch.setattr(native, "library", Spy)
     torch.set_num_threads(2)
     sums_and_weights(make_problem(3, 4, 5, 2, power=3))
     assert set(seen) == {2}
@@ -212,7 +212,7 @@ def test_what_the_c_code_cannot_take_is_refused() -> None:
 
 
 def test_without_the_c_library_the_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "library", lambda: None)
+    monkeypatch.setattr(native, "library", lambda: None)
     with pytest.raises(RuntimeError, match="not installed"):
         cpu.CpuKernel()
 
@@ -224,7 +224,7 @@ def test_working_space_that_cannot_be_had_is_a_memory_error(
         def __getattr__(self, name: str) -> Callable[..., int]:
             return lambda *_: 1
 
-    monkeypatch.setattr(cpu, "library", Full)
+    monkeypatch.setattr(native, "library", Full)
     with pytest.raises(MemoryError, match="update"):
         stepped(torch.float32)
 

@@ -17,12 +17,12 @@ from denseam.errors import (
     RunFolderError,
     SaveError,
 )
-from denseam.kernels import Choice, by_name, cpu
+from denseam.kernels import Choice, by_name, native
 from denseam.training.runs import RunFolder
 
 from .small import Callback, Stop, StopAt, assert_same_run, dataset, images, recipe
 
-needs_c = pytest.mark.skipif(cpu.library() is None, reason="the C kernels are not installed")
+needs_c = pytest.mark.skipif(native.library() is None, reason="the C kernels are not installed")
 
 WANTED = recipe(3, 6)  # the ramp ends after epoch 3
 

@@ -97,7 +97,7 @@ def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) ->
 def _sums(model: DenseAM, visible: Tensor) -> tuple[Sums, Tensor]:
     """The sums of all classes, and the overlaps (K, B): the kernels alone, ready at once."""
     kernel = choose(model.memories.device, model.memories.dtype).kernel
-    overlaps = energies.overlaps(kernel, visible, model.memories)
+    overlaps = kernel.overlaps(visible, model.memories)
     return kernel.sums(overlaps, model.class_memories, model.power, every_class=True), overlaps
 
 

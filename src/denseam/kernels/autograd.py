@@ -66,7 +66,7 @@ def _sums(
     n_images = max(1, visible.shape[0])  # an empty batch is one empty chunk
     size = n_images if keep else CHUNK
     for start in range(0, n_images, size):
-        overlaps = energies.overlaps(kernel, visible[start : start + size], memories)
+        overlaps = kernel.overlaps(visible[start : start + size], memories)
         parts.append(kernel.sums(overlaps, class_memories, power, every_class=every_class))
     if len(parts) == 1:
         return parts[0], overlaps if keep else visible.new_empty(0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from denseam.errors import InputError
-from denseam.kernels import cpu
+from denseam.kernels import cpu, native
 from denseam.kernels.eightbit import EightBitKernel
 from denseam.kernels.interface import Kernel
 from denseam.kernels.reference import ReferenceKernel
@@ -72,7 +72,7 @@ def _choose(device_type: str, index: int | None, dtype: torch.dtype) -> Choice:
 def _why_not_c(dtype: torch.dtype) -> str | None:
     if dtype not in (torch.float32, torch.float64):
         return f"the C kernels know float32 and float64, not {dtype}"
-    if cpu.library() is None:
+    if native.library() is None:
         return "the C kernels are not installed: reinstall denseam where a C compiler is at hand"
     return None
 

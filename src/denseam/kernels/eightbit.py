@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from denseam.kernels.cpu import CpuKernel
+from denseam.kernels.interface import with_classes
 
 __all__ = ["EightBitKernel", "available"]
 
@@ -33,18 +34,19 @@ class EightBitKernel(CpuKernel):
     def product(self) -> str:
         return "8-bit"
 
-    def overlaps(self, visible: Tensor, visible_memories: Tensor) -> Tensor:
-        """(B, N) in [-1, 1], (K, N) in [-1, 1] -> (K, B)."""
+    def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
+        """(B, N) in [-1, 1], (K, N or more) in [-1, 1] -> (K, B)."""
+        visible = with_classes(visible, memories)
         # v = (p + 1/2) / 127.5 with p = -128 .. 127 has no 0: the class neurons of training, which
         # are 0 in every image, are kept out by the memories' side.
         pixels = (visible * _PIXEL_STEPS).sub_(0.5).round_().to(torch.int8)
         seen = visible.abs().amax(dim=0) > 0 if len(visible) else visible.new_ones(())
-        memories = (visible_memories * _MEMORY_STEPS).round_().mul_(seen)
-        half = memories.sum(dim=1, keepdim=True).mul_(0.5)
+        whole = (memories * _MEMORY_STEPS).round_().mul_(seen)
+        half = whole.sum(dim=1, keepdim=True).mul_(0.5)
         if available() and len(visible):
-            overlaps = _whole_products(memories, pixels)
+            overlaps = _whole_products(whole, pixels)
         else:
-            overlaps = torch.mm(memories, pixels.float().T)
+            overlaps = torch.mm(whole, pixels.float().T)
         return overlaps.add_(half).mul_(1 / (_PIXEL_STEPS * _MEMORY_STEPS))
 
     def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ __all__ = [
     "gap_coefficients",
     "log_coefficients",
     "log_energy",
-    "overlaps",
 ]
 
 
@@ -44,20 +43,6 @@ def _relative(sums: Sums, power: float) -> tuple[Tensor, Tensor]:
     largest = scale.amax(dim=0)
     ratio = torch.where(largest > 0, scale / largest, 0.0)
     return sums.values.double() * ratio**power, largest
-
-
-def overlaps(kernel: Kernel, visible: Tensor, memories: Tensor) -> Tensor:
-    """(B, N), (K, N + C) -> (K, B).
-
-    A product wants its operands dense. On whole rows, with class neurons at 0, it is the images
-    that are copied and not the memories; but for a graphics card, where copies cost little and rows
-    that begin anywhere cost much.
-    """
-    n_visible = visible.shape[1]
-    if memories.device.type != "cpu":
-        return kernel.overlaps(visible, memories[:, :n_visible].contiguous())
-    n_classes = memories.shape[1] - n_visible
-    return kernel.overlaps(torch.nn.functional.pad(visible, (0, n_classes)), memories)
 
 
 def energy_gap(sums: Sums, power: float, temperature: float) -> Tensor:
@@ -166,7 +151,7 @@ class Gradients:
         return self._kernel.to_images(self.weights, visible_memories)
 
     def to_images_of_whole(self, memories: Tensor) -> Tensor:
-        """(K, N + C) -> (B, N), as ``overlaps`` without a copy of the memories."""
+        """(K, N + C) -> (B, N), without a copy of the memories."""
         n_visible = memories.shape[1] - self._n_classes
         if memories.device.type != "cpu":
             return self.to_images(memories[:, :n_visible].contiguous())

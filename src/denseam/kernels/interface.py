@@ -40,8 +40,8 @@ class Kernel(Protocol):
 
     name: str
 
-    def overlaps(self, visible: Tensor, visible_memories: Tensor) -> Tensor:
-        """(B, N), (K, N) -> (K, B)."""
+    def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
+        """(B, N), (K, N or more) -> (K, B): of the visible neurons, whatever stands behind them."""
         ...
 
     def sums(
@@ -104,6 +104,15 @@ class Kernel(Protocol):
     ) -> None:
         """One step of the max-norm momentum rule in place; all three tensors are (K, N + C)."""
         ...
+
+
+def with_classes(visible: Tensor, memories: Tensor) -> Tensor:
+    """(B, N), (K, N + C) -> (B, N + C): class neurons at 0 behind the pixels.
+
+    Products want their operands dense: so it is the images that are copied and not the memories.
+    """
+    extra = memories.shape[1] - visible.shape[1]
+    return torch.nn.functional.pad(visible, (0, extra)) if extra else visible
 
 
 def field_shifts(class_memories: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ class ReferenceKernel:
 
     name = "reference"
 
-    def overlaps(self, visible: Tensor, visible_memories: Tensor) -> Tensor:
-        return visible_memories @ visible.T
+    def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
+        return memories[:, : visible.shape[1]] @ visible.T
 
     def sums(
         self, overlaps: Tensor, class_memories: Tensor, power: float, *, every_class: bool

@@ -36,6 +36,6 @@ def decide(
     axis: Axis,
 ) -> Tensor:
     """Labels (B,) int64 by the memories of all processes."""
-    overlaps = energies.overlaps(kernel, visible, memories)
+    overlaps = kernel.overlaps(visible, memories)
     sums = kernel.sums(overlaps, memories[:, visible.shape[1] :], power, every_class=True)
     return energies.decide(joined(sums, power, axis), power)

@@ -43,8 +43,9 @@ class TritonKernel:
     def __init__(self, products: Products = "full") -> None:
         self.product = products
 
-    def overlaps(self, visible: Tensor, visible_memories: Tensor) -> Tensor:
-        return multiply(visible_memories, visible, self.product)
+    def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
+        # Here copies cost little, and rows that begin anywhere cost much.
+        return multiply(memories[:, : visible.shape[1]].contiguous(), visible, self.product)
 
     def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:
         return multiply(weights, visible.T, self.product)

@@ -1,0 +1,91 @@
+"""The C library: found once, and its functions called with tensors.
+
+It is handed the thread pool that PyTorch has already started, and as many threads as PyTorch may
+use. `cpu_kernels.c` and `cpu_dots.c` say what it does.
+"""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["call", "library", "pointer", "rows", "vector_bits"]
+
+_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled loops, or None where the package was installed without a C compiler."""
+    found = [
+        p for p in sorted(Path(__file__).parent.glob("_cpu*")) if p.suffix in (".so", ".dylib")
+    ]
+    if not found:
+        return None
+    return ctypes.CDLL(str(found[0]))
+
+
+@cache
+def _shared_pool() -> ctypes.c_void_p | None:
+    """GOMP_parallel of the OpenMP runtime in this process, or None: then C starts threads."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p)
+    except AttributeError:
+        return None
+
+
+def call(
+    operation: str, first: Tensor, *arguments: Tensor | ctypes.c_void_p | float | None
+) -> None:
+    """Call a C function: tensors go as pointers, and must be contiguous and of one dtype.
+
+    Raises:
+        TypeError: for a tensor that is not.
+        MemoryError: when there is none left for the working space.
+    """
+    function = getattr(library(), f"denseam_{operation}_{_SUFFIX[first.dtype]}")
+    converted = [_convert(argument, first.dtype) for argument in (first, *arguments)]
+    if function(*converted, _shared_pool(), ctypes.c_int(torch.get_num_threads())) != 0:
+        raise MemoryError(f"no memory left for the working space of denseam's {operation!r} kernel")
+
+
+def _convert(
+    value: Tensor | ctypes.c_void_p | float | None, dtype: torch.dtype
+) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double | None:
+    match value:
+        case Tensor():
+            return pointer(value, dtype)
+        case int():
+            return ctypes.c_int64(value)
+        case float():
+            return ctypes.c_double(value)
+        case _:
+            return value
+
+
+def pointer(value: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
+    """Where a tensor begins.
+
+    Raises:
+        TypeError: when it is not contiguous, not of this dtype, or not on the CPU.
+    """
+    if not value.is_contiguous() or value.dtype is not dtype or value.device.type != "cpu":
+        raise TypeError(
+            f"kernel argument {tuple(value.shape)}, {value.dtype} on {value.device}: "
+            f"wanted contiguous {dtype} on the CPU"
+        )
+    return ctypes.c_void_p(value.data_ptr())
+
+
+def rows(value: Tensor) -> tuple[Tensor, int]:
+    """A matrix of whole rows, any distance apart, as ``call`` takes it: the first, and how far."""
+    return value[:1], value.stride(0)
+
+
+@cache
+def vector_bits() -> int:
+    """Of the vectors that the product of our own uses on this processor; 0 without the library."""
+    found = library()
+    return 0 if found is None else int(found.denseam_dots_vector_bits())
