@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from denseam import data, load_pretrained
 from denseam.guard import Guard
-from denseam.guard.blocks import REFERENCE, SIZES, Blocks, _plan
+from denseam.guard.blocks import REFERENCE, SIZES, Agreed, Blocks, _plan
 
 N = 12
 
@@ -33,7 +33,7 @@ class Watched:
     st.sets(st.sampled_from(SIZES)).map(lambda some: tuple(sorted(some | {REFERENCE}))),
 )
 def test_plans_hold_all_images_and_are_filled(count, sizes):
-    plan = _plan(count, sizes)
+    plan = _plan(count, Agreed(sizes, some=False))
     assert set(plan) <= set(sizes)
     assert plan == sorted(plan, reverse=True)
     room = sum(plan) - count
@@ -47,10 +47,10 @@ def test_only_sizes_that_agree_are_used(wrong, count):
     ask = Watched(*wrong)
     blocks = Blocks(ask)
     wanted = (REFERENCE,) if wrong == (64,) else tuple(s for s in SIZES if s not in wrong)
-    assert blocks.sizes(N, torch.float32) == wanted
+    assert blocks.agreed(N, torch.float32).sizes == wanted
     ask.seen.clear()
     sums, largest = blocks(images(count))
-    assert ask.seen == _plan(count, wanted)
+    assert ask.seen == _plan(count, Agreed(wanted, some=False))
     off = 64e-12 if wrong == (64,) else 0.0
     assert torch.equal(sums, images(count).double().sum(dim=1) + off)
     assert torch.equal(largest, images(count).argmax(dim=1))
@@ -82,25 +82,25 @@ def test_sizes_in_which_the_place_matters_are_not_used():
     def odd(block):
         return (block.double().sum(dim=1) + 1e-12 * (torch.arange(len(block)) % 16 == 3),)
 
-    assert 16 not in Blocks(ask).sizes(N, torch.float32)
-    assert Blocks(odd).sizes(N, torch.float32) == (REFERENCE,)
+    assert 16 not in Blocks(ask).agreed(N, torch.float32).sizes
+    assert Blocks(odd).agreed(N, torch.float32).sizes == (REFERENCE,)
 
 
 def test_numbers_that_are_nan_agree_with_each_other():
-    assert Blocks(lambda block: (block[:, 0] * torch.nan,)).sizes(N, torch.float32) == SIZES
+    assert Blocks(lambda block: (block[:, 0] * torch.nan,)).agreed(N, torch.float32).sizes == SIZES
 
 
 def test_answers_of_another_kind_do_not_agree():
     def ask(block):
         return (block[:, 0] if len(block) == REFERENCE else block[:, 0].double(),)
 
-    assert Blocks(ask).sizes(N, torch.float32) == (REFERENCE,)
+    assert Blocks(ask).agreed(N, torch.float32).sizes == (REFERENCE,)
 
 
 def test_what_random_says_stays_in_blocks_of_one_size():
     generator = torch.Generator().manual_seed(0)
     blocks = Blocks(lambda block: (torch.rand(len(block), generator=generator),))
-    assert blocks.sizes(N, torch.float32) == (REFERENCE,)
+    assert blocks.agreed(N, torch.float32).sizes == (REFERENCE,)
 
 
 @pytest.mark.parametrize("names", [("mnist-n30", "mnist-n3"), ("mnist-n20", "mnist-relu")])

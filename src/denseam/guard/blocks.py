@@ -4,41 +4,60 @@ Products of matrices of another shape may add in another order, which moves a lo
 and logarithms are rounded in one way in whole vectors and in another at their end: whether an image
 is junk would depend on the company it comes in. So everything is computed for blocks of a few sizes
 only, the last ones filled up with black images, and of these sizes only such as give, on this
-machine, the same bits as blocks of ``REFERENCE`` images do, wherever in them an image stands.
+machine, the same bits as blocks of ``REFERENCE`` images do, wherever in them an image stands. Who
+can leave out the work for what only fills a block does, where that gives the same bits too.
 """
 
 from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["REFERENCE", "SIZES", "Blocks"]
+__all__ = ["REFERENCE", "SIZES", "Agreed", "Blocks"]
 
 SIZES = (16, 64, 128, 256)
-"""Images in a block: whole vectors. Fewer would not cost less, because vectors would be part empty
-and memories have to be read all the same."""
+"""Images in a block: whole vectors. Fewer would not cost less: vectors would be part empty."""
 
 REFERENCE = 64
 """The size that others have to agree with: also what is left where none does."""
 
 _SEED = 20171209
 _MOVED = 7  # places; odd, so that images change theirs among the lanes of vectors
+_WINDOWS = 16  # blocks of each size that are asked in part
+
+
+class Agreed(NamedTuple):
+    """What gives the same bits on this machine.
+
+    Attributes:
+        sizes: of ``SIZES`` those that agree with ``REFERENCE``, rising.
+        some: whether blocks that are asked in part agree with whole ones.
+    """
+
+    sizes: tuple[int, ...]
+    some: bool
 
 
 class Blocks:
     """Asks about images, block by block.
 
-    Which sizes agree is found out when first asked, from ``max(SIZES)`` random images: whatever is
+    What agrees is found out when first asked, from ``max(SIZES)`` random images: whatever is
     rounded otherwise differs in a large part of them.
 
     Args:
         ask: images (B, N) to tensors with B rows, on the CPU; the rows' own affair, but for
             rounding.
+        ask_some: the same with a count: only so many rows, the first ones, have to be right.
     """
 
-    def __init__(self, ask: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
-        self._ask = ask
-        self._sizes: dict[Hashable, tuple[int, ...]] = {}
+    def __init__(
+        self,
+        ask: Callable[[Tensor], tuple[Tensor, ...]],
+        ask_some: Callable[[Tensor, int], tuple[Tensor, ...]] | None = None,
+    ) -> None:
+        self._ask, self._ask_some = ask, ask_some
+        self._agreed: dict[Hashable, Agreed] = {}
 
     def __call__(self, visible: Tensor, device: torch.device | None = None) -> tuple[Tensor, ...]:
         """What there is to be said of (B, N) in [-1, 1], each image by itself.
@@ -47,50 +66,82 @@ class Blocks:
             visible: the images, on the CPU.
             device: where the network lives: another one adds in another order.
         """
-        sizes = self.sizes(visible.shape[1], visible.dtype, device)
-        return _in_turn(self._ask, visible, _plan(len(visible), sizes))
+        agreed = self.agreed(visible.shape[1], visible.dtype, device)
+        return self._in_turn(visible, _plan(len(visible), agreed), some=agreed.some)
 
-    def sizes(
+    def agreed(
         self, n_visible: int, dtype: torch.dtype, device: torch.device | None = None
-    ) -> tuple[int, ...]:
-        """Of SIZES those that agree with REFERENCE, rising."""
+    ) -> Agreed:
+        """What agrees for images of this kind, with as many threads as there are now."""
         key = (n_visible, dtype, device, torch.get_num_threads())
-        if key not in self._sizes:
+        if key not in self._agreed:
             images = _random_images(max(SIZES), n_visible).to(dtype)
-            expected = self._of_size(images, REFERENCE)
-            elsewhere = tuple(column.roll(_MOVED, 0) for column in expected)
-            moved = images.roll(_MOVED, 0)
-            self._sizes[key] = tuple(
-                size for size in SIZES
-                if size == REFERENCE or (
-                    _same(self._of_size(images, size), expected)
-                    and _same(self._of_size(moved, size), elsewhere)
-                )
-            )  # fmt: skip
-        return self._sizes[key]
+            sizes = self._sizes(images)
+            self._agreed[key] = Agreed(sizes, all(self._agrees_in_part(images, s) for s in sizes))
+        return self._agreed[key]
+
+    def _sizes(self, images: Tensor) -> tuple[int, ...]:
+        expected = self._of_size(images, REFERENCE)
+        elsewhere = tuple(column.roll(_MOVED, 0) for column in expected)
+        moved = images.roll(_MOVED, 0)
+        return tuple(
+            size for size in SIZES
+            if size == REFERENCE or (
+                _same(self._of_size(images, size), expected)
+                and _same(self._of_size(moved, size), elsewhere)
+            )
+        )  # fmt: skip
+
+    def _agrees_in_part(self, images: Tensor, size: int) -> bool:
+        """Of one image, and of a little more than half a block."""
+        if self._ask_some is None:
+            return False
+        for start in range(0, len(images), len(images) // _WINDOWS):
+            block = images.roll(-start, 0)[:size]
+            whole = self._ask(block)
+            for count in (1, size // 2 + 1):
+                found = self._ask_some(block, count)
+                if not _same(_first(found, count), _first(whole, count)):
+                    return False
+        return True
 
     def _of_size(self, images: Tensor, size: int) -> tuple[Tensor, ...]:
-        return _in_turn(self._ask, images, [size] * (len(images) // size))
+        return self._in_turn(images, [size] * (len(images) // size))
+
+    def _in_turn(
+        self, visible: Tensor, plan: list[int], *, some: bool = False
+    ) -> tuple[Tensor, ...]:
+        count, n_visible = visible.shape
+        room = sum(plan) - count
+        black = visible.new_full((room, n_visible), -1.0)
+        *whole, last = torch.split(torch.cat([visible, black]) if room else visible, plan)
+        answers = [self._ask(block) for block in whole]
+        if some and room and self._ask_some is not None:
+            answers.append(self._ask_some(last, len(last) - room))
+        else:
+            answers.append(self._ask(last))
+        return _first(tuple(torch.cat(column) for column in zip(*answers, strict=True)), count)
 
 
-def _plan(count: int, sizes: tuple[int, ...]) -> list[int]:
-    """Sizes of blocks that hold ``count`` images: large ones, but full to three quarters."""
+def _plan(count: int, agreed: Agreed) -> list[int]:
+    """Sizes of blocks that hold ``count`` images: large ones, but full to three quarters.
+
+    How full the last one is does not matter where it can be asked in part.
+    """
     plan: list[int] = []
     while count > 0 or not plan:
-        fitting = [size for size in sizes if 4 * count > 3 * size]
-        plan.append(fitting[-1] if fitting else sizes[0])
+        if agreed.some:
+            fitting = [size for size in agreed.sizes if size >= count]
+            plan.append(fitting[0] if fitting else agreed.sizes[-1])
+        else:
+            fitting = [size for size in agreed.sizes if 4 * count > 3 * size]
+            plan.append(fitting[-1] if fitting else agreed.sizes[0])
         count -= plan[-1]
     return plan
 
 
-def _in_turn(
-    ask: Callable[[Tensor], tuple[Tensor, ...]], visible: Tensor, plan: list[int]
-) -> tuple[Tensor, ...]:
-    count, n_visible = visible.shape
-    black = visible.new_full((sum(plan) - count, n_visible), -1.0)
-    filled = torch.cat([visible, black]) if len(black) else visible
-    columns = zip(*(ask(part) for part in torch.split(filled, plan)), strict=True)
-    return tuple(torch.cat(column)[:count] for column in columns)
+def _first(columns: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+    return tuple(column[:count] for column in columns)
 
 
 def _random_images(count: int, n_visible: int) -> Tensor:

@@ -51,7 +51,7 @@ class Memories:
             )
         self.network, self.score, self.shape = network, score, shape
         self.n_visible, self.n_classes = network.n_visible, network.n_classes
-        self._blocks = Blocks(self._judged)
+        self._blocks = Blocks(self._judged, self._judged)
 
     @property
     def needs_reference(self) -> bool:
@@ -67,12 +67,13 @@ class Memories:
         scores, labels, *_ = self._blocks(visible, self.network.memories.device)
         return scores, labels
 
-    def _judged(self, block: Tensor) -> tuple[Tensor, ...]:
+    def _judged(self, block: Tensor, count: int | None = None) -> tuple[Tensor, ...]:
         """Scores and labels, and what they come from: blocks are compared by that too."""
         distance = "distance" in self.score.parts
         with torch.no_grad():
             found = evidence(
-                self.network, block.to(self.network.memories), self.shape, distance=distance
+                self.network, block.to(self.network.memories), self.shape, distance=distance,
+                count=count,
             )
             columns = self.score(found), found.labels, found.log_energy, found.energy_gap
             return tuple(column.cpu() for column in columns)

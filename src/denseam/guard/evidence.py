@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from denseam.classifier import Classifier
 from denseam.kernels import Sums, choose, energies
@@ -49,6 +50,7 @@ def evidence(
     *,
     slope: bool = False,
     distance: bool = True,
+    count: int | None = None,
 ) -> Evidence:
     """What is to be said of images (B, N) in [-1, 1], of the network's dtype and on its device.
 
@@ -58,6 +60,7 @@ def evidence(
         shape: (H, W) of an image, for its neighbours; None for a row.
         slope: whether the results are to have gradients with respect to the images.
         distance: whether the nearest memory is asked for.
+        count: how many images matter, the first ones; of the others anything may be said.
     """
     statistics = _pixels(visible.double(), shape)
     if slope or not isinstance(model, DenseAM):
@@ -65,7 +68,7 @@ def evidence(
         gap = model.scores(visible, "energy_gap").double()
         overlaps = None
     else:
-        sums, overlaps = _sums(model, visible)
+        sums, overlaps = _sums(model, visible, count)
         log_energy = energies.exact_log_energy(sums, model.power)
         gap = energies.exact_energy_gap(sums, model.power, model.temperature)
     if distance and isinstance(model, DenseAM):
@@ -77,11 +80,11 @@ def evidence(
     return Evidence(log_energy, gap, statistics, far)
 
 
-def scores(model: Classifier, visible: Tensor) -> Tensor:
-    """(B, N) -> (B, C) float64: those that never saturate, without gradients."""
+def scores(model: Classifier, visible: Tensor, count: int | None = None) -> Tensor:
+    """(B, N) -> (B, C) float64: those that never saturate, without gradients; as ``evidence``."""
     if not isinstance(model, DenseAM):
         return model.exact_scores(visible)
-    return energies.exact_log_energy(_sums(model, visible)[0], model.power)
+    return energies.exact_log_energy(_sums(model, visible, count)[0], model.power)
 
 
 def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) -> Evidence:
@@ -94,11 +97,19 @@ def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) ->
     return Evidence(*(torch.cat(column) for column in columns))
 
 
-def _sums(model: DenseAM, visible: Tensor) -> tuple[Sums, Tensor]:
-    """The sums of all classes, and the overlaps (K, B): the kernels alone, ready at once."""
+def _sums(model: DenseAM, visible: Tensor, count: int | None) -> tuple[Sums, Tensor]:
+    """The sums of all classes, and the overlaps (K, B): the kernels alone, ready at once.
+
+    Both are 0 behind ``count``, and nothing is computed there.
+    """
     kernel = choose(model.memories.device, model.memories.dtype).kernel
-    overlaps = kernel.overlaps(visible, model.memories)
-    return kernel.sums(overlaps, model.class_memories, model.power, every_class=True), overlaps
+    overlaps = kernel.overlaps(visible[:count], model.memories)
+    sums = kernel.sums(overlaps, model.class_memories, model.power, every_class=True)
+    rest = len(visible) - overlaps.shape[1]
+    if rest:
+        values, scale, overlaps = (pad(x, (0, rest)) for x in (sums.values, sums.scale, overlaps))
+        sums = Sums(values, scale)
+    return sums, overlaps
 
 
 def _pixels(visible: Tensor, shape: tuple[int, int] | None) -> Tensor:

@@ -110,7 +110,7 @@ class Network(Member):
         super().__init__(**more)
         self.network = network
         self.n_classes = network.n_classes
-        self._blocks = Blocks(self._scores)
+        self._blocks = Blocks(self._scores, self._scores)
 
     def _labels(self, visible: Tensor) -> Tensor:
         if self.preprocess is not None:
@@ -118,12 +118,12 @@ class Network(Member):
         (found,) = self._blocks(visible, self.network.memories.device)
         return found.argmax(dim=1)
 
-    def _scores(self, block: Tensor) -> tuple[Tensor]:
-        return (self._ask(block).cpu(),)
+    def _scores(self, block: Tensor, count: int | None = None) -> tuple[Tensor]:
+        return (self._ask(block, count).cpu(),)
 
-    def _ask(self, shown_images: Tensor) -> Tensor:
+    def _ask(self, shown_images: Tensor, count: int | None = None) -> Tensor:
         with torch.no_grad():
-            return scores(self.network, shown_images.to(self.network.memories))
+            return scores(self.network, shown_images.to(self.network.memories), count)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **describe_model(self.network)}

@@ -23,7 +23,8 @@ typedef struct {
     exponent power;
     /* of the sums: */
     int every_class;          /* rescale classes whose sums underflow on the image's scale */
-    const REAL *shifts;       /* (K, C + 1) */
+    const REAL *shifts;       /* (K, C + 1), and a vector more */
+    const REAL *largest_shifts; /* (K) */
     REAL *scale;              /* (C + 1, B), or (1, B) without every_class: what on was divided by */
     REAL *sums;               /* (C + 1, B) */
     /* of the weights: */
@@ -74,13 +75,17 @@ INLINE int64_t NAME(width)(const task *t, int64_t tile) {
     return left < WIDTH ? left : WIDTH;
 }
 
-/* A memory's shifts, (C + 1). */
-INLINE void NAME(shift)(REAL *out, const task *t, int64_t k) {
-    const REAL *classes = t->classes + k * t->stride;
-    REAL total = 0;
-    for (int64_t c = 0; c < t->C; c++) total += classes[c];
-    for (int64_t c = 0; c < t->C; c++) out[c] = 2 * classes[c] - total;
-    out[t->C] = -total;
+/* The shifts of up to ROWS memories, (count, C + 1): side by side, or each sum waits for itself. */
+INLINE void NAME(shift)(REAL *out, const task *t, int64_t k, int64_t count) {
+    const REAL *classes[ROWS];
+    REAL total[ROWS] = {0};
+    for (int64_t i = 0; i < ROWS; i++) classes[i] = t->classes + (i < count ? k + i : k) * t->stride;
+    for (int64_t c = 0; c < t->C; c++)
+        for (int64_t i = 0; i < ROWS; i++) total[i] += classes[i][c];
+    for (int64_t i = 0; i < count; i++, out += t->C + 1) {
+        for (int64_t c = 0; c < t->C; c++) out[c] = 2 * classes[i][c] - total[i];
+        out[t->C] = -total[i];
+    }
 }
 
 /* One memory's overlaps with a tile of images, zero-padded. */
@@ -110,17 +115,24 @@ INLINE vec NAME(larger)(vec a, vec b) {
     return (vec)(((bits)a & first) | ((bits)b & ~first));
 }
 
-/* The largest `on` of every image over all memories and the classes [from, to); 0 if none is
- * positive. */
-INLINE void NAME(largest)(REAL *best, const task *t, int64_t tile, int64_t from, int64_t to) {
+/* The largest `on` of every image over all memories, 0 if none is positive: their shifts for one
+ * class, or their largest ones, lie `stride` apart. */
+INLINE void NAME(largest)(REAL *best, const task *t, int64_t tile, const REAL *shifts,
+                          int64_t stride) {
     vec most[VECTORS] = {{0}}, overlap[VECTORS];
-    for (int64_t k = 0; k < t->K; k++) {
-        const REAL *shifts = t->shifts + k * (t->C + 1);
-        REAL shift = shifts[from];
-        for (int64_t c = from + 1; c < to; c++) shift = shifts[c] > shift ? shifts[c] : shift;
+    const int64_t width = NAME(width)(t, tile);
+    if (width < LANES) {
+        const REAL *row = t->overlaps + tile * WIDTH;
+        memset(best, 0, WIDTH * sizeof(REAL));
+        for (int64_t k = 0; k < t->K; k++, row += t->B, shifts += stride)
+            for (int64_t b = 0; b < width; b++)
+                best[b] = row[b] + *shifts > best[b] ? row[b] + *shifts : best[b];
+        return;
+    }
+    for (int64_t k = 0; k < t->K; k++, shifts += stride) {
         NAME(prefetch)(t, k + AHEAD, tile);
-        NAME(load)(overlap, t, k, tile, NAME(width)(t, tile));
-        for (int v = 0; v < VECTORS; v++) most[v] = NAME(larger)(overlap[v] + shift, most[v]);
+        NAME(load)(overlap, t, k, tile, width);
+        for (int v = 0; v < VECTORS; v++) most[v] = NAME(larger)(overlap[v] + *shifts, most[v]);
     }
     memcpy(best, most, sizeof most);
 }
@@ -140,31 +152,34 @@ INLINE void NAME(add_chunk)(REAL *sums, const vec (*overlaps)[VECTORS], const RE
     for (int v = 0; v < VECTORS; v++) *(loose_vec *)(sums + v * LANES) += part[v];
 }
 
-/* The same of all classes for the few images of one vector: there it is classes that keep the
- * products busy. Every number is made as above, whichever images come with it. */
-INLINE void NAME(add_narrow_chunk)(REAL *sums, const vec (*overlaps)[VECTORS], const REAL *shifts,
-                                   int64_t stride, int64_t classes, int64_t count,
-                                   vec half_inverse, int whole, exponent power) {
-    for (int64_t c = 0; c < classes; c += VECTORS) {
-        vec part[VECTORS] = {{0}}, x[VECTORS], p[VECTORS];
-        int64_t own[VECTORS]; /* beyond the last class: that one once more */
-        for (int v = 0; v < VECTORS; v++) own[v] = c + v < classes ? c + v : classes - 1;
-        for (int64_t k = 0; k < count; k++) {
-            for (int v = 0; v < VECTORS; v++)
-                x[v] = NAME(twice_relu)((overlaps[k][0] + shifts[k * stride + own[v]]) *
-                                        half_inverse);
-            NAME(power)(p, x, whole, power);
-            for (int v = 0; v < VECTORS; v++) part[v] += p[v];
-        }
-        for (int v = 0; v < VECTORS && c + v < classes; v++)
-            *(loose_vec *)(sums + (c + v) * WIDTH) += part[v];
-    }
-}
-
 INLINE void NAME(half_inverse)(vec *out, const REAL *scale) {
     REAL inverse[WIDTH];
     for (int64_t b = 0; b < WIDTH; b++) inverse[b] = scale[b] > 0 ? (REAL)0.5 / scale[b] : 0;
     memcpy(out, inverse, sizeof inverse);
+}
+
+/* The sums of the classes [from, to) over all memories for one image, WIDTH apart: with few images
+ * the lanes run over classes. Every number is made as above. */
+INLINE void NAME(sum_classes_of_one)(REAL *sums, const task *t, int64_t b, int64_t from, int64_t to,
+                                     REAL half_inverse, int whole) {
+    for (int64_t c = from; c < to; c += LANES) {
+        vec sum = {0}, x[VECTORS], p[VECTORS];
+        for (int64_t k0 = 0; k0 < t->K; k0 += CHUNK) {
+            const int64_t end = k0 + CHUNK < t->K ? k0 + CHUNK : t->K;
+            vec part = {0};
+            for (int64_t k = k0; k < end; k += VECTORS) {
+                for (int64_t v = 0; v < VECTORS; v++) {
+                    const int64_t own = k + v < end ? k + v : k;
+                    const vec shifts = *(const loose_vec *)(t->shifts + own * (t->C + 1) + c);
+                    x[v] = NAME(twice_relu)((t->overlaps[own * t->B + b] + shifts) * half_inverse);
+                }
+                NAME(power)(p, x, whole, t->power);
+                for (int64_t v = 0; v < VECTORS && k + v < end; v++) part += p[v];
+            }
+            sum += part;
+        }
+        for (int64_t l = 0; l < LANES && c + l < to; l++) sums[(c - from + l) * WIDTH] = sum[l];
+    }
 }
 
 /* The sums of the classes [from, to) over all memories, on the scale given: (to - from, WIDTH). */
@@ -175,15 +190,16 @@ INLINE void NAME(sum_classes)(REAL *sums, const task *t, int64_t tile, int64_t f
     const int64_t each = (CHUNK + classes - 1) / classes; /* rows to ask for with every class */
     NAME(half_inverse)(half, scale);
     memset(sums, 0, (size_t)(classes * WIDTH) * sizeof(REAL));
+    if (width <= LANES) {
+        for (int64_t b = 0; b < width; b++)
+            NAME(sum_classes_of_one)(sums + b, t, tile * WIDTH + b, from, to,
+                                     ((const REAL *)half)[b], whole);
+        return;
+    }
     for (int64_t k = 0; k < t->K; k += CHUNK) {
         const int64_t count = t->K - k < CHUNK ? t->K - k : CHUNK;
         const REAL *shifts = t->shifts + k * (t->C + 1) + from;
         for (int64_t i = 0; i < count; i++) NAME(load)(overlaps[i], t, k + i, tile, width);
-        if (width <= LANES) {
-            NAME(add_narrow_chunk)(sums, overlaps, shifts, t->C + 1, classes, count, half[0],
-                                   whole, t->power);
-            continue;
-        }
         for (int64_t c = 0; c < classes; c++) {
             for (int64_t i = c * each; i < (c + 1) * each && i < CHUNK; i++)
                 NAME(prefetch)(t, k + CHUNK + i, tile);
@@ -198,7 +214,7 @@ INLINE void NAME(sums)(const task *t, int64_t tile, REAL *sums, int whole) {
     const int64_t rows = t->C + 1, width = NAME(width)(t, tile);
     const size_t bytes = (size_t)width * sizeof(REAL);
     REAL scale[WIDTH];
-    NAME(largest)(scale, t, tile, 0, rows);
+    NAME(largest)(scale, t, tile, t->largest_shifts, 1);
     NAME(sum_classes)(sums, t, tile, 0, rows, scale, whole);
     for (int64_t c = 0; c < (t->every_class ? rows : 1); c++)
         memcpy(t->scale + c * t->B + tile * WIDTH, scale, bytes);
@@ -209,7 +225,7 @@ INLINE void NAME(sums)(const task *t, int64_t tile, REAL *sums, int whole) {
             for (int64_t b = 0; b < width; b++) lost |= scale[b] > 0 && own[b] < TOO_SMALL;
         if (lost) {
             REAL own_scale[WIDTH];
-            NAME(largest)(own_scale, t, tile, c, c + 1);
+            NAME(largest)(own_scale, t, tile, t->shifts + c, rows);
             NAME(sum_classes)(own, t, tile, c, c + 1, own_scale, whole);
             memcpy(t->scale + c * t->B + tile * WIDTH, own_scale, bytes);
         }
@@ -223,7 +239,7 @@ INLINE void NAME(weights)(const task *t, int64_t index, vec *share, REAL *shifts
     const int64_t rows = t->C + 1, tiles = NAME(tiles)(t->B);
     const int64_t k0 = index * ROWS, count = t->K - k0 < ROWS ? t->K - k0 : ROWS;
     memset(share, 0, sizeof(vec) * (size_t)(ROWS * rows));
-    for (int64_t i = 0; i < count; i++) NAME(shift)(shifts + i * rows, t, k0 + i);
+    NAME(shift)(shifts, t, k0, count);
     for (int64_t tile = 0; tile < tiles; tile++) {
         const int64_t width = NAME(width)(t, tile);
         const vec *coefficients = t->coefficients + tile * rows * VECTORS;
@@ -363,14 +379,24 @@ WIDEST static void NAME(update_item)(const void *work, int64_t index, void *scra
 EXPORT int NAME(denseam_sums)(const REAL *overlaps, const REAL *classes, int64_t stride, int64_t K,
                               int64_t B, int64_t C, double power, int64_t every_class,
                               REAL *scale, REAL *sums, void *parallel, int threads) {
-    REAL *shifts = room(sizeof(REAL) * (size_t)(K * (C + 1)));
+    /* A vector from the last row on ends behind it. */
+    REAL *shifts = room(sizeof(REAL) * (size_t)(K * (C + 1) + LANES + K));
     if (!shifts) return OUT_OF_MEMORY;
+    memset(shifts + K * (C + 1), 0, sizeof(vec));
+    REAL *largest = shifts + K * (C + 1) + LANES;
     const task t = {.K = K, .B = B, .C = C, .overlaps = overlaps, .classes = classes,
                     .stride = stride, .power = exponent_of(power), .every_class = every_class != 0,
-                    .shifts = shifts, .scale = scale, .sums = sums};
-    for (int64_t k = 0; k < K; k++) {
-        __builtin_prefetch(classes + (k + AHEAD < K ? k + AHEAD : k) * stride);
-        NAME(shift)(shifts + k * (C + 1), &t, k);
+                    .shifts = shifts, .largest_shifts = largest, .scale = scale, .sums = sums};
+    for (int64_t k = 0; k < K; k += ROWS) {
+        const int64_t count = K - k < ROWS ? K - k : ROWS;
+        for (int64_t i = k + ROWS; i < k + 2 * ROWS && i < K; i++)
+            __builtin_prefetch(classes + i * stride);
+        NAME(shift)(shifts + k * (C + 1), &t, k, count);
+        for (int64_t i = k; i < k + count; i++) {
+            const REAL *own = shifts + i * (C + 1);
+            largest[i] = own[0];
+            for (int64_t c = 1; c <= C; c++) largest[i] = own[c] > largest[i] ? own[c] : largest[i];
+        }
     }
     queue q = {.item = NAME(sums_item), .work = &t, .items = NAME(tiles)(B),
                .scratch = sizeof(REAL) * (size_t)((C + 1) * WIDTH)};
