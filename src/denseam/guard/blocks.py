@@ -114,12 +114,15 @@ class Blocks:
         count, n_visible = visible.shape
         room = sum(plan) - count
         black = visible.new_full((room, n_visible), -1.0)
-        *whole, last = torch.split(torch.cat([visible, black]) if room else visible, plan)
+        filled = torch.cat([visible, black]) if room else visible
+        *whole, last = torch.split(filled, plan) if len(plan) > 1 else (filled,)
         answers = [self._ask(block) for block in whole]
         if some and room and self._ask_some is not None:
             answers.append(self._ask_some(last, len(last) - room))
         else:
             answers.append(self._ask(last))
+        if not whole:
+            return _first(answers[0], count)
         return _first(tuple(torch.cat(column) for column in zip(*answers, strict=True)), count)
 
 

@@ -70,9 +70,12 @@ class Memories:
     def _judged(self, block: Tensor, count: int | None = None) -> tuple[Tensor, ...]:
         """Scores and labels, and what they come from: blocks are compared by that too."""
         distance = "distance" in self.score.parts
-        with torch.no_grad():
+        with torch.inference_mode():
             found = evidence(
-                self.network, block.to(self.network.memories), self.shape, distance=distance,
+                self.network,
+                block.to(self.network.memories),
+                self.shape,
+                distance=distance,
                 count=count,
             )
             columns = self.score(found), found.labels, found.log_energy, found.energy_gap

@@ -1,6 +1,7 @@
 """What a network, and the pixels themselves, say of a batch of images."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -32,12 +33,12 @@ class Evidence:
     pixels: Tensor
     distance: Tensor
 
-    @property
+    @cached_property
     def labels(self) -> Tensor:
         """(B,) int64."""
         return self.log_energy.argmax(dim=1)
 
-    @property
+    @cached_property
     def active(self) -> Tensor:
         """(B,) bool: whether any memory is active for any class."""
         return self.log_energy.detach().amax(dim=1) > -torch.inf
@@ -62,7 +63,7 @@ def evidence(
         distance: whether the nearest memory is asked for.
         count: how many images matter, the first ones; of the others anything may be said.
     """
-    statistics = _pixels(visible.double(), shape)
+    statistics = _filled(_pixels(visible[:count].double(), shape).T, len(visible)).T
     if slope or not isinstance(model, DenseAM):
         log_energy = model.exact_scores(visible)
         gap = model.scores(visible, "energy_gap").double()
@@ -74,7 +75,9 @@ def evidence(
     if distance and isinstance(model, DenseAM):
         if overlaps is None:
             overlaps = model.visible_memories.detach() @ visible.detach().T
-        far = _to_winner(model, visible, overlaps, log_energy.detach().argmax(dim=1))
+        seen = visible[:count]
+        labels = log_energy.detach()[: len(seen)].argmax(dim=1)
+        far = _filled(_to_winner(model, seen, overlaps, labels)[None], len(visible))[0]
     else:
         far = torch.full_like(gap[:, 0], torch.nan)
     return Evidence(log_energy, gap, statistics, far)
@@ -98,24 +101,27 @@ def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) ->
 
 
 def _sums(model: DenseAM, visible: Tensor, count: int | None) -> tuple[Sums, Tensor]:
-    """The sums of all classes, and the overlaps (K, B): the kernels alone, ready at once.
+    """The sums of all classes, and the overlaps (K, count): the kernels alone, ready at once.
 
-    Both are 0 behind ``count``, and nothing is computed there.
+    Behind ``count`` nothing is computed, and sums are 0.
     """
     kernel = choose(model.memories.device, model.memories.dtype).kernel
     overlaps = kernel.overlaps(visible[:count], model.memories)
     sums = kernel.sums(overlaps, model.class_memories, model.power, every_class=True)
-    rest = len(visible) - overlaps.shape[1]
-    if rest:
-        values, scale, overlaps = (pad(x, (0, rest)) for x in (sums.values, sums.scale, overlaps))
-        sums = Sums(values, scale)
-    return sums, overlaps
+    B = len(visible)
+    return Sums(_filled(sums.values, B), _filled(sums.scale, B)), overlaps
+
+
+def _filled(columns: Tensor, count: int) -> Tensor:
+    """(M, fewer) -> (M, count), with 0 behind."""
+    missing = count - columns.shape[1]
+    return pad(columns, (0, missing)) if missing else columns
 
 
 def _pixels(visible: Tensor, shape: tuple[int, int] | None) -> Tensor:
     """(B, N) float64 -> (B, 3)."""
     images = visible.reshape(len(visible), *(shape or (1, visible.shape[1])))
-    down, right = images.diff(dim=1), images.diff(dim=2)
+    down, right = images[:, 1:] - images[:, :-1], images[:, :, 1:] - images[:, :, :-1]
     steps = max(1, down[0].numel() + right[0].numel())
     rough = (down.square().sum(dim=(1, 2)) + right.square().sum(dim=(1, 2))) / steps
     return torch.stack([visible.mean(dim=1), visible.square().mean(dim=1), rough], dim=1)

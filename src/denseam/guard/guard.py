@@ -162,10 +162,10 @@ class Guard:
             InputError: for another shape or type, or before ``calibrate``.
         """
         samples, threshold = self._samples(images), self.threshold
-        valid = samples.valid
-        scores = torch.full((len(samples),), torch.inf, dtype=torch.float64)
-        detector_labels = torch.full((len(samples),), JUNK)
-        scores[valid], detector_labels[valid] = self._look(samples.visible[valid])
+        scores, detector_labels = self._look(samples.visible)
+        if not bool((valid := samples.valid).all()):
+            scores = scores.masked_fill(~valid, torch.inf)
+            detector_labels = detector_labels.masked_fill(~valid, JUNK)
         accepted = scores <= threshold
         labels = torch.full_like(detector_labels, JUNK)
         for rows in torch.split(accepted.nonzero()[:, 0], _CHUNK):
@@ -258,6 +258,8 @@ class Guard:
         return Samples.of(images, self.n_visible, self.image_shape)
 
     def _look(self, visible: Tensor) -> tuple[Tensor, Tensor]:
+        if len(visible) <= _CHUNK:
+            return self.detector(visible)
         parts = [self.detector(part) for part in torch.split(visible, _CHUNK)]
         scores, labels = zip(*parts, strict=True)
         return torch.cat(scores), torch.cat(labels)

@@ -122,7 +122,7 @@ class Network(Member):
         return (self._ask(block, count).cpu(),)
 
     def _ask(self, shown_images: Tensor, count: int | None = None) -> Tensor:
-        with torch.no_grad():
+        with torch.inference_mode():
             return scores(self.network, shown_images.to(self.network.memories), count)
 
     def describe(self) -> dict[str, Any]:

@@ -58,14 +58,15 @@ class Samples:
 
     @classmethod
     def _looked_at(cls, visible: Tensor) -> "Samples":
+        never = torch.zeros(len(visible), dtype=torch.bool)
         if not visible.numel():
-            nothing = torch.zeros(len(visible), dtype=torch.bool)
-            return cls(visible, nothing, nothing)
-        low, high = visible.aminmax(dim=1)  # NaN where there is one
+            return cls(visible, never, never)
+        least, most = visible.aminmax()  # NaN where there is one
+        if float(least) >= -1 - SLACK and float(most) <= 1 + SLACK:
+            return cls(visible.clamp(-1, 1), never, never)
+        low, high = visible.aminmax(dim=1)
         finite = low.isfinite() & high.isfinite()
         inside = (low >= -1 - SLACK) & (high <= 1 + SLACK)
-        if bool((finite & inside).all()):
-            return cls(visible.clamp(-1, 1), ~finite, ~inside)
         usable = torch.where((finite & inside)[:, None], visible.clamp(-1, 1), -1.0)
         return cls(usable, ~finite, finite & ~inside)
 

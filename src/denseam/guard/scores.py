@@ -189,7 +189,8 @@ class Score:
         raw = self.raw(found)
         if self.scaled:
             raw = {part: self.scales[part](values) for part, values in raw.items()}
-        score = torch.stack([*raw.values()]).amax(dim=0)
+        first, *others = raw.values()
+        score = torch.stack([first, *others]).amax(dim=0) if others else first
         return torch.where(found.active, score, torch.inf)
 
     def tensors(self) -> dict[str, Tensor]:
