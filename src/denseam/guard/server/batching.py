@@ -113,7 +113,7 @@ class Batcher:
             answer = self._loop.create_future()
             with self._ready:
                 self._waiting.append(_Waiting(images, answer, time.monotonic() + self._deadline))
-                self._ready.notify_all()
+                self._ready.notify()  # one is enough: it takes all that fit
             found: Verdicts = await answer
             return found
         finally:
@@ -130,7 +130,6 @@ class Batcher:
                     self._answer(group)
             with self._ready:
                 self._busy -= 1
-                self._ready.notify_all()
 
     def _gather(self) -> list[_Waiting]:
         """The next requests, in the order they came; empty when it is time to stop."""
@@ -143,6 +142,8 @@ class Batcher:
                 if batch:
                     self._expected = len(batch)
                     self._busy += 1
+                    if self._waiting:  # perhaps enough for another worker
+                        self._ready.notify()
                     return batch
                 if self._closed:
                     return batch
