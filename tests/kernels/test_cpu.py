@@ -9,6 +9,7 @@ from torch import Tensor
 
 from denseam import energy, kernels
 from denseam.kernels import cpu, native
+from denseam.kernels.interface import Sums
 
 from .problems import (
     DTYPES,
@@ -249,3 +250,15 @@ def test_few_images_are_summed_as_they_are_among_many(
         few = kernel.sums(overlaps[:, :count].contiguous(), classes, power, every_class=every_class)
         assert torch.equal(few.values, many.values[:, :count])
         assert torch.equal(few.scale, many.scale[:, :count])
+
+
+def test_energies_are_not_rounded_by_their_place() -> None:
+    """Libraries take logarithms in one way in whole vectors, and in another at their end."""
+    p = make_problem(100, 50, 20, 10, power=30)
+    kernel = cpu.CpuKernel()
+    sums = kernel.sums(kernel.overlaps(p.visible, p.memories), p.classes, 30.0, every_class=True)
+    whole = kernel.energies(sums, 30.0, 7.0)
+    for b in range(100):
+        one = Sums(sums.values[:, b : b + 1], sums.scale[:, b : b + 1])
+        for found, among in zip(kernel.energies(one, 30.0, 7.0), whole, strict=True):
+            assert torch.equal(found[0], among[b])

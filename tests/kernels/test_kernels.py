@@ -7,7 +7,7 @@ from torch import Tensor
 
 from denseam import energy, kernels
 from denseam.kernels import energies
-from denseam.kernels.interface import Outcome
+from denseam.kernels.interface import Outcome, Sums
 
 from .problems import (
     BACKENDS,
@@ -170,6 +170,28 @@ def test_sums_and_weights_are_what_the_interface_says(backend: str) -> None:
         overlaps, p.classes, coefficients, sums.scale, 3.0, class_gradient=False
     )
     assert nothing is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("every_class", [False, True])
+@pytest.mark.parametrize("power", [1.0, 2.5, 3.0, 30.0])
+@pytest.mark.parametrize("temperature", [1e-300, 0.5, 300.0])
+def test_energies_are_those_of_the_sums(
+    backend: str, dtype: torch.dtype, every_class: bool, power: float, temperature: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = 5 * torch.rand(4, 11, generator=generator, dtype=dtype)
+    scale = 90 * torch.rand(4 if every_class else 1, 11, generator=generator, dtype=dtype) + 10
+    values[:, 4] = scale[:, 4] = 0  # no memory is active
+    kernel, sums = kernels.by_name(backend), Sums(values, scale)
+    log_energy, gap = kernel.energies(sums, power, temperature)
+    wanted = energies.exact_log_energy(sums, power)
+    torch.testing.assert_close(log_energy, wanted, rtol=1e-13, atol=1e-12)
+    assert bool((log_energy[4] == -torch.inf).all())
+    wanted = energies.exact_energy_gap(sums, power, temperature)
+    torch.testing.assert_close(gap, wanted, rtol=1e-12, atol=0)
+    assert bool((gap[4] == 0).all())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

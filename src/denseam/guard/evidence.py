@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from denseam.classifier import Classifier
-from denseam.kernels import Sums, choose, energies
+from denseam.kernels import choose
 from denseam.model import DenseAM
 
 __all__ = ["Evidence", "evidence", "gather", "scores"]
@@ -63,31 +63,28 @@ def evidence(
         distance: whether the nearest memory is asked for.
         count: how many images matter, the first ones; of the others anything may be said.
     """
-    statistics = _filled(_pixels(visible[:count].double(), shape).T, len(visible)).T
+    seen = visible[:count]
     if slope or not isinstance(model, DenseAM):
-        log_energy = model.exact_scores(visible)
-        gap = model.scores(visible, "energy_gap").double()
+        log_energy = model.exact_scores(seen)
+        gap = model.scores(seen, "energy_gap").double()
         overlaps = None
     else:
-        sums, overlaps = _sums(model, visible, count)
-        log_energy = energies.exact_log_energy(sums, model.power)
-        gap = energies.exact_energy_gap(sums, model.power, model.temperature)
+        log_energy, gap, overlaps = _energies(model, seen)
     if distance and isinstance(model, DenseAM):
         if overlaps is None:
-            overlaps = model.visible_memories.detach() @ visible.detach().T
-        seen = visible[:count]
-        labels = log_energy.detach()[: len(seen)].argmax(dim=1)
-        far = _filled(_to_winner(model, seen, overlaps, labels)[None], len(visible))[0]
+            overlaps = model.visible_memories.detach() @ seen.detach().T
+        far = _to_winner(model, seen, overlaps, log_energy.detach().argmax(dim=1))
     else:
         far = torch.full_like(gap[:, 0], torch.nan)
-    return Evidence(log_energy, gap, statistics, far)
+    found = log_energy, gap, _pixels(seen.double(), shape), far
+    return Evidence(*(_filled(column, len(visible)) for column in found))
 
 
 def scores(model: Classifier, visible: Tensor, count: int | None = None) -> Tensor:
     """(B, N) -> (B, C) float64: those that never saturate, without gradients; as ``evidence``."""
     if not isinstance(model, DenseAM):
         return model.exact_scores(visible)
-    return energies.exact_log_energy(_sums(model, visible, count)[0], model.power)
+    return _filled(_energies(model, visible[:count])[0], len(visible))
 
 
 def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) -> Evidence:
@@ -100,22 +97,18 @@ def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) ->
     return Evidence(*(torch.cat(column) for column in columns))
 
 
-def _sums(model: DenseAM, visible: Tensor, count: int | None) -> tuple[Sums, Tensor]:
-    """The sums of all classes, and the overlaps (K, count): the kernels alone, ready at once.
-
-    Behind ``count`` nothing is computed, and sums are 0.
-    """
+def _energies(model: DenseAM, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-energy and energy gap, (B, C), and overlaps, (K, B): the kernels alone, ready at once."""
     kernel = choose(model.memories.device, model.memories.dtype).kernel
-    overlaps = kernel.overlaps(visible[:count], model.memories)
+    overlaps = kernel.overlaps(visible, model.memories)
     sums = kernel.sums(overlaps, model.class_memories, model.power, every_class=True)
-    B = len(visible)
-    return Sums(_filled(sums.values, B), _filled(sums.scale, B)), overlaps
+    return *kernel.energies(sums, model.power, model.temperature), overlaps
 
 
-def _filled(columns: Tensor, count: int) -> Tensor:
-    """(M, fewer) -> (M, count), with 0 behind."""
-    missing = count - columns.shape[1]
-    return pad(columns, (0, missing)) if missing else columns
+def _filled(rows: Tensor, count: int) -> Tensor:
+    """(fewer, ...) -> (count, ...), with 0 behind."""
+    missing = count - len(rows)
+    return pad(rows, (0, 0) * (rows.ndim - 1) + (0, missing)) if missing else rows
 
 
 def _pixels(visible: Tensor, shape: tuple[int, int] | None) -> Tensor:

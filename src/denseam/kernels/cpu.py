@@ -59,6 +59,14 @@ class CpuKernel:
               int(every_class), scale, values)  # fmt: skip
         return Sums(values, scale)
 
+    def energies(self, sums: Sums, power: float, temperature: float) -> tuple[Tensor, Tensor]:
+        (rows, B), scale = sums.values.shape, sums.scale.contiguous()
+        log_energy, gap = torch.empty(2, B, rows - 1, dtype=torch.float64)
+        call("energies", sums.values.contiguous(), scale, len(scale), B, rows - 1, float(power),
+             float(temperature), pointer(log_energy, torch.float64),
+             pointer(gap, torch.float64))  # fmt: skip
+        return log_energy, gap
+
     def objective(
         self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
     ) -> tuple[Tensor, Outcome]:

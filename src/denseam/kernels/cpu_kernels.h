@@ -405,6 +405,32 @@ EXPORT int NAME(denseam_sums)(const REAL *overlaps, const REAL *classes, int64_t
     return outcome;
 }
 
+/* Log-energy and energy gap, (B, C), as kernels/energies.py says: few numbers, one after the other,
+ * so that none of them is rounded by its place in a vector. `scale` is (1, B) or (C + 1, B). */
+EXPORT int NAME(denseam_energies)(const REAL *sums, const REAL *scale, int64_t scale_rows,
+                                  int64_t B, int64_t C, double power, double temperature,
+                                  double *log_energy, double *gap, void *parallel, int threads) {
+    const exponent n = exponent_of(power);
+    const int64_t step = scale_rows == 1 ? 0 : B;
+    (void)parallel, (void)threads;
+    for (int64_t b = 0; b < B; b++) {
+        double largest = scale[b];
+        for (int64_t c = 1; c < scale_rows; c++) largest = fmax(largest, scale[c * B + b]);
+        double relative[2]; /* to the largest scale: of a class, and of off */
+        for (int64_t c = C; c >= 0; c--) {
+            const double own = scale[c * step + b], sum = sums[c * B + b];
+            const double ratio = largest > 0 ? own / largest : 0;
+            relative[c == C] = sum * (ratio == 1 ? 1 : scalar_power(ratio, n));
+            if (c == C) continue;
+            log_energy[b * C + c] = power * log(own) + log(sum);
+            gap[b * C + c] = relative[0] - relative[1];
+        }
+        const double factor = pow(largest / temperature, power);
+        for (int64_t c = 0; c < C; c++) gap[b * C + c] *= factor > DBL_MAX ? DBL_MAX : factor;
+    }
+    return OK;
+}
+
 /* `scale` is (1, B) or (C + 1, B), `coefficients` (C + 1, B). */
 EXPORT int NAME(denseam_weights)(const REAL *overlaps, const REAL *classes, int64_t stride,
                                  int64_t K, int64_t B, int64_t C, double power,

@@ -54,6 +54,10 @@ class Kernel(Protocol):
         """
         ...
 
+    def energies(self, sums: Sums, power: float, temperature: float) -> tuple[Tensor, Tensor]:
+        """The log-energy and the energy gap, (B, C) float64 each: see ``energies``."""
+        ...
+
     def objective(
         self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
     ) -> tuple[Tensor, Outcome]:

@@ -44,6 +44,10 @@ class ReferenceKernel:
                 values[c] = _scaled_power(field, scale[c], power).sum(dim=0)
         return Sums(values, scale)
 
+    def energies(self, sums: Sums, power: float, temperature: float) -> tuple[Tensor, Tensor]:
+        gap = energies.exact_energy_gap(sums, power, temperature)
+        return energies.exact_log_energy(sums, power), gap
+
     def objective(
         self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
     ) -> tuple[Tensor, Outcome]:

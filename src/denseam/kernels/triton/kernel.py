@@ -7,6 +7,7 @@ import torch
 import triton
 from torch import Tensor
 
+from denseam.kernels import energies
 from denseam.kernels.interface import Outcome, Sums
 from denseam.kernels.triton.device.batch import drawn_batch
 from denseam.kernels.triton.device.head import head
@@ -99,6 +100,10 @@ class TritonKernel:
                     BLOCK_K=32, BLOCK_B=64, BLOCK_C=_BLOCK_C, num_warps=4,
                 )  # fmt: skip
         return Sums(values, scale)
+
+    def energies(self, sums: Sums, power: float, temperature: float) -> tuple[Tensor, Tensor]:
+        gap = energies.exact_energy_gap(sums, power, temperature)
+        return energies.exact_log_energy(sums, power), gap
 
     def objective(
         self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
