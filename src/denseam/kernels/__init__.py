@@ -2,7 +2,8 @@
 
 `interface` says what a back end does, `reference` does it in PyTorch, `cpu` in C, `eightbit` in C
 with coarser products to train by, `triton` on graphics cards; `energies` holds the formulas they
-share, `autograd` the differentiable operators, `products` the matrix product.
+share, `autograd` the differentiable operators, `products` the matrix products, `native` the way to
+the C library.
 To add a back end: write its file, test it with tests/kernels/test_kernels.py, name it in `choice`.
 """
 

@@ -1,5 +1,5 @@
 /* The loops over memories and classes that dominate a dense associative
- * memory once its two matrix products are done by a library.
+ * memory beside its two matrix products.
  *
  * Layout. Overlaps are memory-major, (K, B): the vector lanes run over images,
  * a memory's class weights are scalars to them, and the matrix products need
@@ -9,7 +9,7 @@
  *
  * Results do not depend on the number of threads: see cpu_threads.h.
  *
- * Nothing here knows Python; kernels/cpu.py loads it through ctypes.
+ * Nothing here knows Python; kernels/native.py calls it through ctypes.
  */
 #include <float.h>
 #include <math.h>

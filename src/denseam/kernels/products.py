@@ -5,9 +5,9 @@ the same wheel, reaches with the same accuracy. The public switch to oneDNN is g
 change the user's own products, in every thread; the operator that `torch.compile` emits for a
 linear layer is not, and is what "onednn" calls.
 
-Both read all memories four times as slowly for a few images as for one, and add in another order
-then. "dots" is a product of our own, for rows, as overlaps are: as fast for a thousand images, up
-to four times faster for a few, more exact, and the same for an image whatever it comes with.
+Both take four times as long for two images as for one, and add in another order then. "dots" is a
+product of our own, for rows, as overlaps are: as fast for a thousand images, up to four times
+faster for a few, more exact, and the same for an image whatever it comes with.
 `docs/log.md` has the measurements, `cpu_dots.c` the order.
 """
 
