@@ -5,7 +5,7 @@ import torch
 from tests.descent.small import images, prototypes, random_model
 from torch import nn
 
-from denseam import energy
+from denseam import DenseAM, energy
 from denseam.descent import Stop, cross_boundary
 from denseam.errors import InputError
 
@@ -91,6 +91,19 @@ def test_an_image_that_crosses_onto_a_plateau_has_crossed():
     found = cross_boundary(Step(), torch.zeros(2, 4).double(), step=0.15, objective="margin")
     assert found.stop_counts() == {Stop.CROSSED: 2}
     assert found.success.all()
+
+
+@pytest.mark.parametrize("mode", ["faithful", "controlled"])
+def test_where_no_memory_is_active_nothing_has_been_crossed(mode):
+    """All classes tie there, and the target is the first one that argmax finds."""
+    model = DenseAM(4, 2, 1, power=3.0, temperature=5.0).double()
+    with torch.no_grad():
+        model.memories.copy_(torch.tensor([[1.0, 1.0, 1.0, 1.0, -1.0, 1.0]]))
+    found = cross_boundary(model, torch.full((3, 4), 0.5).double(), step=0.2, mode=mode)
+    assert (found.targets == 0).all()
+    assert (model.predict(found.images) == 0).all()
+    assert found.stop_counts() == {Stop.NO_ACTIVE_MEMORY: 3}
+    assert not found.success.any()
 
 
 def test_random_targets_follow_their_seed():

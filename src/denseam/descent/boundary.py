@@ -125,7 +125,7 @@ def cross_boundary(
         boundary, margin, success = _locate(exact, end, targets)
         if mode == "controlled":
             end = _one_step_behind(end, boundary, success, step, bounds)
-            success &= exact(end.images.double()).values.argmax(dim=1) == targets
+            success &= _is_behind(exact, end.images, targets)
         final = None
         if converge:
             final = descend(
@@ -149,9 +149,14 @@ def cross_boundary(
 
 def _locate(exact: Head, end: Descended, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The boundary (B, N), the margin left on it (B,), and which images got behind it (B,)."""
-    behind = exact(end.images.double()).values.argmax(dim=1) == targets
-    success = (end.codes == code(Stop.CROSSED)) & behind
+    success = (end.codes == code(Stop.CROSSED)) & _is_behind(exact, end.images, targets)
     return *bisect(exact, end.before, end.images, targets, success), success
+
+
+def _is_behind(exact: Head, images: Tensor, targets: Tensor) -> Tensor:
+    """(B,) bool: whether the target wins in float64, and not a tie without an active memory."""
+    scores = exact(images.double())
+    return (scores.values.argmax(dim=1) == targets) & scores.active
 
 
 def _one_step_behind(

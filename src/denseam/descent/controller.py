@@ -17,7 +17,7 @@ from torch import Tensor
 
 from denseam.descent.goals import Goal
 from denseam.descent.heads import Head
-from denseam.descent.loop import WINDOW, Crossed, OnStep, Step, reasons, unit
+from denseam.descent.loop import WINDOW, Crossed, OnStep, Step, comparable, reasons, unit
 from denseam.descent.result import RUNNING, Descended, Stop, code
 
 __all__ = ["TOLERANCE", "descend_controlled"]
@@ -71,8 +71,7 @@ def descend_controlled(
             moved = torch.linalg.vector_norm(way.here - way.anchor, dim=1)
             way.reason[(moved < step) & (way.reason == RUNNING)] = code(Stop.CONVERGED)
             way.anchor = way.here
-        across = crossed(way.scores, way.rows) & (way.reason != code(Stop.NONFINITE))
-        way.reason[across] = code(Stop.CROSSED)
+        way.reason[crossed(way.scores, way.rows) & comparable(way.reason)] = code(Stop.CROSSED)
         way.reason[(way.spent > max_steps) & (way.reason == RUNNING)] = code(Stop.MAX_STEPS)
         done = way.reason != RUNNING
         if bool(done.any()):

@@ -96,8 +96,7 @@ def descend(
             reason[(moved < step) & (reason == RUNNING)] = code(Stop.CONVERGED)
             anchor = here
         if crossed is not None:
-            across = crossed(scores.values, rows) & (reason != code(Stop.NONFINITE))
-            reason[across] = code(Stop.CROSSED)
+            reason[crossed(scores.values, rows) & comparable(reason)] = code(Stop.CROSSED)
         if number == max_steps:
             reason[reason == RUNNING] = code(Stop.MAX_STEPS)
         done = reason != RUNNING
@@ -113,6 +112,11 @@ def descend(
         if bounds is not None:
             here.clamp_(*bounds)
     return ended
+
+
+def comparable(reason: Tensor) -> Tensor:
+    """(B,) bool: whether scores can be compared. Where no memory is active all classes tie."""
+    return (reason != code(Stop.NONFINITE)) & (reason != code(Stop.NO_ACTIVE_MEMORY))
 
 
 def reasons(scores: Scores, size: Tensor) -> Tensor:

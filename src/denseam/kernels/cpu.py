@@ -38,7 +38,8 @@ class CpuKernel:
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
         if self.product in TAKE_GAPS:
-            return self._multiply(memories[:, : visible.shape[1]], visible)
+            seen = memories[:, : visible.shape[1]]
+            return self._multiply(_whole_rows(seen), _whole_rows(visible))
         # Whole rows of memories, and class neurons at 0: it is the images that are copied.
         return self._multiply(memories, with_classes(visible, memories))
 
