@@ -96,5 +96,45 @@ def test_memory_gradients_are_those_of_bfloat16(pair: tuple[Tensor, Tensor]) -> 
     assert ((found.double() - wanted).abs() <= 3 * 2**-8 * sizes).all()
 
 
+def test_gradients_leave_out_what_weighs_little_for_every_memory() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(300, 50, generator=generator) * 1e-5
+    weights[:, [3, 40]] += 1
+    weights[7] *= 1e-30
+    weights[8] = 0
+    weights[9, 11] = -1e20  # for one memory alone
+    visible = torch.rand(50, 90, generator=generator) * 2 - 1
+    assert eightbit._rows_that_matter(weights).tolist() == [3, 11, 40]
+    found = by_name("8-bit").to_memories(weights, visible)
+    wanted = weights.double() @ visible.double()
+    heaviest = weights.double().abs().amax(dim=1, keepdim=True)
+    assert ((found.double() - wanted).abs() <= 3 * 2**-8 * heaviest).all()
+    with pytest.MonkeyPatch.context() as patch:  # nobody looks at the others
+        patch.setattr(torch, "mm", lambda a, b: torch.zeros(len(a), b.shape[1]).fill_(len(b)))
+        assert by_name("8-bit").to_memories(weights, visible)[0, 0] == 3
+
+
+def test_gradients_where_all_images_matter_are_those_of_all() -> None:
+    weights, visible = torch.rand(4, 6) + 0.5, torch.rand(6, 9)
+    assert torch.equal(eightbit._rows_that_matter(weights), torch.arange(6))
+    weights[:, :3] = 0  # half of them
+    torch.testing.assert_close(
+        by_name("8-bit").to_memories(weights, visible), weights @ visible, rtol=2e-2, atol=0
+    )
+    nothing = by_name("8-bit").to_memories(torch.zeros(4, 6), visible)
+    assert torch.equal(nothing, torch.zeros(4, 9))
+
+
+@pytest.mark.parametrize("flags", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_bfloat16_where_the_processor_has_it(flags, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, **flags})
+    monkeypatch.setattr(eightbit, "_has_bfloat16", eightbit._has_bfloat16.__wrapped__)
+    seen = []
+    original = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b: seen.append(a.dtype) or original(a, b))
+    by_name("8-bit").to_memories(torch.rand(4, 6), torch.rand(6, 9))
+    assert seen == [torch.bfloat16 if flags else torch.float32]
+
+
 def test_an_empty_batch() -> None:
     assert by_name("8-bit").overlaps(torch.zeros(0, 9), torch.zeros(4, 9)).shape == (4, 0)
