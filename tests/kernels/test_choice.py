@@ -125,8 +125,10 @@ def test_inaccurate_and_missing_products_are_left_out(monkeypatch: pytest.Monkey
         ("AuthenticAMD", 512, ("torch", "dots"), "dots"),
         ("AuthenticAMD", 256, ("torch", "onednn", "dots"), "onednn"),
         ("AuthenticAMD", 0, ("torch", "onednn"), "onednn"),
-        ("GenuineIntel", 512, ("torch", "onednn", "dots"), "torch"),
-        ("", 512, ("torch", "onednn", "dots"), "torch"),
+        ("GenuineIntel", 512, ("torch", "onednn", "dots", "by-size"), "by-size"),
+        ("GenuineIntel", 512, ("torch", "onednn"), "torch"),
+        ("GenuineIntel", 256, ("torch", "onednn", "dots", "by-size"), "torch"),
+        ("", 512, ("torch", "onednn", "dots", "by-size"), "torch"),
     ],
 )
 def test_the_product_follows_from_the_processor(
@@ -167,6 +169,22 @@ def test_overlaps_do_not_look_behind_the_pixels(name: str, dtype: torch.dtype) -
     visible, memories = grid(generator, 7, 20).to(dtype), grid(generator, 9, 23).to(dtype)
     found = cpu.CpuKernel(name).overlaps(visible, memories)
     assert torch.equal(found, memories[:, :20] @ visible.T)
+
+
+@needs_c
+def test_by_size_few_rows_are_ours_and_many_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("torch", "dots"):
+        whole = products.PRODUCTS[name]
+        monkeypatch.setattr(
+            products,
+            f"_{name}_product",
+            lambda a, b, name=name, whole=whole: calls.append(name) or whole(a, b),
+        )
+    product, few, many = products.PRODUCTS["by-size"], torch.rand(64, 9), torch.rand(65, 9)
+    for a, b in ((few, many), (many, few), (few, few), (many, many), (few.T, few.T[:5])):
+        torch.testing.assert_close(product(a, b), a @ b.T)
+    assert calls == ["dots", "dots", "dots", "torch", "torch"]
 
 
 @needs_c

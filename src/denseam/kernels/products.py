@@ -6,9 +6,10 @@ change the user's own products, in every thread; the operator that `torch.compil
 linear layer is not, and is what "onednn" calls.
 
 Both take four times as long for two images as for one, and add in another order then. "dots" is a
-product of our own, for rows, as overlaps are: as fast for a thousand images, up to four times
-faster for a few, more exact, and the same for an image whatever it comes with.
-`docs/log.md` has the measurements, `cpu_dots.c` the order.
+product of our own, for rows, as overlaps are: as fast on AMD for a thousand images, up to four
+times faster for a few, more exact, and the same for an image whatever it comes with. MKL on Intel
+is faster from a hundred images on, so "by-size" leaves those to it. `docs/log.md` has the
+measurements, `cpu_dots.c` the order.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,8 @@ __all__ = ["PRODUCTS", "TAKE_GAPS", "Product", "available_products", "default_pr
 Product = Callable[[Tensor, Tensor], Tensor]  # (m, k), (n, k) -> (m, n): a @ b.T
 
 _MEASURED_WITH = 512  # bits: with shorter vectors nobody has compared "dots"
+_FEW = 64  # rows, on either side
+_FASTEST = {"AuthenticAMD": ("dots", "onednn"), "GenuineIntel": ("by-size",)}
 
 
 def _torch_product(a: Tensor, b: Tensor) -> Tensor:
@@ -57,13 +60,20 @@ def _dots_product(a: Tensor, b: Tensor) -> Tensor:
     return out
 
 
+def _by_size_product(a: Tensor, b: Tensor) -> Tensor:
+    rows = a.stride(1) == 1 and b.stride(1) == 1
+    few = min(len(a), len(b)) <= _FEW
+    return _dots_product(a, b) if rows and few else _torch_product(a, b)
+
+
 PRODUCTS: dict[str, Product] = {
     "torch": _torch_product,
     "onednn": _onednn_product,
     "dots": _dots_product,
+    "by-size": _by_size_product,
 }
 
-TAKE_GAPS = frozenset({"dots"})
+TAKE_GAPS = frozenset({"dots", "by-size"})
 """Those that take rows with something between them where they lie; the others make copies."""
 
 
@@ -92,9 +102,9 @@ def default_product() -> str:
     A rule, not a measurement: on a busy machine a measurement would choose now one and now the
     other, and no two runs would end in the same bits.
     """
-    if _vendor() != "AuthenticAMD":
-        return "torch"
-    wanted = ("dots", "onednn") if native.vector_bits() == _MEASURED_WITH else ("onednn",)
+    wanted = _FASTEST.get(_vendor(), ())
+    if native.vector_bits() != _MEASURED_WITH:
+        wanted = tuple(name for name in wanted if name not in TAKE_GAPS)
     return next((name for name in wanted if name in available_products()), "torch")
 
 
