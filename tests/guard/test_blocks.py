@@ -103,50 +103,43 @@ def test_what_random_says_stays_in_blocks_of_one_size():
     assert blocks.agreed(N, torch.float32).sizes == (REFERENCE,)
 
 
-class InPart(Watched):
-    """Counts the images that it has to look at; may be wrong by a little when asked in part."""
-
-    def __init__(self, off=0.0):
-        super().__init__()
-        self.off, self.counts = off, []
-
-    def some(self, block, count):
-        self.counts.append(count)
-        sums, largest = self(block)
-        sums[count:] = torch.nan
-        return sums + self.off, largest
-
-
 @given(
     st.integers(0, 2000),
     st.sets(st.sampled_from(SIZES)).map(lambda some: tuple(sorted(some | {REFERENCE}))),
 )
-def test_plans_are_short_where_blocks_may_be_asked_in_part(count, sizes):
+def test_plans_hold_nothing_else_where_any_number_agrees(count, sizes):
     plan = _plan(count, Agreed(sizes, some=True))
     assert plan[:-1] == [sizes[-1]] * (len(plan) - 1)
-    left = count - sum(plan[:-1])
-    assert plan[-1] == min(size for size in sizes if size >= left)
+    assert sum(plan) == max(count, 1)
+    assert plan[-1] <= sizes[-1]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 40, 64, 65, 300])
 def test_nothing_is_computed_for_what_fills_a_block(count):
-    ask = InPart()
-    blocks = Blocks(ask, ask.some)
-    assert blocks.agreed(N, torch.float32).some
-    ask.counts.clear()
+    ask = Watched()
+    blocks = Blocks(ask, some=True)
+    assert blocks.agreed(N, torch.float32) == Agreed(SIZES, some=True)
+    ask.seen.clear()
     sums, largest = blocks(images(count))
     assert torch.equal(sums, images(count).double().sum(dim=1))
     assert torch.equal(largest, images(count).argmax(dim=1))
-    assert ask.counts == ([count % 256] if count not in (64, 256) else [])
+    assert ask.seen == ([256, 44] if count == 300 else [max(count, 1)])
 
 
-def test_blocks_are_filled_where_it_matters():
-    ask = InPart(1e-12)
-    blocks = Blocks(ask, ask.some)
+@pytest.mark.parametrize("wrong", [(1,), (9,), (33, 65), (129,)])
+def test_blocks_are_filled_where_it_matters(wrong):
+    ask = Watched(*wrong)
+    blocks = Blocks(ask, some=True)
     assert blocks.agreed(N, torch.float32) == Agreed(SIZES, some=False)
-    ask.counts.clear()
+    ask.seen.clear()
     blocks(images(3))
-    assert ask.counts == []
+    assert ask.seen == [16]
+
+
+def test_nobody_is_asked_in_part_who_does_not_say_so():
+    ask = Watched()
+    assert not Blocks(ask).agreed(N, torch.float32).some
+    assert min(ask.seen) == min(SIZES)
 
 
 @pytest.mark.parametrize("names", [("mnist-n30", "mnist-n3"), ("mnist-n20", "mnist-relu")])

@@ -1,12 +1,15 @@
 """Scores: what they say, and that no image depends on the others."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from tests.kernels.problems import needs_c
 
 from denseam import DenseAM, baselines
 from denseam.errors import InputError
+from denseam.guard import compiled
 from denseam.guard.blocks import REFERENCE
 from denseam.guard.detector import Memories
 from denseam.guard.evidence import evidence, gather
@@ -110,6 +113,48 @@ def test_no_score_depends_on_the_batch(name, images):
     alone = torch.cat([detector(images[b : b + 1])[0] for b in range(10)])
     assert torch.equal(alone, whole[:10])
     assert len(images) > REFERENCE
+
+
+@needs_c
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", [small.SHAPE, (4, 5), (1, 20), (20, 1), None])
+def test_the_default_score_in_c_is_the_same(shape, dtype, images):
+    model, score = small.memories(dtype=dtype), Score("profile")
+    detector = Memories(model, score, shape)
+    detector.fit(small.clean(100, seed=3).visible(dtype), 0.05)
+    weak = 10.0 ** -torch.arange(40.0)[:, None] * small.patterns()[:1]  # down to no energy at all
+    given = torch.cat([images, weak, torch.zeros(1, small.N)]).to(dtype)
+    found = gather(model, given, shape)
+    assert compiled.knows(score.profiles["profile"], given)
+    scores, labels = detector(given)
+    torch.testing.assert_close(scores, score(found), rtol=1e-11, atol=1e-11)
+    assert torch.equal(labels, found.labels)
+
+
+@needs_c
+def test_the_default_score_in_c_at_its_ends():
+    """Gaps that saturate, energies below the least, and a tie of all classes."""
+    log_energy = torch.tensor([[3, -torch.inf], [2, 2], [-torch.inf] * 2, [-1e300, -1e7]]).double()
+    gap = torch.tensor([[1e300, -1e300], [0, 0], [0, 0], [-torch.inf, torch.inf]]).double()
+    visible = torch.rand(4, 6).double()
+    profile = Profile(torch.rand(2, 5).double(), torch.rand(2, 5, 5).double())
+    scores, labels = compiled.score(profile, visible, (2, 3), log_energy, gap)
+    found = evidence(DenseAM(6, 2, 3, 2.0, 1.0, dtype=torch.float64), visible, (2, 3))
+    wanted, score = replace(found, log_energy=log_energy, energy_gap=gap), Score("profile")
+    score.profiles["profile"] = profile
+    torch.testing.assert_close(scores, score(wanted).detach(), rtol=1e-12, atol=0)
+    assert scores[2] == torch.inf
+    assert labels.tolist() == [0, 0, 0, 1]
+
+
+@needs_c
+def test_c_is_not_asked_for_what_it_does_not_know():
+    three, five = (Profile(torch.zeros(2, f), torch.zeros(2, f, f)) for f in (3, 5))
+    visible = torch.zeros(1, 6)
+    assert compiled.knows(five, visible)
+    assert not compiled.knows(three, visible)
+    assert not compiled.knows(None, visible)
+    assert not compiled.knows(five, visible.to("meta"))
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -5,7 +5,8 @@ and logarithms are rounded in one way in whole vectors and in another at their e
 is junk would depend on the company it comes in. So everything is computed for blocks of a few sizes
 only, the last ones filled up with black images, and of these sizes only such as give, on this
 machine, the same bits as blocks of ``REFERENCE`` images do, wherever in them an image stands. Who
-can leave out the work for what only fills a block does, where that gives the same bits too.
+works on each image by itself is not given what would only fill a block, where that gives the same
+bits too.
 """
 
 from collections.abc import Callable, Hashable
@@ -32,7 +33,7 @@ class Agreed(NamedTuple):
 
     Attributes:
         sizes: of ``SIZES`` those that agree with ``REFERENCE``, rising.
-        some: whether blocks that are asked in part agree with whole ones.
+        some: whether any number of images agrees with whole blocks.
     """
 
     sizes: tuple[int, ...]
@@ -48,15 +49,11 @@ class Blocks:
     Args:
         ask: images (B, N) to tensors with B rows, on the CPU; the rows' own affair, but for
             rounding.
-        ask_some: the same with a count: only so many rows, the first ones, have to be right.
+        some: whether blocks that are not full may be tried.
     """
 
-    def __init__(
-        self,
-        ask: Callable[[Tensor], tuple[Tensor, ...]],
-        ask_some: Callable[[Tensor, int], tuple[Tensor, ...]] | None = None,
-    ) -> None:
-        self._ask, self._ask_some = ask, ask_some
+    def __init__(self, ask: Callable[[Tensor], tuple[Tensor, ...]], *, some: bool = False) -> None:
+        self._ask, self._some = ask, some
         self._agreed: dict[Hashable, Agreed] = {}
 
     def __call__(self, visible: Tensor, device: torch.device | None = None) -> tuple[Tensor, ...]:
@@ -67,7 +64,7 @@ class Blocks:
             device: where the network lives: another one adds in another order.
         """
         agreed = self.agreed(visible.shape[1], visible.dtype, device)
-        return self._in_turn(visible, _plan(len(visible), agreed), some=agreed.some)
+        return self._in_turn(visible, _plan(len(visible), agreed))
 
     def agreed(
         self, n_visible: int, dtype: torch.dtype, device: torch.device | None = None
@@ -77,7 +74,8 @@ class Blocks:
         if key not in self._agreed:
             images = _random_images(max(SIZES), n_visible).to(dtype)
             sizes = self._sizes(images)
-            self._agreed[key] = Agreed(sizes, all(self._agrees_in_part(images, s) for s in sizes))
+            some = self._some and all(self._agrees_in_part(images, size) for size in sizes)
+            self._agreed[key] = Agreed(sizes, some)
         return self._agreed[key]
 
     def _sizes(self, images: Tensor) -> tuple[int, ...]:
@@ -94,48 +92,38 @@ class Blocks:
 
     def _agrees_in_part(self, images: Tensor, size: int) -> bool:
         """Of one image, and of a little more than half a block."""
-        if self._ask_some is None:
-            return False
         for start in range(0, len(images), len(images) // _WINDOWS):
             block = images.roll(-start, 0)[:size]
             whole = self._ask(block)
             for count in (1, size // 2 + 1):
-                found = self._ask_some(block, count)
-                if not _same(_first(found, count), _first(whole, count)):
+                if not _same(self._ask(block[:count]), _first(whole, count)):
                     return False
         return True
 
     def _of_size(self, images: Tensor, size: int) -> tuple[Tensor, ...]:
         return self._in_turn(images, [size] * (len(images) // size))
 
-    def _in_turn(
-        self, visible: Tensor, plan: list[int], *, some: bool = False
-    ) -> tuple[Tensor, ...]:
+    def _in_turn(self, visible: Tensor, plan: list[int]) -> tuple[Tensor, ...]:
         count, n_visible = visible.shape
-        room = sum(plan) - count
-        black = visible.new_full((room, n_visible), -1.0)
-        filled = torch.cat([visible, black]) if room else visible
-        *whole, last = torch.split(filled, plan) if len(plan) > 1 else (filled,)
-        answers = [self._ask(block) for block in whole]
-        if some and room and self._ask_some is not None:
-            answers.append(self._ask_some(last, len(last) - room))
+        if room := sum(plan) - count:
+            visible = torch.cat([visible, visible.new_full((room, n_visible), -1.0)])
+        if len(plan) == 1:
+            found = self._ask(visible)
         else:
-            answers.append(self._ask(last))
-        if not whole:
-            return _first(answers[0], count)
-        return _first(tuple(torch.cat(column) for column in zip(*answers, strict=True)), count)
+            answers = [self._ask(block) for block in torch.split(visible, plan)]
+            found = tuple(torch.cat(column) for column in zip(*answers, strict=True))
+        return _first(found, count) if room else found
 
 
 def _plan(count: int, agreed: Agreed) -> list[int]:
     """Sizes of blocks that hold ``count`` images: large ones, but full to three quarters.
 
-    How full the last one is does not matter where it can be asked in part.
+    Where any number agrees they hold no more than that; but one image where there is none.
     """
     plan: list[int] = []
     while count > 0 or not plan:
         if agreed.some:
-            fitting = [size for size in agreed.sizes if size >= count]
-            plan.append(fitting[0] if fitting else agreed.sizes[-1])
+            plan.append(min(max(count, 1), agreed.sizes[-1]))
         else:
             fitting = [size for size in agreed.sizes if 4 * count > 3 * size]
             plan.append(fitting[-1] if fitting else agreed.sizes[0])

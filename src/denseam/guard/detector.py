@@ -10,8 +10,9 @@ from torch import Tensor
 from denseam.classifier import Classifier
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
-from denseam.guard.blocks import Blocks
-from denseam.guard.evidence import evidence, gather
+from denseam.guard import compiled
+from denseam.guard.blocks import SIZES, Blocks
+from denseam.guard.evidence import energies, evidence, gather
 from denseam.guard.samples import square
 from denseam.guard.scores import Score
 from denseam.model import DenseAM
@@ -51,7 +52,12 @@ class Memories:
             )
         self.network, self.score, self.shape = network, score, shape
         self.n_visible, self.n_classes = network.n_visible, network.n_classes
-        self._blocks = Blocks(self._judged, self._judged)
+        self._blocks = Blocks(self._judged, some=True)
+
+    @property
+    def prompt(self) -> bool:
+        """Whether it only computes, on the CPU."""
+        return self.network.memories.device.type == "cpu"
 
     @property
     def needs_reference(self) -> bool:
@@ -67,19 +73,19 @@ class Memories:
         scores, labels, *_ = self._blocks(visible, self.network.memories.device)
         return scores, labels
 
-    def _judged(self, block: Tensor, count: int | None = None) -> tuple[Tensor, ...]:
+    def _judged(self, block: Tensor) -> tuple[Tensor, ...]:
         """Scores and labels, and what they come from: blocks are compared by that too."""
-        distance = "distance" in self.score.parts
+        network, profile = self.network, self.score.profiles.get(self.score.name)
         with torch.inference_mode():
-            found = evidence(
-                self.network,
-                block.to(self.network.memories),
-                self.shape,
-                distance=distance,
-                count=count,
-            )
+            visible = block.to(network.memories)
+            if isinstance(network, DenseAM) and compiled.knows(profile, visible):
+                log_energy, gap, _ = energies(network, visible)
+                scores, labels = compiled.score(profile, visible, self.shape, log_energy, gap)
+                return scores, labels, log_energy, gap
+            distance = "distance" in self.score.parts
+            found = evidence(network, visible, self.shape, distance=distance).filled(SIZES[0])
             columns = self.score(found), found.labels, found.log_energy, found.energy_gap
-            return tuple(column.cpu() for column in columns)
+            return tuple(column[: len(block)].cpu() for column in columns)
 
     def describe(self) -> dict[str, Any]:
         """Which network it is, as plain JSON values."""
@@ -90,6 +96,7 @@ class Custom:
     """Somebody's own detector, which has scores and no labels."""
 
     needs_reference = False
+    prompt = False
     n_visible: int | None = None
     n_classes: int | None = None
 

@@ -11,7 +11,7 @@ from denseam.classifier import Classifier
 from denseam.kernels import choose
 from denseam.model import DenseAM
 
-__all__ = ["Evidence", "evidence", "gather", "scores"]
+__all__ = ["Evidence", "energies", "evidence", "gather", "scores"]
 
 _CHUNK = 1024  # images at once, whose overlaps stay in the cache
 
@@ -43,6 +43,12 @@ class Evidence:
         """(B,) bool: whether any memory is active for any class."""
         return self.log_energy.detach().amax(dim=1) > -torch.inf
 
+    def filled(self, multiple: int) -> "Evidence":
+        """With images behind that nothing is known of, until they are a multiple of so many."""
+        missing = -len(self.log_energy) % multiple
+        columns = [getattr(self, field.name) for field in fields(self)]
+        return Evidence(*(pad(c, (0, 0) * (c.ndim - 1) + (0, missing)) for c in columns))
+
 
 def evidence(
     model: Classifier,
@@ -51,7 +57,6 @@ def evidence(
     *,
     slope: bool = False,
     distance: bool = True,
-    count: int | None = None,
 ) -> Evidence:
     """What is to be said of images (B, N) in [-1, 1], of the network's dtype and on its device.
 
@@ -61,30 +66,27 @@ def evidence(
         shape: (H, W) of an image, for its neighbours; None for a row.
         slope: whether the results are to have gradients with respect to the images.
         distance: whether the nearest memory is asked for.
-        count: how many images matter, the first ones; of the others anything may be said.
     """
-    seen = visible[:count]
     if slope or not isinstance(model, DenseAM):
-        log_energy = model.exact_scores(seen)
-        gap = model.scores(seen, "energy_gap").double()
+        log_energy = model.exact_scores(visible)
+        gap = model.scores(visible, "energy_gap").double()
         overlaps = None
     else:
-        log_energy, gap, overlaps = _energies(model, seen)
+        log_energy, gap, overlaps = energies(model, visible)
     if distance and isinstance(model, DenseAM):
         if overlaps is None:
-            overlaps = model.visible_memories.detach() @ seen.detach().T
-        far = _to_winner(model, seen, overlaps, log_energy.detach().argmax(dim=1))
+            overlaps = model.visible_memories.detach() @ visible.detach().T
+        far = _to_winner(model, visible, overlaps, log_energy.detach().argmax(dim=1))
     else:
         far = torch.full_like(gap[:, 0], torch.nan)
-    found = log_energy, gap, _pixels(seen.double(), shape), far
-    return Evidence(*(_filled(column, len(visible)) for column in found))
+    return Evidence(log_energy, gap, _pixels(visible.double(), shape), far)
 
 
-def scores(model: Classifier, visible: Tensor, count: int | None = None) -> Tensor:
+def scores(model: Classifier, visible: Tensor) -> Tensor:
     """(B, N) -> (B, C) float64: those that never saturate, without gradients; as ``evidence``."""
-    if not isinstance(model, DenseAM):
-        return model.exact_scores(visible)
-    return _filled(_energies(model, visible[:count])[0], len(visible))
+    return (
+        energies(model, visible)[0] if isinstance(model, DenseAM) else model.exact_scores(visible)
+    )
 
 
 def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) -> Evidence:
@@ -97,18 +99,12 @@ def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) ->
     return Evidence(*(torch.cat(column) for column in columns))
 
 
-def _energies(model: DenseAM, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def energies(model: DenseAM, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log-energy and energy gap, (B, C), and overlaps, (K, B): the kernels alone, ready at once."""
     kernel = choose(model.memories.device, model.memories.dtype).kernel
     overlaps = kernel.overlaps(visible, model.memories)
     sums = kernel.sums(overlaps, model.class_memories, model.power, every_class=True)
     return *kernel.energies(sums, model.power, model.temperature), overlaps
-
-
-def _filled(rows: Tensor, count: int) -> Tensor:
-    """(fewer, ...) -> (count, ...), with 0 behind."""
-    missing = count - len(rows)
-    return pad(rows, (0, 0) * (rows.ndim - 1) + (0, missing)) if missing else rows
 
 
 def _pixels(visible: Tensor, shape: tuple[int, int] | None) -> Tensor:

@@ -94,6 +94,11 @@ class Guard:
         return self.classifier.n_classes or self.detector.n_classes
 
     @property
+    def prompt(self) -> bool:
+        """Whether both members do nothing but compute, on the CPU: nothing else holds them up."""
+        return self.detector.prompt and self.classifier.prompt
+
+    @property
     def threshold(self) -> float:
         """The largest score that is accepted.
 
@@ -126,7 +131,7 @@ class Guard:
         """
         rate = conformal.check_rate(target_rejection)
         samples = self._samples(clean)
-        if not bool(samples.valid.all()):
+        if not samples.all_valid:
             raise InputError(
                 f"{int((~samples.valid).sum())} of {len(samples)} clean images have pixels that "
                 "are not finite or out of range"
@@ -163,13 +168,11 @@ class Guard:
         """
         samples, threshold = self._samples(images), self.threshold
         scores, detector_labels = self._look(samples.visible)
-        if not bool((valid := samples.valid).all()):
-            scores = scores.masked_fill(~valid, torch.inf)
-            detector_labels = detector_labels.masked_fill(~valid, JUNK)
+        if not samples.all_valid:
+            scores = scores.masked_fill(~samples.valid, torch.inf)
+            detector_labels = detector_labels.masked_fill(~samples.valid, JUNK)
         accepted = scores <= threshold
-        labels = torch.full_like(detector_labels, JUNK)
-        for rows in torch.split(accepted.nonzero()[:, 0], _CHUNK):
-            labels[rows] = self.classifier.labels(samples.visible[rows])
+        labels = self._classify(samples.visible, accepted)
         return Verdicts(
             labels, accepted, scores, conformal.p_values(self._calibration, scores),
             detector_labels, labels.clone(), _reasons(samples, scores, detector_labels, labels),
@@ -263,6 +266,15 @@ class Guard:
         parts = [self.detector(part) for part in torch.split(visible, _CHUNK)]
         scores, labels = zip(*parts, strict=True)
         return torch.cat(scores), torch.cat(labels)
+
+    def _classify(self, visible: Tensor, accepted: Tensor) -> Tensor:
+        rows = accepted.nonzero()[:, 0]
+        if len(rows) == len(visible) <= _CHUNK:
+            return self.classifier.labels(visible)
+        labels = torch.full((len(visible),), JUNK)
+        for part in torch.split(rows, _CHUNK):
+            labels[part] = self.classifier.labels(visible[part])
+        return labels
 
 
 def _reasons(

@@ -49,11 +49,13 @@ class Member:
         preprocess: what is done to them then; None for nothing.
         shape: (H, W) of an image; None where it has none.
         n_classes: C, None where it does not say.
+        prompt: whether it only computes, on the CPU, as far as is known.
     """
 
     kind = "function"
     takes: Takes = "images"
     n_classes: int | None = None
+    prompt: bool = False
 
     def __init__(
         self,
@@ -110,7 +112,8 @@ class Network(Member):
         super().__init__(**more)
         self.network = network
         self.n_classes = network.n_classes
-        self._blocks = Blocks(self._scores, self._scores)
+        self.prompt = self.preprocess is None and network.memories.device.type == "cpu"
+        self._blocks = Blocks(self._scores, some=True)
 
     def _labels(self, visible: Tensor) -> Tensor:
         if self.preprocess is not None:
@@ -118,12 +121,12 @@ class Network(Member):
         (found,) = self._blocks(visible, self.network.memories.device)
         return found.argmax(dim=1)
 
-    def _scores(self, block: Tensor, count: int | None = None) -> tuple[Tensor]:
-        return (self._ask(block, count).cpu(),)
+    def _scores(self, block: Tensor) -> tuple[Tensor]:
+        return (self._ask(block).cpu(),)
 
-    def _ask(self, shown_images: Tensor, count: int | None = None) -> Tensor:
+    def _ask(self, shown_images: Tensor) -> Tensor:
         with torch.inference_mode():
-            return scores(self.network, shown_images.to(self.network.memories), count)
+            return scores(self.network, shown_images.to(self.network.memories))
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **describe_model(self.network)}

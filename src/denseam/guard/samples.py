@@ -22,11 +22,13 @@ class Samples:
         visible: (B, N) float32 or float64 in [-1, 1] on the CPU; black where an image is not valid.
         nonfinite: (B,) bool: NaN or infinite pixels.
         out_of_range: (B,) bool: finite pixels that no image has.
+        all_valid: whether there is neither.
     """
 
     visible: Tensor
     nonfinite: Tensor
     out_of_range: Tensor
+    all_valid: bool
 
     @classmethod
     def of(cls, images: object, n_visible: int, shape: tuple[int, int] | None) -> "Samples":
@@ -50,7 +52,7 @@ class Samples:
         flat = given.reshape(len(given), n_visible)
         if given.dtype == torch.uint8:
             never = torch.zeros(len(flat), dtype=torch.bool)
-            return cls(flat.float() / 127.5 - 1, never, never)
+            return cls(flat.float() / 127.5 - 1, never, never, all_valid=True)
         if not given.is_floating_point():
             raise InputError(f"images are {given.dtype}: wanted uint8 0..255, or floating")
         pixels = flat.to(_float_of(given.dtype))
@@ -60,15 +62,15 @@ class Samples:
     def _looked_at(cls, visible: Tensor) -> "Samples":
         never = torch.zeros(len(visible), dtype=torch.bool)
         if not visible.numel():
-            return cls(visible, never, never)
+            return cls(visible, never, never, all_valid=True)
         least, most = visible.aminmax()  # NaN where there is one
         if float(least) >= -1 - SLACK and float(most) <= 1 + SLACK:
-            return cls(visible.clamp(-1, 1), never, never)
+            return cls(visible.clamp(-1, 1), never, never, all_valid=True)
         low, high = visible.aminmax(dim=1)
         finite = low.isfinite() & high.isfinite()
         inside = (low >= -1 - SLACK) & (high <= 1 + SLACK)
         usable = torch.where((finite & inside)[:, None], visible.clamp(-1, 1), -1.0)
-        return cls(usable, ~finite, finite & ~inside)
+        return cls(usable, ~finite, finite & ~inside, all_valid=bool(inside.all()))
 
     @property
     def valid(self) -> Tensor:
