@@ -1,16 +1,19 @@
-"""One JSON object a line on the standard error, written by a thread of its own.
+"""One JSON object a line on the standard error.
 
-A reader that stops reading holds up no request: beyond a thousand waiting lines new ones are
-dropped, and counted in the next that is written.
+Lines are made where something happens and written by a thread of its own, in bundles, so that a
+busy server is not interrupted for each. A reader that stops reading holds up no request: beyond a
+thousand waiting lines new ones are dropped, and counted in the next that is written.
 """
 
 import contextlib
 import datetime as dt
 import logging
-import logging.handlers
-import queue
+import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
@@ -18,14 +21,17 @@ __all__ = ["LEVELS", "logging_as_json"]
 
 LEVELS = ("debug", "info", "warning", "error")
 
+_WAITING = 1000  # lines
+_BUNDLE = 0.02  # seconds
+_CLOSE = 2.0  # seconds for the last lines to be read
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        time = dt.datetime.fromtimestamp(record.created, dt.UTC)
+        when = dt.datetime.fromtimestamp(record.created, dt.UTC)
         line: dict[str, Any] = {
-            "time": time.isoformat(timespec="milliseconds"),
+            "time": when.isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
@@ -35,31 +41,51 @@ class _Lines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-class _Queue(logging.handlers.QueueHandler):
-    """Never waits."""
+class _Bundles(logging.Handler):
+    """Never waits for whoever reads the stream, but for a moment when it is closed."""
 
-    dropped = 0
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.setFormatter(_Lines())
+        self._stream, self._dropped, self._closed = stream, 0, False
+        self._lines: deque[str] = deque()
+        self._some = threading.Event()
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._lines) >= _WAITING:
+            self._dropped += 1
+            return
+        if self._dropped:
+            record.dropped, self._dropped = self._dropped, 0
+        self._lines.append(self.format(record))
+        if not self._some.is_set():
+            self._some.set()
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        if self.dropped:
-            record.dropped = self.dropped
-        try:
-            super().enqueue(record)
-            self.dropped = 0
-        except queue.Full:
-            self.dropped += 1
+    def close(self) -> None:
+        self._closed = True
+        self._some.set()
+        self._writer.join(_CLOSE)
+        super().close()
+
+    def _write(self) -> None:
+        closing = False
+        while not closing:
+            self._some.wait()
+            time.sleep(_BUNDLE)
+            self._some.clear()  # before lines are taken: what comes meanwhile sets it again
+            closing = self._closed  # before, too: then nothing comes any more
+            bundle = [self._lines.popleft() for _ in range(len(self._lines))]
+            with contextlib.suppress(OSError, ValueError):  # nobody is there to read
+                self._stream.write("".join(f"{line}\n" for line in bundle))
+                self._stream.flush()
 
 
 @contextlib.contextmanager
 def logging_as_json(level: str) -> Iterator[None]:
     """While the block runs, the server's log goes to the standard error."""
-    writer = logging.StreamHandler()
-    writer.setFormatter(_Lines())
-    handler = _Queue(queue.Queue(1000))
-    listener = logging.handlers.QueueListener(handler.queue, writer)
+    handler = _Bundles(sys.stderr)
     loggers = [logging.getLogger(name) for name in ("denseam.guard.server", "uvicorn")]
     for logger in loggers:
         logger.addHandler(handler)
@@ -67,11 +93,10 @@ def logging_as_json(level: str) -> Iterator[None]:
         logger.propagate = False
     # Its own lines, of which ours are the better version.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    listener.start()
     try:
         yield
     finally:
-        listener.stop()
         for logger in loggers:
             logger.removeHandler(handler)
             logger.propagate = True
+        handler.close()
