@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 import torch
 
 from denseam.guard import Verdicts
-from denseam.guard.server.batching import Batcher
+from denseam.guard.server.batching import FEW, MOMENT, Batcher
 from denseam.guard.server.refusals import RefusedError
 
 
@@ -27,12 +28,13 @@ class Models:
     """Notes what it is asked, and waits where it is told to."""
 
     def __init__(self):
-        self.passes = []
+        self.passes, self.threads = [], []
         self.go = threading.Event()
         self.go.set()
 
     def __call__(self, batch):
         self.passes.append(batch[:, 0, 0].tolist())
+        self.threads.append(threading.current_thread().name)
         assert self.go.wait(20)
         return verdicts(batch)
 
@@ -47,7 +49,7 @@ def run(scenario, models=None, **settings):
         try:
             return await asyncio.wait_for(scenario(batcher, made), 20)
         finally:
-            made.go.set()
+            getattr(made, "models", made).go.set()
             await batcher.stop()
 
     return asyncio.run(main())
@@ -128,6 +130,98 @@ def test_another_worker_takes_what_fills_a_pass_and_nothing_less():
         assert [each.labels.tolist() for each in again] == [[0], [1]]
 
     run(scenario, workers=2)
+
+
+class Alone:
+    """What becomes of requests of one image and more, where the first one has been answered."""
+
+    def __init__(self, wait=0.0):
+        self.models, self.wait = Models(), wait
+
+    def __call__(self, batch):
+        time.sleep(self.wait)
+        return self.models(batch)
+
+    def inside(self):
+        """Whether each pass after the first was in the event loop."""
+        assert self.models.threads[0].startswith("guard-")
+        return [name == threading.current_thread().name for name in self.models.threads[1:]]
+
+
+def test_a_lone_request_is_looked_at_in_the_event_loop():
+    models, seen = Alone(), []
+
+    async def scenario(batcher, models):
+        for part in (images(1), images(2), images(*range(FEW)), images(*range(FEW + 1)), images(3)):
+            assert (await batcher.ask(part)).labels.tolist() == part[:, 0, 0].tolist()
+            assert batcher.under_way == 0
+        assert models.inside() == [True, True, False, True]
+        assert torch.get_num_threads() == 3
+
+    def observe(count, seconds):
+        assert 0 <= seconds < 5
+        seen.append(count)
+
+    before = torch.get_num_threads()
+    run(scenario, models, prompt=True, threads=3, observe=observe)
+    assert torch.get_num_threads() == before
+    assert seen == [1, 1, FEW, FEW + 1, 1]
+
+
+def test_nothing_is_looked_at_there_that_may_be_held_up():
+    async def scenario(batcher, models):
+        for label in range(3):
+            await batcher.ask(images(label))
+        assert models.inside() == [False, False]
+
+    run(scenario, Alone())
+    run(scenario, Alone(wait=2 * MOMENT), prompt=True)
+
+
+def test_one_slow_pass_ends_it_until_there_is_a_quick_one():
+    async def scenario(batcher, models):
+        for wait in (0, 2 * MOMENT, 0, 0):
+            models.wait = wait
+            await batcher.ask(images(1))
+        assert models.inside() == [True, False, True]
+
+    run(scenario, Alone(), prompt=True)
+
+
+def test_requests_that_come_together_share_a_pass():
+    async def scenario(batcher, models):
+        await batcher.ask(images(1))
+
+        async def as_the_server_does(one):  # a task of its own to ask, where others are under way
+            return await asyncio.create_task(batcher.ask(one))
+
+        found = await asyncio.gather(
+            batcher.ask(images(2)), *map(as_the_server_does, map(images, (3, 4)))
+        )
+        assert [each.labels.tolist() for each in found] == [[2], [3], [4]]
+        assert models.models.passes == [[1], [2, 3, 4]]
+        assert models.inside() == [False]
+
+    run(scenario, Alone(), prompt=True, max_wait=1.0)
+
+
+def test_an_error_in_the_event_loop_is_that_of_the_request():
+    class Broken(Alone):
+        def __call__(self, batch):
+            found = super().__call__(batch)
+            if 13 in self.models.passes[-1]:
+                raise RuntimeError("broken")
+            return found
+
+    async def scenario(batcher, models):
+        await batcher.ask(images(1))
+        with pytest.raises(RuntimeError, match="broken"):
+            await batcher.ask(images(13))
+        assert batcher.under_way == 0
+        assert (await batcher.ask(images(1))).labels.tolist() == [1]
+        assert models.inside() == [True, True]
+
+    run(scenario, Broken(), prompt=True)
 
 
 def test_every_worker_prepares_and_may_fail_to():

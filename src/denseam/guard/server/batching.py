@@ -5,10 +5,15 @@ where the last pass had served several requests does the next one wait, for as m
 again, and no longer than ``max_wait``: so a lone client never waits, and clients in step are not
 served one by one. As soon as ENOUGH images wait, so that more would not make a pass any faster for
 each of them, another worker takes them.
+
+To hand a request to a worker and its verdict back takes about as long as a look at one image. So
+where nothing can hold up the models but their own work, a request of FEW images that is alone is
+looked at in the event loop itself, as long as that takes no more than a MOMENT.
 """
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections import deque
@@ -21,10 +26,16 @@ from torch import Tensor
 from denseam.guard import Verdicts
 from denseam.guard.server.refusals import RefusedError
 
-__all__ = ["ENOUGH", "Batcher"]
+__all__ = ["ENOUGH", "FEW", "MOMENT", "Batcher"]
 
 ENOUGH = 64
 """Images."""
+
+FEW = 4
+"""Images."""
+
+MOMENT = 0.005
+"""Seconds that the last pass of FEW images may have taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +57,8 @@ class Batcher:
         queue: images under way at once.
         deadline: seconds that a request waits for its pass.
         workers: passes at once.
-        threads: of a pass.
+        threads: of a pass; of the event loop's own too, while the batcher runs.
+        prompt: whether ``predict`` does nothing but compute, so that it takes as long as before.
         prepare: called by each worker before its first pass; its errors are passed over.
         observe: told of every pass: its images and its seconds.
     """
@@ -61,6 +73,7 @@ class Batcher:
         deadline: float,
         workers: int,
         threads: int,
+        prompt: bool = False,
         prepare: Callable[[], None] = lambda: None,
         observe: Callable[[int, float], None] = lambda _images, _seconds: None,
     ) -> None:
@@ -68,6 +81,8 @@ class Batcher:
         self._max_batch, self._max_wait, self._threads = max_batch, max_wait, threads
         self._most = min(ENOUGH, max_batch)
         self._queue, self._deadline, self._prepare = queue, deadline, prepare
+        self._prompt = prompt
+        self._seconds = math.inf  # of the last pass of FEW images
         self._waiting: deque[_Waiting] = deque()
         self._ready = threading.Condition()
         self._closed = False
@@ -81,7 +96,8 @@ class Batcher:
 
     def start(self) -> None:
         """Begin; from inside of the event loop."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._threads_before = asyncio.get_running_loop(), torch.get_num_threads()
+        torch.set_num_threads(self._threads)
         for worker in self._workers:
             worker.start()
 
@@ -92,6 +108,7 @@ class Batcher:
             self._ready.notify_all()
         for worker in self._workers:
             await asyncio.to_thread(worker.join)
+        torch.set_num_threads(self._threads_before)
 
     @property
     def full(self) -> bool:
@@ -110,6 +127,8 @@ class Batcher:
             )
         self.under_way += len(images)
         try:
+            if await self._alone(len(images)):
+                return self._look(images)
             answer = self._loop.create_future()
             with self._ready:
                 self._waiting.append(_Waiting(images, answer, time.monotonic() + self._deadline))
@@ -118,6 +137,23 @@ class Batcher:
             return found
         finally:
             self.under_way -= len(images)
+
+    async def _alone(self, count: int) -> bool:
+        """Whether nobody else asks, and the event loop may look at so many images."""
+        if not self._prompt or count > FEW or self._seconds > MOMENT:
+            return False
+        for _ in range(2):  # who has come at the same time gets as far as here meanwhile
+            await asyncio.sleep(0)
+        return self.under_way == count
+
+    def _look(self, images: Tensor) -> Verdicts:
+        started = time.monotonic()
+        verdicts = self._predict(images)
+        seconds = time.monotonic() - started
+        if len(images) <= FEW:
+            self._seconds = seconds
+        self._observe(len(images), seconds)
+        return verdicts
 
     def _work(self) -> None:
         # Of this thread: OpenMP counts threads for each that asks.
@@ -185,12 +221,11 @@ class Batcher:
         if not group:
             return
         try:
-            verdicts = self._predict(torch.cat([w.images for w in group]))
+            verdicts = self._look(torch.cat([w.images for w in group]))
         except Exception as error:  # noqa: BLE001 (whatever a classifier of somebody's own raises)
             for w in group:
                 self._loop.call_soon_threadsafe(_fail, w.answer, error)
             return
-        self._observe(len(verdicts), time.monotonic() - now)
         self._loop.call_soon_threadsafe(_deliver, group, verdicts)
 
 

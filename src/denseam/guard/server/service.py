@@ -49,7 +49,7 @@ class Service:
         self.batcher = Batcher(
             guard.predict, max_batch=settings.max_batch, max_wait=settings.max_wait,
             queue=settings.queue, deadline=settings.deadline,
-            workers=settings.workers, threads=settings.threads,
+            workers=settings.workers, threads=settings.threads, prompt=guard.prompt,
             prepare=guard.prepare, observe=self.metrics.passed,
         )  # fmt: skip
         self._aside = ThreadPoolExecutor(
