@@ -45,24 +45,17 @@ def call(
         TypeError: for a tensor that is not.
         MemoryError: when there is none left for the working space.
     """
-    function = getattr(library(), f"denseam_{operation}_{_SUFFIX[first.dtype]}")
-    converted = [_convert(argument, first.dtype) for argument in (first, *arguments)]
-    if function(*converted, _shared_pool(), ctypes.c_int(torch.get_num_threads())) != 0:
+    dtype = first.dtype
+    function = getattr(library(), f"denseam_{operation}_{_SUFFIX[dtype]}")
+    if function.argtypes is None:  # ctypes converts faster what it knows
+        function.argtypes = [*map(_type, (first, *arguments)), ctypes.c_void_p, ctypes.c_int]
+    given = [pointer(a, dtype) if isinstance(a, Tensor) else a for a in (first, *arguments)]
+    if function(*given, _shared_pool(), torch.get_num_threads()) != 0:
         raise MemoryError(f"no memory left for the working space of denseam's {operation!r} kernel")
 
 
-def _convert(
-    value: Tensor | ctypes.c_void_p | float | None, dtype: torch.dtype
-) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double | None:
-    match value:
-        case Tensor():
-            return pointer(value, dtype)
-        case int():
-            return ctypes.c_int64(value)
-        case float():
-            return ctypes.c_double(value)
-        case _:
-            return value
+def _type(argument: object) -> type:
+    return {int: ctypes.c_int64, float: ctypes.c_double}.get(type(argument), ctypes.c_void_p)
 
 
 def pointer(value: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
@@ -71,7 +64,7 @@ def pointer(value: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
     Raises:
         TypeError: when it is not contiguous, not of this dtype, or not on the CPU.
     """
-    if not value.is_contiguous() or value.dtype is not dtype or value.device.type != "cpu":
+    if not (value.is_contiguous() and value.dtype is dtype and value.is_cpu):
         raise TypeError(
             f"kernel argument {tuple(value.shape)}, {value.dtype} on {value.device}: "
             f"wanted contiguous {dtype} on the CPU"

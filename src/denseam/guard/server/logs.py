@@ -1,8 +1,8 @@
 """One JSON object a line on the standard error.
 
-Lines are made where something happens and written by a thread of its own, in bundles, so that a
-busy server is not interrupted for each. A reader that stops reading holds up no request: beyond a
-thousand waiting lines new ones are dropped, and counted in the next that is written.
+Lines are made and written by a thread of its own, in bundles, so that a busy server is not
+interrupted for each. A reader that stops reading holds up no request: beyond a thousand waiting
+lines new ones are dropped, and counted in the next that is written.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class _Bundles(logging.Handler):
         super().__init__()
         self.setFormatter(_Lines())
         self._stream, self._dropped, self._closed = stream, 0, False
-        self._lines: deque[str] = deque()
+        self._lines: deque[logging.LogRecord] = deque()
         self._some = threading.Event()
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
@@ -59,7 +59,7 @@ class _Bundles(logging.Handler):
             return
         if self._dropped:
             record.dropped, self._dropped = self._dropped, 0
-        self._lines.append(self.format(record))
+        self._lines.append(record)
         if not self._some.is_set():
             self._some.set()
 
@@ -77,8 +77,9 @@ class _Bundles(logging.Handler):
             self._some.clear()  # before lines are taken: what comes meanwhile sets it again
             closing = self._closed  # before, too: then nothing comes any more
             bundle = [self._lines.popleft() for _ in range(len(self._lines))]
+            text = "".join(f"{self.format(record)}\n" for record in bundle)
             with contextlib.suppress(OSError, ValueError):  # nobody is there to read
-                self._stream.write("".join(f"{line}\n" for line in bundle))
+                self._stream.write(text)
                 self._stream.flush()
 
 
