@@ -24,9 +24,9 @@ from denseam.study.stages import transfer
 STAGES = [
     "errors", "memories", "rubbish-n2-noise-0.1", "rubbish-n30-noise-0.1",
     "rubbish-n2-noise-0.316", "rubbish-n30-noise-0.316", "ways", "boundary-n2", "boundary-n30",
-    "transfer", "confidence", "rubbish-transfer", "sign-fgsm-tanh", "sign-fgsm-log_energy",
-    "sign-fgsm-tanh-float32", "sign-bim-tanh", "sign-bim-log_energy", "sign-llc-tanh",
-    "sign-llc-log_energy", "audit",
+    "transfer", "confidence", "rubbish-transfer", "guard", "sign-fgsm-tanh",
+    "sign-fgsm-log_energy", "sign-fgsm-tanh-float32", "sign-bim-tanh", "sign-bim-log_energy",
+    "sign-llc-tanh", "sign-llc-log_energy", "audit",
 ]  # fmt: skip
 
 

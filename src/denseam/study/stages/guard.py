@@ -1,0 +1,132 @@
+"""The end of section 5: a memory of large n in a pair with a more accurate, vulnerable model."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from denseam.evaluation import predict_images
+from denseam.guard import Guard
+from denseam.study.findings import Findings, Row, Table
+from denseam.study.stage import Place, Stage
+from denseam.study.stages import boundary, rubbish
+from denseam.study.stages.common import proportion
+from denseam.study.stages.transfer import read_set
+from denseam.study.study import Study
+from denseam.study.subjects import Subject
+
+__all__ = ["stages"]
+
+# The paper's own quantity, and the guard's default.
+_SCORES = {"confidence": "the paper's Z", "profile": "the guard's profile"}
+_REJECTION = 0.01  # of clean images, that a guard promises
+_LEAST = 20  # test images: fewer can promise nothing worth having
+_VULNERABLE = 2  # memories of small n that are guarded
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Images that come before a pair."""
+
+    name: str
+    what: str  # in words
+    visible: Tensor  # (M, N) in [-1, 1]
+    behind: Subject  # whom the memory of large n guards
+    attacked: bool = False
+
+
+def stages(study: Study) -> list[Stage]:
+    """The pair tried on rubbish and boundary images; none with one memory, or too few images."""
+    if len(study.subjects) < 2 or len(study.images.test) < _LEAST:
+        return []
+    plan = study.plan
+    needs = [rubbish.set_name(s, plan.rubbish_noise[0]) for s in study.subjects]
+    needs += [boundary.set_name(s) for s in study.subjects]
+    return [
+        Stage(
+            "guard", "a guard of large n (section 5)", study.alone("guard"), partial(_run, study),
+            {"rejection": _REJECTION, "scores": list(_SCORES), "seed": plan.seed},
+            study.inputs(), needs=tuple(needs), expected=2 + plan.boundary_images / 600,
+        )
+    ]  # fmt: skip
+
+
+def _run(study: Study, place: Place) -> Findings:
+    test, seed, detector = study.images.test, study.plan.seed, study.subjects[-1]
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
+    calibration, others = order.chunk(2)
+    rate = max(_REJECTION, 2 / len(calibration))  # what so many can promise
+    cases = _cases(study, place, others[others < study.plan.boundary_images])
+    rows: dict[tuple[str, str], list[Row]] = {}
+    for i, (score, words) in enumerate(_SCORES.items()):
+        guards = {
+            s.name: Guard(
+                detector.model, s.model, score=score, image_shape=test.shape
+            ).calibrate(test.subset(calibration), rate, seed=seed)
+            for s in study.subjects[:-1][:_VULNERABLE]
+        }  # fmt: skip
+        for k, case in enumerate(cases):
+            where = f"{detector.label} before {case.behind.label}, {words}, {rate:.3g} promised"
+            command = study.alone("guard")
+            rows[case.name, score] = _rows(case, score, guards[case.behind.name], where, command)
+            place.progress(i * len(cases) + k + 1, len(_SCORES) * len(cases))
+    lines = tuple(
+        (case.what, tuple(cell for score in _SCORES for cell in _cells(rows[case.name, score])))
+        for case in cases
+    )
+    table = Table(
+        "guard", "A guard of large n",
+        f"The paper's pair: what {detector.label} is not confident of is set aside as junk, the "
+        "rest is labelled by the model behind it; where the two disagree that is marked. "
+        f"Thresholds are set to {100 * rate:.3g} % of {len(calibration)} clean test images; the "
+        "images here are made from the others. Boundary images are those that fool the model that "
+        "is guarded: noticed are those that are set aside or marked. An attacker who knows the "
+        "guard is not among them.",
+        ("images", *(
+            f"{words}: {what}" for words in _SCORES.values() for what in ("set aside", "noticed")
+        )),
+        lines,
+    )  # fmt: skip
+    return Findings(tuple(row for each in rows.values() for row in each), (table,))
+
+
+def _cases(study: Study, place: Place, rows: Tensor) -> list[_Case]:
+    """Clean images of these rows, rubbish, and boundary images that fool whom they come before."""
+    first, *_ = vulnerable = study.subjects[:-1][:_VULNERABLE]
+    cases = [_Case("clean", "clean images", study.images.test.subset(rows).visible(), first)]
+    for s in study.subjects:
+        junk = read_set(place, rubbish.set_name(s, study.plan.rubbish_noise[0]))
+        cases.append(
+            _Case(f"rubbish-{s.name}", f"rubbish images of {s.label}", junk.visible(), first)
+        )
+    for s in study.subjects:
+        led = read_set(place, boundary.set_name(s)).subset(rows)
+        for behind in vulnerable:
+            fooled = predict_images(behind.model, led).cpu() != led.labels
+            what = f"boundary images of {s.label} that fool {behind.label}"
+            name = f"boundary-{s.name}-{behind.name}"
+            cases.append(_Case(name, what, led.visible()[fooled], behind, attacked=True))
+    return [case for case in cases if len(case.visible)]
+
+
+def _rows(case: _Case, score: str, guard: Guard, where: str, command: str) -> list[Row]:
+    """What is set aside, and of attacked images what is noticed."""
+    said, total = guard.predict(case.visible), len(case.visible)
+    counts = {"rejected": (said.n_rejected, "set aside")}
+    if case.attacked:
+        marked = said.reason_counts().get("disagree", 0)
+        counts["noticed"] = said.n_rejected + marked, "set aside or marked"
+    return [
+        proportion(
+            f"guard/{score}/{case.name}/{name}", f"{case.what} {words}: {where}",
+            count, total, command,
+        )
+        for name, (count, words) in counts.items()
+    ]  # fmt: skip
+
+
+def _cells(rows: list[Row]) -> list[str | None]:
+    """Set aside, and noticed where there is anything to notice."""
+    ids: list[str | None] = [row.id for row in rows]
+    return ids + [None] * (2 - len(ids))
