@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, get_args, overload
 
 import torch
@@ -89,15 +90,14 @@ class Verdicts(Sequence[Verdict]):
         if isinstance(index, slice):
             return Verdicts(**{field.name: getattr(self, field.name)[index]
                                for field in fields(self)})  # fmt: skip
-        return Verdict(
-            label=int(self.labels[index]),
-            accepted=bool(self.accepted[index]),
-            score=float(self.scores[index]),
-            p_value=float(self.p_values[index]),
-            detector_label=int(self.detector_labels[index]),
-            classifier_label=int(self.classifier_labels[index]),
-            reason=self.reasons[index],
-        )
+        return Verdict(**{name: column[index] for name, column in self.columns.items()})
+
+    @cached_property
+    def columns(self) -> dict[str, list[Any]]:
+        """The same by the names of `Verdict`, as lists of B plain values."""
+        tensors = [getattr(self, field.name) for field in fields(self)[:-1]]
+        lists = [*(tensor.tolist() for tensor in tensors), [*self.reasons]]
+        return {field.name: one for field, one in zip(fields(Verdict), lists, strict=True)}
 
     def __repr__(self) -> str:
         return f"Verdicts({len(self)} images, {self.n_rejected} junk)"
@@ -105,7 +105,7 @@ class Verdicts(Sequence[Verdict]):
     @property
     def n_rejected(self) -> int:
         """How many are junk."""
-        return int((~self.accepted).sum())
+        return self.columns["accepted"].count(False)
 
     def reason_counts(self) -> dict[Reason, int]:
         """How many there are of each reason that occurs, "disagree" among them."""

@@ -52,12 +52,7 @@ def infer_response(
         RefusedError: 400 when an output is asked for that there is not.
     """
     columns = {
-        "label": verdicts.labels.tolist(),
-        "accepted": verdicts.accepted.tolist(),
-        "score": verdicts.scores.tolist(),
-        "p_value": verdicts.p_values.tolist(),
-        "detector_label": verdicts.detector_labels.tolist(),
-        "classifier_label": verdicts.classifier_labels.tolist(),
+        **verdicts.columns,
         "reason": [reason or "" for reason in verdicts.reasons],
         "quarantine_id": ids,
     }

@@ -117,7 +117,7 @@ class Service:
     ) -> tuple[list[str], bool]:
         """Put what was rejected into the quarantine; ids of all images, and whether it was kept."""
         ids = [""] * len(images)
-        if self.keeper is None or bool(verdicts.accepted.all()):
+        if self.keeper is None or not verdicts.n_rejected:
             return ids, True
         items = items_of(
             images, verdicts, source_of(request, asked.source),

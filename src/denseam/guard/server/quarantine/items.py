@@ -99,9 +99,11 @@ def items_of(
     """An item for each rejected one of images (B, H, W), by its place in the batch."""
     now = dt.datetime.now(dt.UTC)
     found = {}
-    for i in (~verdicts.accepted).nonzero()[:, 0].tolist():
-        verdict, image = verdicts[i], images[i]
-        pixels = image.numpy()
+    pixels, dtype = images.numpy(), _DTYPES[images.dtype]
+    for i, accepted in enumerate(verdicts.columns["accepted"]):
+        if accepted:
+            continue
+        verdict = verdicts[i]
         found[i] = Item(
             id=uuid.uuid4(),
             received_at=now,
@@ -112,9 +114,9 @@ def items_of(
             score=verdict.score if math.isfinite(verdict.score) else None,
             p_value=verdict.p_value,
             detector_label=verdict.detector_label,
-            dtype=_DTYPES[image.dtype],
-            height=image.shape[0],
-            width=image.shape[1],
-            pixels=pixels.astype(pixels.dtype.newbyteorder("<")).tobytes(),
+            dtype=dtype,
+            height=images.shape[1],
+            width=images.shape[2],
+            pixels=pixels[i].astype(pixels.dtype.newbyteorder("<")).tobytes(),
         )
     return found
