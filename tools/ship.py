@@ -4,8 +4,9 @@
 
 The folders are finished runs of one power on the embedded MNIST. The first one is shipped: which
 that is, is decided before any test error is known (seed 0 of the longest schedule). The others
-tell how much the seed matters. The memories are rounded to float16, and nothing is written when
-that moves the test error by more than 0.02 points.
+tell how much the seed matters; what the card that is there says of other seeds stays. The memories
+are rounded to float16, and nothing is written when that moves the test error by more than 0.02
+points.
 """
 
 import json
@@ -63,7 +64,7 @@ def main() -> None:
             "test, before rounding": _error(before),
             "train": _error(evaluate(denseam.load(path), images.train)),
         },
-        "seeds": [run.summary(len(images.test)) for run in runs],
+        "seeds": _seeds([run.summary(len(images.test)) for run in runs], path.with_suffix(".json")),
         "records": _thinned(shipped.records),
     }
     write_json(path.with_suffix(".json"), card)
@@ -94,6 +95,13 @@ class _Run:
             "n_images": n_images,
             "command": self.command,
         }
+
+
+def _seeds(found: list[dict[str, Any]], card: Path) -> list[dict[str, Any]]:
+    """Those found now, and those of other seeds that an earlier card has."""
+    known = json.loads(card.read_text())["seeds"] if card.exists() else []
+    now = {each["seed"] for each in found}
+    return found + [each for each in known if each["seed"] not in now]
 
 
 def _error(found: denseam.Evaluation) -> dict[str, Any]:
