@@ -59,8 +59,10 @@ def test_what_is_set_aside_is_what_the_guard_sets_aside(study, done, score):
     out, rows, _ = done
     made, (_, others) = pair(study, score), halves(study)
     clean = study.images.test.subset(others)
-    row = rows[f"guard/{score}/clean/rejected"]
-    assert (row["count"], row["value"]) == (15, made.predict(clean).n_rejected / 15)
+    row, said = rows[f"guard/{score}/clean/rejected"], made.predict(clean)
+    assert (row["count"], row["value"]) == (15, said.n_rejected / 15)
+    noticed = said.n_rejected + said.reasons.count("disagree")
+    assert rows[f"guard/{score}/clean/noticed"]["value"] == noticed / 15
     for subject in study.subjects:
         junk = data.load(out / "stages" / f"rubbish-{subject.name}-noise-0.1/images.safetensors")
         row = rows[f"guard/{score}/rubbish-{subject.name}/rejected"]
@@ -98,9 +100,8 @@ def test_a_table_of_both_scores(done):
     assert "13.3 %" in table["caption"]
     for line in table["rows"]:
         head, cells = line["head"], line["cells"]
-        assert [id_.split("/")[1] for id_ in cells if id_] == sorted(
-            SCORES * (2 if "boundary" in head else 1)
-        )
-        assert (cells[1] is None) == (cells[3] is None) == ("boundary" not in head)
-        assert all(id_ in rows for id_ in cells if id_)
+        told = [tuple(id_.split("/")[1::2]) for id_ in cells]
+        assert told == [(score, what) for score in SCORES for what in ("rejected", "noticed")]
+        assert len({id_.split("/")[2] for id_ in cells}) == 1, head
+        assert all(id_ in rows for id_ in cells)
     assert all(math.isfinite(row["value"]) for row in rows.values())

@@ -20,6 +20,7 @@ __all__ = ["stages"]
 
 # The paper's own quantity, and the guard's default.
 _SCORES = {"confidence": "the paper's Z", "profile": "the guard's profile"}
+_WHAT = {"rejected": "set aside", "noticed": "set aside or marked"}
 _REJECTION = 0.01  # of clean images, that a guard promises
 _LEAST = 20  # test images: fewer can promise nothing worth having
 _VULNERABLE = 2  # memories of small n that are guarded
@@ -33,7 +34,6 @@ class _Case:
     what: str  # in words
     visible: Tensor  # (M, N) in [-1, 1]
     behind: Subject  # whom the memory of large n guards
-    attacked: bool = False
 
 
 def stages(study: Study) -> list[Stage]:
@@ -58,42 +58,51 @@ def _run(study: Study, place: Place) -> Findings:
     calibration, others = order.chunk(2)
     rate = max(_REJECTION, 2 / len(calibration))  # what so many can promise
     cases = _cases(study, place, others[others < study.plan.boundary_images])
-    rows: dict[tuple[str, str], list[Row]] = {}
+    rows: list[Row] = []
     for i, (score, words) in enumerate(_SCORES.items()):
         guards = {
             s.name: Guard(
                 detector.model, s.model, score=score, image_shape=test.shape
             ).calibrate(test.subset(calibration), rate, seed=seed)
-            for s in study.subjects[:-1][:_VULNERABLE]
+            for s in _vulnerable(study)
         }  # fmt: skip
         for k, case in enumerate(cases):
             where = f"{detector.label} before {case.behind.label}, {words}, {rate:.3g} promised"
-            command = study.alone("guard")
-            rows[case.name, score] = _rows(case, score, guards[case.behind.name], where, command)
+            rows += _rows(case, score, guards[case.behind.name], where, study.alone("guard"))
             place.progress(i * len(cases) + k + 1, len(_SCORES) * len(cases))
-    lines = tuple(
-        (case.what, tuple(cell for score in _SCORES for cell in _cells(rows[case.name, score])))
-        for case in cases
-    )
-    table = Table(
-        "guard", "A guard of large n",
+    caption = (
         f"The paper's pair: what {detector.label} is not confident of is set aside as junk, the "
         "rest is labelled by the model behind it; where the two disagree that is marked. "
         f"Thresholds are set to {100 * rate:.3g} % of {len(calibration)} clean test images; the "
         "images here are made from the others. Boundary images are those that fool the model that "
-        "is guarded: noticed are those that are set aside or marked. An attacker who knows the "
-        "guard is not among them.",
-        ("images", *(
-            f"{words}: {what}" for words in _SCORES.values() for what in ("set aside", "noticed")
-        )),
-        lines,
+        "is guarded. An attacker who knows the guard is not among them."
+    )
+    return Findings(tuple(rows), (_table(cases, caption),))
+
+
+def _vulnerable(study: Study) -> tuple[Subject, ...]:
+    """Those that the memory of largest n is put before."""
+    return study.subjects[:-1][:_VULNERABLE]
+
+
+def _table(cases: list[_Case], caption: str) -> Table:
+    return Table(
+        "guard", "A guard of large n", caption,
+        ("images", *(f"{words}: {what}" for words in _SCORES.values() for what in _WHAT.values())),
+        tuple(
+            (case.what, tuple(_id(case, score, what) for score in _SCORES for what in _WHAT))
+            for case in cases
+        ),
     )  # fmt: skip
-    return Findings(tuple(row for each in rows.values() for row in each), (table,))
+
+
+def _id(case: _Case, score: str, what: str) -> str:
+    return f"guard/{score}/{case.name}/{what}"
 
 
 def _cases(study: Study, place: Place, rows: Tensor) -> list[_Case]:
     """Clean images of these rows, rubbish, and boundary images that fool whom they come before."""
-    first, *_ = vulnerable = study.subjects[:-1][:_VULNERABLE]
+    first, *_ = vulnerable = _vulnerable(study)
     cases = [_Case("clean", "clean images", study.images.test.subset(rows).visible(), first)]
     for s in study.subjects:
         junk = read_set(place, rubbish.set_name(s, study.plan.rubbish_noise[0]))
@@ -106,27 +115,18 @@ def _cases(study: Study, place: Place, rows: Tensor) -> list[_Case]:
             fooled = predict_images(behind.model, led).cpu() != led.labels
             what = f"boundary images of {s.label} that fool {behind.label}"
             name = f"boundary-{s.name}-{behind.name}"
-            cases.append(_Case(name, what, led.visible()[fooled], behind, attacked=True))
+            cases.append(_Case(name, what, led.visible()[fooled], behind))
     return [case for case in cases if len(case.visible)]
 
 
 def _rows(case: _Case, score: str, guard: Guard, where: str, command: str) -> list[Row]:
-    """What is set aside, and of attacked images what is noticed."""
+    """What is set aside, and what is noticed: that, and where the two disagree."""
     said, total = guard.predict(case.visible), len(case.visible)
-    counts = {"rejected": (said.n_rejected, "set aside")}
-    if case.attacked:
-        marked = said.reason_counts().get("disagree", 0)
-        counts["noticed"] = said.n_rejected + marked, "set aside or marked"
+    marked = said.reason_counts().get("disagree", 0)
+    counts = {"rejected": said.n_rejected, "noticed": said.n_rejected + marked}
     return [
         proportion(
-            f"guard/{score}/{case.name}/{name}", f"{case.what} {words}: {where}",
-            count, total, command,
+            _id(case, score, what), f"{case.what} {words}: {where}", counts[what], total, command
         )
-        for name, (count, words) in counts.items()
-    ]  # fmt: skip
-
-
-def _cells(rows: list[Row]) -> list[str | None]:
-    """Set aside, and noticed where there is anything to notice."""
-    ids: list[str | None] = [row.id for row in rows]
-    return ids + [None] * (2 - len(ids))
+        for what, words in _WHAT.items()
+    ]
