@@ -6,7 +6,7 @@ again, and no longer than ``max_wait``: so a lone client never waits, and client
 served one by one. As soon as ENOUGH images wait, so that more would not make a pass any faster for
 each of them, another worker takes them.
 
-To hand a request to a worker and its verdict back takes about as long as a look at one image. So
+To hand a request to a worker and its verdict back takes a sixth as long as a look at one image. So
 where nothing can hold up the models but their own work, a request of FEW images that is alone is
 looked at in the event loop itself, as long as that takes no more than a MOMENT.
 """
