@@ -17,7 +17,7 @@ setup: .venv/.done ## make .venv and install the pinned versions into it
 reproduce: setup ## the paper's study from the models in the package, into results/
 	$(BIN)/denseam reproduce
 
-train: setup ## watch a memory of power n = 30 learn MNIST (20 epochs, a few minutes)
+train: setup ## watch a model of power n = 30 learn MNIST (20 epochs, about a minute)
 	$(BIN)/denseam train --power 30 --epochs 20 --out runs/n30
 
 test: setup ## all tests

@@ -46,10 +46,12 @@ def table(found: dict[str, Any]) -> str:
         own, mean = (_number(rows.get(f"errors/{name}{part}")) for part in ("", "/mean"))
         paper = claims[f"error-{name}"]["paper"]
         lines.append(f"| {model['power']:g} | {own} | {mean} | {paper} |\n")
+    own = [model["seeds"][0]["epochs"] for model in found["models"]]
     others = [seed["epochs"] for model in found["models"] for seed in model["seeds"][1:]]
     lines.append(
-        "\nBrackets hold 95 % intervals; those of means, the smallest and the largest. Seeds "
-        f"beyond the first were trained for {min(others)} to {max(others)} epochs only.\n"
+        "\nIn brackets the 95 % interval of the model in the package, and the smallest and largest "
+        f"error of all seeds. The models were trained for {min(own)} to {max(own)} epochs, the "
+        f"other seeds for {min(others)} to {max(others)}, the paper's for 3000.\n"
     )
     lines.append(f"\nOf {len(claims)} claims of the paper: {counts_of(found['claims'])}.\n")
     return "".join(lines)

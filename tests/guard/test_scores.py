@@ -125,7 +125,7 @@ def test_the_default_score_in_c_is_the_same(shape, dtype, images):
     weak = 10.0 ** -torch.arange(40.0)[:, None] * small.patterns()[:1]  # down to no energy at all
     given = torch.cat([images, weak, torch.zeros(1, small.N)]).to(dtype)
     found = gather(model, given, shape)
-    assert compiled.knows(score.profiles["profile"], given)
+    assert compiled.knows(score.profiles["profile"], given, model.n_classes)
     scores, labels = detector(given)
     torch.testing.assert_close(scores, score(found), rtol=1e-11, atol=1e-11)
     assert torch.equal(labels, found.labels)
@@ -149,12 +149,29 @@ def test_the_default_score_in_c_at_its_ends():
 
 @needs_c
 def test_c_is_not_asked_for_what_it_does_not_know():
-    three, five = (Profile(torch.zeros(2, f), torch.zeros(2, f, f)) for f in (3, 5))
+    three, five = (Profile(torch.zeros(2, f).double(), torch.zeros(2, f, f).double())
+                   for f in (3, 5))  # fmt: skip
     visible = torch.zeros(1, 6)
-    assert compiled.knows(five, visible)
-    assert not compiled.knows(three, visible)
-    assert not compiled.knows(None, visible)
-    assert not compiled.knows(five, visible.to("meta"))
+    assert compiled.knows(five, visible, 2)
+    assert not compiled.knows(five, visible, 3)
+    assert not compiled.knows(three, visible, 2)
+    assert not compiled.knows(None, visible, 2)
+    assert not compiled.knows(five, visible.to("meta"), 2)
+    assert not compiled.knows(Profile(five.means.float(), five.whiteners), visible, 2)
+    assert not compiled.knows(Profile(five.means, five.whiteners[:1]), visible, 2)
+    with pytest.raises(ValueError, match="wanted"):
+        compiled.score(five, visible, (2, 4), *torch.zeros(2, 1, 2).double())
+
+
+@needs_c
+def test_in_c_what_is_not_a_number_is_junk():
+    profile = Profile(torch.zeros(3, 5).double(), torch.zeros(3, 5, 5).double())
+    energies = torch.tensor([[1.0, 0, 2], [1, 0, torch.nan], [torch.nan, 0, 2]]).double()
+    visible = torch.zeros(3, 6)
+    scores, _ = compiled.score(profile, visible, None, energies, torch.zeros(3, 3).double())
+    assert scores.isinf().tolist() == [False, True, True]
+    scores, _ = compiled.score(profile, visible, None, torch.ones(3, 3).double(), energies)
+    assert scores.isinf().tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize("name", EVERY)

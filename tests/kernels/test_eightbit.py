@@ -127,7 +127,8 @@ def test_gradients_where_all_images_matter_are_those_of_all() -> None:
 
 @pytest.mark.parametrize("flags", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
 def test_bfloat16_where_the_processor_has_it(flags, monkeypatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, **flags})
+    capabilities = lambda: {"avx512_bf16": False, **flags}  # noqa: E731
+    monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities, raising=False)
     monkeypatch.setattr(eightbit, "_has_bfloat16", eightbit._has_bfloat16.__wrapped__)
     seen = []
     original = torch.mm
@@ -136,5 +137,16 @@ def test_bfloat16_where_the_processor_has_it(flags, monkeypatch) -> None:
     assert seen == [torch.bfloat16 if flags else torch.float32]
 
 
+def test_a_nan_is_not_left_out() -> None:
+    weights = torch.rand(4, 60) * 1e-6
+    weights[:, 7] = 1
+    weights[2, 9] = torch.nan
+    found = by_name("8-bit").to_memories(weights, torch.ones(60, 5))
+    assert found[2].isnan().all()
+    assert found[[0, 1, 3]].isfinite().all()
+
+
 def test_an_empty_batch() -> None:
     assert by_name("8-bit").overlaps(torch.zeros(0, 9), torch.zeros(4, 9)).shape == (4, 0)
+    found = by_name("8-bit").to_memories(torch.zeros(4, 0), torch.zeros(0, 9))
+    assert torch.equal(found, torch.zeros(4, 9))

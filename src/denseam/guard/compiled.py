@@ -13,14 +13,13 @@ __all__ = ["knows", "score"]
 _FEATURES = 5
 
 
-def knows(profile: Profile | None, visible: Tensor) -> TypeGuard[Profile]:
+def knows(profile: Profile | None, visible: Tensor, n_classes: int) -> TypeGuard[Profile]:
     """Whether a score is that of this profile alone, for images that C can reach."""
-    return (
-        profile is not None
-        and profile.means.shape[1] == _FEATURES
-        and visible.device.type == "cpu"
-        and native.library() is not None
-    )
+    if profile is None or native.library() is None or not visible.is_cpu:
+        return False
+    shapes = tuple(profile.means.shape), tuple(profile.whiteners.shape)
+    wanted = (n_classes, _FEATURES), (n_classes, _FEATURES, _FEATURES)
+    return shapes == wanted and profile.means.dtype == profile.whiteners.dtype == torch.float64
 
 
 def score(
@@ -30,8 +29,14 @@ def score(
     log_energy: Tensor,
     energy_gap: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """(B, N) and two (B, C) float64 -> scores (B,) float64 and labels (B,); no gradients."""
+    """(B, N) and two (B, C) float64 -> scores (B,) float64 and labels (B,); no gradients.
+
+    Raises:
+        ValueError: when H W is not N.
+    """
     (B, C), (height, width) = log_energy.shape, shape or (1, visible.shape[1])
+    if tuple(visible.shape) != (B, height * width):
+        raise ValueError(f"images {tuple(visible.shape)}: wanted {(B, height * width)}")
     scores, labels = torch.empty(B, dtype=torch.float64), torch.empty(B, dtype=torch.int64)
     native.call(
         "profile", visible.double().contiguous(), B, height, width, log_energy, energy_gap, C,

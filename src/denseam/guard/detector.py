@@ -78,7 +78,7 @@ class Memories:
         network, profile = self.network, self.score.profiles.get(self.score.name)
         with torch.inference_mode():
             visible = block.to(network.memories)
-            if isinstance(network, DenseAM) and compiled.knows(profile, visible):
+            if isinstance(network, DenseAM) and compiled.knows(profile, visible, network.n_classes):
                 log_energy, gap, _ = energies(network, visible)
                 scores, labels = compiled.score(profile, visible, self.shape, log_energy, gap)
                 return scores, labels, log_energy, gap

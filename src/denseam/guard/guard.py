@@ -270,7 +270,7 @@ class Guard:
     def _classify(self, visible: Tensor, accepted: Tensor) -> Tensor:
         rows = accepted.nonzero()[:, 0]
         if len(rows) == len(visible) <= _CHUNK:
-            return self.classifier.labels(visible)
+            return self.classifier.labels(visible).clone()  # it may be a buffer of somebody's own
         labels = torch.full((len(visible),), JUNK)
         for part in torch.split(rows, _CHUNK):
             labels[part] = self.classifier.labels(visible[part])

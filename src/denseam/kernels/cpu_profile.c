@@ -86,16 +86,19 @@ static double gap_score(const double *gap, int64_t C) {
 
 static void judge(const void *work, int64_t b, void *scratch) {
     const profile *p = work;
-    const double *log_energy = p->log_energy + b * p->C;
+    const double *log_energy = p->log_energy + b * p->C, *gap = p->gap + b * p->C;
     int64_t label = 0;
-    for (int64_t c = 1; c < p->C; c++)
+    int known = 1; /* comparisons pass over NaN, which would let an image through */
+    for (int64_t c = 0; c < p->C; c++) {
         if (log_energy[c] > log_energy[label]) label = c;
+        if (isnan(log_energy[c]) || isnan(gap[c])) known = 0;
+    }
     (void)scratch;
 
     double features[FEATURES];
     pixels(p->visible + b * p->height * p->width, p->height, p->width, features);
     features[3] = fmax(log_energy[label], LEAST_ENERGY);
-    features[4] = fmax(gap_score(p->gap + b * p->C, p->C), LEAST_GAP);
+    features[4] = fmax(gap_score(gap, p->C), LEAST_GAP);
 
     const double *means = p->means + label * FEATURES;
     const double *whitener = p->whiteners + label * FEATURES * FEATURES;
@@ -107,7 +110,7 @@ static void judge(const void *work, int64_t b, void *scratch) {
         squared += white * white;
     }
     p->labels[b] = label;
-    p->scores[b] = log_energy[label] > -INFINITY ? sqrt(squared) : INFINITY;
+    p->scores[b] = known && log_energy[label] > -INFINITY ? sqrt(squared) : INFINITY;
 }
 
 EXPORT int denseam_profile_f64(const double *visible, int64_t B, int64_t height, int64_t width,

@@ -54,8 +54,16 @@ def call(
         raise MemoryError(f"no memory left for the working space of denseam's {operation!r} kernel")
 
 
-def _type(argument: object) -> type:
-    return {int: ctypes.c_int64, float: ctypes.c_double}.get(type(argument), ctypes.c_void_p)
+def _type(argument: Tensor | ctypes.c_void_p | float | None) -> type:
+    match argument:
+        case int():
+            return ctypes.c_int64
+        case float():
+            return ctypes.c_double
+        case Tensor() | ctypes.c_void_p() | None:
+            return ctypes.c_void_p
+        case _:
+            raise TypeError(f"kernel argument of type {type(argument).__name__}")
 
 
 def pointer(value: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:

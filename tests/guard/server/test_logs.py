@@ -87,6 +87,18 @@ def test_nobody_waits_for_a_reader_that_does_not_read(monkeypatch):
     assert [line.get("dropped") for line in read] == [None] * logs._WAITING + [7]
 
 
+def test_a_record_that_cannot_be_told_costs_only_its_own_line(capsys):
+    with logging_as_json("info"):
+        log.info("first")
+        log.info("wanted %d", "a number")
+        log.info("half a letter", extra={"path": "\udc80"})
+        log.info("last")
+    first, *bad, last = lines(capsys.readouterr().err)
+    assert (first["event"], last["event"]) == ("first", "last")
+    assert [line["event"] for line in bad] == ["a line could not be made"] * 2
+    assert "UnicodeEncodeError" in bad[1]["error"]
+
+
 def test_a_stream_that_is_gone_is_passed_over(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)

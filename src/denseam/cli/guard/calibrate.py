@@ -18,7 +18,8 @@ def add_to(commands: Any) -> None:
         "calibrate",
         "make a guard, and set its threshold from clean images",
         "Clean images like those that will come: the promised rejection holds for images that are\n"
-        "exchangeable with these, on average. Not those that the members were trained on.",
+        "exchangeable with these, on average. Not those that the members were trained on, and not\n"
+        "those that the guard is to be evaluated on.",
         """
 denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --out guard
 denseam guard calibrate --detector runs/n30 --classifier cnn.onnx --dataset clean.npz --out guard

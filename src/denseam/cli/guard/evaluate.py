@@ -25,9 +25,10 @@ def add_to(commands: Any) -> None:
         commands,
         "evaluate",
         "measure what a guard lets through and what it sets aside",
-        "Noise of several kinds, blanks, permuted and inverted images; against every --model\n"
+        "Noise of several kinds, blanks, permuted and inverted images; against each of --models\n"
         "rubbish, boundary and FGSM images; and whatever else is named. Beside every share of\n"
-        "junk that is rejected stands the share of clean images that the same threshold rejects.",
+        "junk that is rejected stands that of clean images which the same threshold rejects.\n"
+        "These have to be others than the guard was calibrated on.",
         """
 denseam guard evaluate guard
 denseam guard evaluate guard --models mnist-n2 mnist-n30 --count 200 --figure guard.png

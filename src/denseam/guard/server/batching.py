@@ -142,6 +142,9 @@ class Batcher:
         """Whether nobody else asks, and the event loop may look at so many images."""
         if not self._prompt or count > FEW or self._seconds > MOMENT:
             return False
+        # Where the last pass served several, the workers wait for them to come again.
+        if self._expected > 1 or self.under_way != count:
+            return False
         for _ in range(2):  # who has come at the same time gets as far as here meanwhile
             await asyncio.sleep(0)
         return self.under_way == count

@@ -69,6 +69,13 @@ class _Bundles(logging.Handler):
         self._writer.join(_CLOSE)
         super().close()
 
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001 (of whatever is told; the other lines go on)
+            told = {"level": "error", "event": "a line could not be made", "error": ascii(error)}
+            return msgspec.json.encode({**told, "of": record.name}).decode()
+
     def _write(self) -> None:
         closing = False
         while not closing:
@@ -77,7 +84,7 @@ class _Bundles(logging.Handler):
             self._some.clear()  # before lines are taken: what comes meanwhile sets it again
             closing = self._closed  # before, too: then nothing comes any more
             bundle = [self._lines.popleft() for _ in range(len(self._lines))]
-            text = "".join(f"{self.format(record)}\n" for record in bundle)
+            text = "".join(f"{self._line(record)}\n" for record in bundle)
             with contextlib.suppress(OSError, ValueError):  # nobody is there to read
                 self._stream.write(text)
                 self._stream.flush()
