@@ -73,8 +73,8 @@ def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> Classi
         return load(given, device=device)
     if given in (*pretrained_names(), *baseline_names()):
         return load_pretrained(str(given), device=device)
-    known = (*pretrained_names(), *baseline_names())
-    *others, last = "a model file", "the folder of a finished run", *known
+    shipped = (name for *_, name in _cards())
+    *others, last = "a model file", "the folder of a finished run", *shipped
     raise InputError(f"no model {str(given)!r}: wanted {', '.join(others)} or {last}")
 
 
