@@ -50,11 +50,16 @@ def table(found: dict[str, Any]) -> str:
     others = [seed["epochs"] for model in found["models"] for seed in model["seeds"][1:]]
     lines.append(
         "\nIn brackets the 95 % interval of the model in the package, and the smallest and largest "
-        f"error of all seeds. The models were trained for {min(own)} to {max(own)} epochs, the "
-        f"other seeds for {min(others)} to {max(others)}, the paper's for 3000.\n"
+        f"error of all seeds. The models were trained for {_range(own)} epochs, the other "
+        f"seeds for {_range(others)}, the paper's for 3000.\n"
     )
     lines.append(f"\nOf {len(claims)} claims of the paper: {counts_of(found['claims'])}.\n")
     return "".join(lines)
+
+
+def _range(numbers: list[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def _number(row: dict[str, Any] | None) -> str:
