@@ -23,7 +23,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
     for example in examples:
         exec(compile(example, str(PAGE), "exec"), names)
-    assert (names["nine"].label, names["five"].label) == (9, 5)
+    assert (names["nine"].label, names["three"].label) == (9, 3)
     assert {p.name for p in tmp_path.iterdir()} == {"explain.png", "n30.onnx", "mnist-n30"}
 
 
