@@ -47,7 +47,7 @@ def stages(study: Study) -> list[Stage]:
         Stage(
             "guard", "a guard of large n (section 5)", study.alone("guard"), partial(_run, study),
             {"rejection": _REJECTION, "scores": list(_SCORES), "seed": plan.seed},
-            study.inputs(), needs=tuple(needs), expected=2 + plan.boundary_images / 600,
+            study.inputs(), needs=tuple(needs), expected=2 + plan.boundary_images / 600, revision=2,
         )
     ]  # fmt: skip
 
@@ -67,7 +67,9 @@ def _run(study: Study, place: Place) -> Findings:
             for s in _vulnerable(study)
         }  # fmt: skip
         for k, case in enumerate(cases):
-            where = f"{detector.label} before {case.behind.label}, {words}, {rate:.3g} promised"
+            where = (
+                f"{detector.label} before {case.behind.label}, {words}, {100 * rate:.3g} % promised"
+            )
             rows += _rows(case, score, guards[case.behind.name], where, study.alone("guard"))
             place.progress(i * len(cases) + k + 1, len(_SCORES) * len(cases))
     caption = (
