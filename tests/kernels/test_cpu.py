@@ -124,17 +124,25 @@ def test_as_many_threads_as_torch_may_use(monkeypatch: pytest.MonkeyPatch) -> No
     library = native.library()
     assert library is not None
 
+    class Watched:
+        """A C function, and what it is told of threads."""
+
+        def __init__(self, function: Any) -> None:
+            vars(self)["function"] = function
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.function, name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            setattr(self.function, name, value)
+
+        def __call__(self, *arguments: Any) -> int:
+            seen.extend(arguments[-1:])
+            return int(self.function(*arguments))
+
     class Spy:
-        def __getattr__(self, name: str) -> Callable[..., int]:
-            function = getattr(library, name)
-
-            def call(*arguments: Any) -> int:
-                if arguments:
-                    seen.append(arguments[-1].value)
-                result: int = function(*arguments)
-                return result
-
-            return call
+        def __getattr__(self, name: str) -> Watched:
+            return Watched(getattr(library, name))
 
     monkeypatch.setattr(native, "library", Spy)
     torch.set_num_threads(2)
@@ -221,9 +229,14 @@ def test_without_the_c_library_the_kernel_is_refused(monkeypatch: pytest.MonkeyP
 def test_working_space_that_cannot_be_had_is_a_memory_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def full(*_: Any) -> int:
+        return 1
+
+    full.argtypes = ()  # type: ignore[attr-defined]
+
     class Full:
         def __getattr__(self, name: str) -> Callable[..., int]:
-            return lambda *_: 1
+            return full
 
     monkeypatch.setattr(native, "library", Full)
     with pytest.raises(MemoryError, match="update"):
