@@ -8,7 +8,7 @@ weigh little for every memory are left out of it, once most do: at large n four 
 costs the gradient of trained models was measured, and is less than bfloat16 does; it is no bound.
 Memories, velocity, powers and sums stay in float32.
 
-On processors with 8-bit dot products (AVX-512 VNNI and later) a step takes 0.6 to 0.9 of the time
+On processors with 8-bit dot products (AVX-512 VNNI and later) a step takes 0.5 to 0.9 of the time
 of float32 products. Others compute the same rounded numbers by float32 products.
 `docs/log.md` has times, and errors of models trained either way.
 """

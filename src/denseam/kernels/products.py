@@ -8,8 +8,8 @@ linear layer is not, and is what "onednn" calls.
 Both take four times as long for two images as for one, and add in another order then. "dots" is a
 product of our own, for rows, as overlaps are: as fast on AMD for a thousand images, up to four
 times faster for a few, more exact, and the same for an image whatever it comes with. MKL on Intel
-is faster from a hundred images on, so "by-size" leaves those to it. `docs/log.md` has the
-measurements, `cpu_dots.c` the order.
+is as fast for 64 and faster for a thousand, so "by-size" leaves those beyond 64 to it.
+`docs/log.md` has the measurements, `cpu_dots.c` the order.
 """
 
 from collections.abc import Callable
@@ -103,7 +103,7 @@ def default_product() -> str:
     other, and no two runs would end in the same bits.
     """
     wanted = _FASTEST.get(_vendor(), ())
-    if native.vector_bits() != _MEASURED_WITH:
+    if native.vector_bits() != _MEASURED_WITH:  # none that "dots" has a part in
         wanted = tuple(name for name in wanted if name not in TAKE_GAPS)
     return next((name for name in wanted if name in available_products()), "torch")
 
