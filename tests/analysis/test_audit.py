@@ -212,6 +212,12 @@ def test_a_size_out_of_range_is_refused(ordinary, digits, eps):
         audit(ordinary, digits, eps)
 
 
+def test_images_of_which_none_is_right_leave_nothing_to_attack(ordinary, digits):
+    wrong = (ordinary(digits.visible()).argmax(dim=1) + 1) % 10
+    with pytest.raises(InputError, match="none of its 40 images is labelled rightly"):
+        audit(ordinary, ImageSet(digits.images, wrong, 10), 0.1)
+
+
 def test_the_page_is_whole_and_asks_nothing_of_the_network(of_masked, of_ordinary, tmp_path):
     from denseam.figures import audit as figure
     from denseam.study.report.audit import audit_curves, render_audit

@@ -56,6 +56,14 @@ def test_confidences_are_means_at_one_beta_or_at_each_models_own(models, sets):
                 assert high - low <= 2 * half + 1e-4
 
 
+def test_one_model_twice_has_a_beta_for_each_of_its_names(models, sets):
+    one = models["n = 20"]
+    table = transfer_confidence({"a": one, "b": one}, sets, [0.5, 40.0])
+    wanted = transfer_confidence({"a": one}, sets, 0.5).values[:, 0]
+    assert torch.equal(table.values[:, 0], wanted)
+    assert (table.values[:, 1] != wanted).all()
+
+
 def test_what_does_not_go_together_is_refused(models, sets):
     with pytest.raises(InputError, match="wanted one of each"):
         transfer_errors({}, sets)

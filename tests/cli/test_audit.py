@@ -66,7 +66,7 @@ def test_the_page_of_an_audit_is_whole(audited, model, tmp_path):
         (["--eps", "0"], "eps = 0.0: wanted"),
         (["--eps", "3"], "eps = 3.0: wanted"),
         (["--count", "0"], "--count 0: wanted"),
-        (["--queries", "0"], "max_steps = 0"),
+        (["--queries", "0"], "queries = 0"),
         (["--page", "audit.pdf"], "audit.pdf: wanted a .html file"),
         (["--page", "nowhere/audit.html"], "no such folder"),
         (["--substitute", "nobody"], "no model 'nobody'"),
@@ -124,7 +124,7 @@ def test_quantiles_of_what_was_found_are_in_the_json(nearest, tmp_path):
         (["--eps", "0.1"], "--eps is for fgsm, bim, llc, not minimum"),
         (["--steps", "3"], "--steps is for bim, llc, not minimum"),
         (["--loss", "margin"], "--loss is for fgsm, bim, llc, not minimum"),
-        (["--rounds", "0"], "max_steps = 0"),
+        (["--rounds", "0"], "rounds = 0"),
         (["--norm", "l1"], "'l1'"),
     ],
 )

@@ -196,6 +196,16 @@ def test_bad_input_is_one_clear_line_and_code_2(boundary, more, words):
     assert err.count("\n") == 1
 
 
+def test_sizes_that_are_nearly_the_same_are_told_apart(run, toy, model, tmp_path):
+    near = 0.3 + 1e-9
+    out = run(
+        "attack", model, "--method", "fgsm", "--eps", 0.3, near, "--dataset", toy,
+        "--out", tmp_path / "a.npz", "--json",
+    )[1]  # fmt: skip
+    assert list(json.loads(out)["errors"]) == ["0.3", repr(near)]
+    assert run("transfer", model, "--sets", tmp_path / "a.npz")[0] == 0
+
+
 def test_options_of_other_methods_are_refused(run, toy, model, tmp_path):
     code, _, err = run("attack", model, "--method", "fgsm", "--steps", 3, "--dataset", toy,
                        "--out", tmp_path / "a.npz")  # fmt: skip

@@ -150,11 +150,26 @@ def test_parts_and_active_sets_change_nothing():
         ({"max_steps": 0}, "max_steps"),
         ({"objective": "loss"}, "objective"),
         ({"norm": "l1"}, "norm"),
+        ({"step": float("inf")}, "step = inf"),
+        ({"loss_power": 0.5}, "loss_power = 0.5: wanted a finite number >= 1"),
+        ({"loss_power": float("nan")}, "loss_power = nan"),
+        ({"target": None}, "target = None: wanted"),
+        ({"target": "3"}, "target = '3'"),
+        ({"target": torch.zeros(3, dtype=torch.int64)}, r"shape \(3,\): wanted \(4,\)"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, words):
     with pytest.raises(InputError, match=words):
         cross_boundary(prototypes(), images(4, 12), **arguments)
+
+
+def test_traces_come_in_the_order_of_the_images_whatever_the_chunks():
+    model, v = prototypes(), images(6, 12)
+    whole, parts = (
+        cross_boundary(model, v, samples=[5, 0, 3], max_steps=5, chunk=chunk) for chunk in (6, 2)
+    )
+    assert [each.sample for each in whole.traces] == [0, 3, 5]
+    assert [each.sample for each in parts.traces] == [0, 3, 5]
 
 
 def test_targets_equal_to_the_top_choice_are_refused():

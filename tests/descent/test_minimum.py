@@ -176,6 +176,40 @@ def test_where_every_image_has_one_label_nothing_is_found():
     assert torch.equal(found.images, v)
 
 
+class Masked(nn.Module):
+    """Logits of which the first class has none where the first pixel is dark."""
+
+    def forward(self, v):
+        logits = torch.stack([0.3 + v[:, 0], 0.5 - v[:, 0], 0 * v[:, 0] - 5], dim=1)
+        dark = torch.zeros_like(logits).masked_fill_((v[:, :1] < -0.3) & FIRST, -torch.inf)
+        return logits + dark
+
+
+FIRST = torch.tensor([[True, False, False]])
+
+
+def test_a_class_that_is_masked_for_one_image_leaves_the_others_alone():
+    v = torch.tensor([[0.9, 0.0], [0.5, 0.2], [0.3, -0.2], [0.7, 0.7]])
+    together = minimum_norm(Masked(), v)
+    assert together.success.all()
+    for i, image in enumerate(v):
+        alone = minimum_norm(Masked(), image[None])
+        assert alone.success.all()
+        torch.testing.assert_close(alone.images[0], together.images[i], rtol=0, atol=1e-6)
+
+
+def test_an_image_is_moved_as_far_as_it_would_be_alone():
+    model, v = prototypes().float(), images(12, 12).float()
+    together = minimum_norm(model, v).distance
+    alone = torch.cat([minimum_norm(model, image[None]).distance for image in v])
+    torch.testing.assert_close(alone, together, rtol=1e-5, atol=0)
+
+
+def test_a_model_of_one_class_has_no_boundary():
+    with pytest.raises(InputError, match="1 class has no boundary"):
+        minimum_norm(nn.Linear(12, 1).double(), images(2, 12))
+
+
 def test_more_rounds_never_lead_farther_away():
     model, v = random_model(8), images(20, 9)
     distances = [minimum_norm(model, v, rounds=rounds).distance for rounds in (1, 3, 10)]
@@ -201,8 +235,8 @@ def test_a_ray_meets_the_boundary_just_behind_it(guess):
     ("given", "words"),
     [
         ({"norm": "l1"}, "norm = 'l1'"),
-        ({"rounds": 0}, "max_steps = 0"),
-        ({"starts": 0}, "max_steps = 0"),
+        ({"rounds": 0}, "rounds = 0"),
+        ({"starts": 0}, "starts = 0"),
         ({"chunk": 0}, "chunk = 0"),
         ({"labels": torch.tensor([7] * 5)}, "labels must lie in"),
     ],

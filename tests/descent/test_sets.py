@@ -183,6 +183,16 @@ def test_another_set_in_the_same_place_is_refused(model, clean, tmp_path, other)
         boundary_set(model, clean, out, **{"step": 0.05, **other})
 
 
+def test_a_rubbish_set_of_other_names_or_of_another_shape_is_another_set(model, tmp_path):
+    out = tmp_path / "r.npz"
+    made = rubbish_set(model, out=out, shape=(4, 3), class_names=("a", "b", "c"), max_steps=3)
+    again = rubbish_set(model, out=out, shape=(4, 3), class_names=("a", "b", "c"), max_steps=3)
+    assert same(made, again)
+    for other in ({"shape": (3, 4)}, {"shape": (4, 3), "class_names": ("a", "b", "d")}):
+        with pytest.raises(RunFolderError):
+            rubbish_set(model, out=out, max_steps=3, **{"class_names": ("a", "b", "c"), **other})
+
+
 def test_parts_of_another_set_are_refused(model, clean, tmp_path):
     out = tmp_path / "b.safetensors"
 
@@ -268,6 +278,11 @@ def test_kill_9_costs_at_most_the_chunk_at_work(tmp_path):
         (lambda m, c, t: rubbish_set(m, [], shape=(4, 3)), "classes"),
         (lambda m, c, t: rubbish_set(m, [7], shape=(4, 3)), "classes"),
         (lambda m, c, t: rubbish_set(m, shape=(4, 4)), "pixels"),
+        (lambda m, c, t: rubbish_set(m, shape=(-4, -3)), "a height and a width > 0"),
+        (lambda m, c, t: rubbish_set(m, shape=(4, 3), noise=float("inf")), "noise = inf"),
+        (lambda m, c, t: attack_set(m, c, "fgsm", [float("inf")]), "eps = "),
+        (lambda m, c, t: attack_set(m, c, "fgsm", 0.1, loss_power=-3), "loss_power = -3"),
+        (lambda m, c, t: attack_set(m, c, "bim", 0.1, steps=0), "steps = 0"),
         (lambda m, c, t: rubbish_set(m, shape=(4, 3), per_class=0), "per_class"),
     ],
 )

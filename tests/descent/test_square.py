@@ -80,7 +80,7 @@ def test_squares_shrink_by_half_in_area_on_the_schedule():
     [
         ({"eps": 0.0}, "eps = 0.0"),
         ({"shape": (5, 5)}, "images have 12 pixels"),
-        ({"queries": 0}, "max_steps = 0"),
+        ({"queries": 0}, "queries = 0"),
         ({"labels": torch.full((6,), 9)}, "labels must lie in"),
     ],
 )

@@ -52,8 +52,8 @@ def transfer_errors(
         InputError: when there is no model or no set, or a set does not fit a model.
     """
 
-    def error(model: Classifier, images: ImageSet) -> tuple[float, tuple[float, float]]:
-        wrong = int((predict_images(model, images).cpu() != images.labels).sum())
+    def error(name: str, images: ImageSet) -> tuple[float, tuple[float, float]]:
+        wrong = int((predict_images(models[name], images).cpu() != images.labels).sum())
         return wrong / len(images), wilson_interval(wrong, len(images))
 
     return _table(models, sets, error)
@@ -78,11 +78,12 @@ def transfer_confidence(
     betas = [float(beta_sm)] * len(models) if isinstance(beta_sm, int | float) else list(beta_sm)
     if not one and len(betas) != len(models):
         raise InputError(f"{len(betas)} values of beta_sm for {len(models)} models")
-    beta_of = dict(zip(map(id, models.values()), betas, strict=True))
+    beta_of = dict(zip(models, betas, strict=True))
 
-    def mean(model: Classifier, images: ImageSet) -> tuple[float, tuple[float, float]]:
+    def mean(name: str, images: ImageSet) -> tuple[float, tuple[float, float]]:
+        model = models[name]
         visible = images.visible(model.memories.dtype).to(model.memories.device)
-        Z = confidence(model, visible, beta_of[id(model)]).double()
+        Z = confidence(model, visible, beta_of[name]).double()
         middle = float(Z.mean())
         half = 1.959964 * float(Z.std()) / len(Z) ** 0.5 if len(Z) > 1 else 1.0
         return middle, (max(0.0, middle - half), min(1.0, middle + half))
@@ -93,14 +94,14 @@ def transfer_confidence(
 def _table(
     models: Mapping[str, Classifier],
     sets: Mapping[str, ImageSet],
-    measure: Callable[[Classifier, ImageSet], tuple[float, tuple[float, float]]],
+    measure: Callable[[str, ImageSet], tuple[float, tuple[float, float]]],
 ) -> TransferTable:
     if not models or not sets:
         raise InputError(f"{len(models)} models and {len(sets)} sets: wanted one of each at least")
     for model in models.values():
         for images in sets.values():
             check_fit(model, images)
-    found = [[measure(model, images) for model in models.values()] for images in sets.values()]
+    found = [[measure(name, images) for name in models] for images in sets.values()]
     return TransferTable(
         tuple(sets),
         tuple(models),

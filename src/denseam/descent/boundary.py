@@ -14,10 +14,11 @@ from denseam.descent.common import (
     Progress,
     bounds_of,
     check_choice,
+    check_counts,
     check_images,
-    check_numbers,
-    default_loss_power,
+    check_length,
     in_parts,
+    loss_power_of,
     watch,
 )
 from denseam.descent.controller import descend_controlled
@@ -44,7 +45,7 @@ class BoundaryResult(DescentResult):
     boundary_distances: Distances  # of ``boundary`` from the start
     margin: Tensor  # (B,) float64: what is left on it, relative to the larger of the two scores
     final: Tensor | None  # (B, N): converged, where that was asked for
-    traces: tuple[Trace, ...]  # of the samples asked for
+    traces: tuple[Trace, ...]  # of the samples asked for, in the order of the images
 
 
 def cross_boundary(
@@ -98,7 +99,9 @@ def cross_boundary(
         InputError: for targets equal to the top choice, images outside [-1, 1], an empty batch,
             another dtype or device than the model's, or numbers out of range.
     """
-    check_numbers(step=step, max_steps=max_steps, chunk=chunk)
+    check_length("step", step)
+    check_counts(max_steps=max_steps, chunk=chunk)
+    m = loss_power_of(model, loss_power)
     check_images(model, visible)
     check_choice(objective=(objective, Objective), norm=(norm, Norm), mode=(mode, Mode))
     if mode == "controlled" and norm != "l2":
@@ -108,7 +111,6 @@ def cross_boundary(
     shape, flat = visible.shape[1:], visible.flatten(1)
     head = head_of(model, shape, log_energy=objective == "margin")
     exact = head_of(copy.deepcopy(model).double(), shape, log_energy=False)
-    m = default_loss_power(model) if loss_power is None else loss_power
     bounds = bounds_of(clip=clip)
     scores = in_parts(lambda part: head(flat[part]).values, len(flat), chunk)
     all_top, all_targets = scores.argmax(dim=1), resolve(target, scores, seed=seed)
@@ -131,7 +133,7 @@ def cross_boundary(
             final = descend(
                 head, end.images, goal, step=step, max_steps=max_steps, bounds=bounds, norm=norm
             ).images.reshape(-1, *shape)
-        inside = [i - part.start for i in samples if part.start <= i < part.stop]
+        inside = sorted(i - part.start for i in samples if part.start <= i < part.stop)
         traces = trace(
             head, head_of(model, shape, log_energy=False), start, goal, top, targets, inside,
             loss_power=m, step=step, max_steps=max_steps, bounds=bounds, norm=norm,

@@ -1,5 +1,6 @@
 """What the descents share: defaults, checks of arguments, work in parts."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
@@ -15,11 +16,13 @@ __all__ = [
     "Progress",
     "bounds_of",
     "check_choice",
+    "check_counts",
+    "check_deterministic",
     "check_images",
-    "check_numbers",
+    "check_length",
     "check_targets",
-    "default_loss_power",
     "in_parts",
+    "loss_power_of",
     "watch",
 ]
 
@@ -39,18 +42,32 @@ def bounds_of(*, clip: bool) -> tuple[float, float] | None:
     return (-1.0, 1.0) if clip else None
 
 
-def default_loss_power(model: nn.Module) -> float:
-    """The paper's m: 4 for features (n = 2, 3), 30 for prototypes (n = 20, 30)."""
-    return 30.0 if isinstance(model, Classifier) and model.power >= 10 else 4.0
-
-
-def check_numbers(*, step: float, max_steps: int, chunk: int) -> None:
-    """InputError unless all are positive."""
-    if not step > 0:
-        raise InputError(f"step = {step!r}: wanted a length > 0, in visible units")
-    for name, value in (("max_steps", max_steps), ("chunk", chunk)):
+def check_counts(**counts: int) -> None:
+    """InputError unless each is a whole number above 0."""
+    for name, value in counts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name} = {value!r}: wanted a whole number >= 1")
+
+
+def check_length(name: str, value: float) -> None:
+    """InputError unless it is a number above 0, in visible units."""
+    if not (isinstance(value, int | float) and 0 < value < math.inf):
+        raise InputError(f"{name} = {value!r}: wanted a finite length > 0, in visible units")
+
+
+def loss_power_of(model: nn.Module, given: float | None) -> float:
+    """m of the paper's objective: what was given, or the paper's for the model.
+
+    That is 4 for features (n = 2, 3) and 30 for prototypes (n = 20, 30).
+
+    Raises:
+        InputError: for an m that is not a finite number from 1 on, as in training.
+    """
+    if given is None:
+        return 30.0 if isinstance(model, Classifier) and model.power >= 10 else 4.0
+    if not (isinstance(given, int | float) and 1 <= given < math.inf):
+        raise InputError(f"loss_power = {given!r}: wanted a finite number >= 1")
+    return float(given)
 
 
 def check_images(model: nn.Module, visible: Tensor) -> None:
@@ -69,6 +86,11 @@ def check_images(model: nn.Module, visible: Tensor) -> None:
             f"images are {visible.dtype} on {visible.device}, the model {own.dtype} on "
             f"{own.device}: convert one with .to()"
         )
+    check_deterministic(model)
+
+
+def check_deterministic(model: nn.Module) -> None:
+    """InputError where dropout or batch normalisation work as in training."""
     for module in model.modules():
         if module.training and isinstance(module, _ONLY_IN_TRAINING):
             raise InputError(f"the model's {type(module).__name__} is training: call .eval() first")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
-from denseam.descent.common import check_images, default_loss_power, in_parts
+from denseam.descent.common import check_images, in_parts, loss_power_of
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
 from denseam.model import DenseAM
@@ -106,7 +106,7 @@ def describe(
     defaults = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
     parameters = {k: v for k, v in defaults.items() if k not in _NO_MATTER} | dict(given)
     if parameters.get("loss_power") is None:
-        parameters["loss_power"] = default_loss_power(model)
+        parameters["loss_power"] = loss_power_of(model, None)
     return {
         "made_by": kind,
         "model": describe_model(model),

@@ -24,14 +24,15 @@ from denseam.descent.common import (
     Progress,
     bounds_of,
     check_choice,
+    check_counts,
     check_images,
-    check_numbers,
     in_parts,
 )
 from denseam.descent.goals import Margin
 from denseam.descent.heads import Head, head_of
 from denseam.descent.loop import Norm, unit
 from denseam.descent.result import Descended, DescentResult, Stop, code
+from denseam.errors import InputError
 
 __all__ = ["minimum_norm"]
 
@@ -79,14 +80,15 @@ def minimum_norm(
     Raises:
         InputError: for images outside [-1, 1], labels that do not fit, or numbers out of range.
     """
-    check_numbers(step=1.0, max_steps=rounds, chunk=chunk)
-    check_numbers(step=1.0, max_steps=starts, chunk=chunk)
+    check_counts(rounds=rounds, starts=starts, chunk=chunk)
     check_choice(norm=(norm, Norm))
     check_images(model, visible)
     shape, flat = visible.shape[1:], visible.flatten(1)
     head = head_of(model, shape, log_energy=True)
     exact = head_of(copy.deepcopy(model).double(), shape, log_energy=True)
     n_classes = head(flat[:1]).values.shape[1]
+    if n_classes < 2:
+        raise InputError(f"a model of {n_classes} class has no boundary")
     if labels is None:
         labels = in_parts(lambda part: head(flat[part]).values.argmax(dim=1), len(flat), chunk)
     check_labels(labels, n_classes, len(flat))
@@ -274,7 +276,7 @@ def _pick(
 
 
 def _behind(head: Head, exact: Head, search: _Search) -> tuple[Tensor, Tensor]:
-    """The ends of the ways (A, N), behind the boundary in float64 by more than float32 may be off.
+    """The ends of the ways (A, N), behind the boundary in float64 by more than float32 is off.
 
     And which of them have got there, (A,); the others are the clean images.
     """
@@ -282,15 +284,21 @@ def _behind(head: Head, exact: Head, search: _Search) -> tuple[Tensor, Tensor]:
     met = ways.lengths.isfinite()
     lengths = torch.where(met, ways.lengths, 0.0)
     images = search.points(ways.rows, ways.directions, lengths)
-    margins = _margin(exact(images.double()).values, labels)
-    off = (margins - _margin(head(images).values, labels)).abs()
-    least = -2 * off[met].max() if bool(met.any()) else 0.0
-    crossed = met & (margins < least)
+    crossed = met & _is_behind(head, exact, images, labels)
     for push in range(_LARGEST_PUSH):
         left = (met & ~crossed).nonzero().flatten()
         if not len(left):
             break
         pushed = lengths[left] * (1 + 1e-6 * 2**push)
         images[left] = search.points(ways.rows[left], ways.directions[left], pushed)
-        crossed[left] = _margin(exact(images[left].double()).values, labels[left]) < least
+        crossed[left] = _is_behind(head, exact, images[left], labels[left])
     return torch.where(crossed[:, None], images, search.start), crossed
+
+
+def _is_behind(head: Head, exact: Head, images: Tensor, labels: Tensor) -> Tensor:
+    """(A,) bool: for the model, and in float64 by twice what the model is off there."""
+    here = _margin(head(images).values, labels)
+    margins = _margin(exact(images.double()).values, labels)
+    off = (margins - here).abs()
+    off = torch.where(off.isfinite(), off, 0.0)  # of classes that are masked by -inf
+    return (here < 0) & (margins < -2 * off)

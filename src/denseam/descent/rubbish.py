@@ -10,10 +10,11 @@ from denseam.classifier import Classifier
 from denseam.descent.common import (
     Progress,
     bounds_of,
+    check_counts,
     check_images,
-    check_numbers,
-    default_loss_power,
+    check_length,
     in_parts,
+    loss_power_of,
     watch,
 )
 from denseam.descent.goals import PaperObjective, log_objective
@@ -75,7 +76,9 @@ def rubbish(
     Raises:
         InputError: for classes that the model has not, or arguments out of range.
     """
-    check_numbers(step=step, max_steps=max_steps, chunk=chunk)
+    check_length("step", step)
+    check_counts(max_steps=max_steps, per_class=per_class, chunk=chunk)
+    m = loss_power_of(model, loss_power)
     if start is None:
         start = _noise(model, shape, per_class, noise, seed)
     check_images(model, start)
@@ -87,7 +90,6 @@ def rubbish(
         raise InputError(f"classes = {classes}: wanted some of 0 .. {n_classes - 1}")
     images = flat.repeat(len(wanted), 1)
     targets = torch.tensor(wanted, device=flat.device).repeat_interleave(len(flat))
-    m = default_loss_power(model) if loss_power is None else loss_power
 
     def run(part: slice) -> DescentResult:
         begin, goal = images[part], PaperObjective(targets[part], m)
@@ -111,8 +113,7 @@ def _noise(
     model: nn.Module, shape: Sequence[int] | None, count: int, deviation: float, seed: int
 ) -> Tensor:
     """Normal noise around 0 (count, *shape), clipped to [-1, 1]."""
-    if count < 1 or not deviation > 0:
-        raise InputError(f"per_class = {count}, noise = {deviation}: wanted both > 0")
+    check_length("noise", deviation)
     if shape is None:
         if not isinstance(model, Classifier):
             raise InputError("noise for a module of another kind: wanted the shape of one image")

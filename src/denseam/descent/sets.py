@@ -12,6 +12,7 @@ Boundary sets add ``margin``, ``boundary_l2``, ``boundary_linf`` and what ``keep
 the sign family ``eps``. ``metadata`` says which model, images and parameters made them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent.boundary import cross_boundary
-from denseam.descent.common import Progress, check_choice, check_numbers, in_parts
+from denseam.descent.common import Progress, check_choice, check_counts, in_parts
 from denseam.descent.facts import describe, facts_of, inputs, outputs, to_set
 from denseam.descent.heads import head_of
 from denseam.descent.loop import Norm
@@ -82,7 +83,7 @@ def boundary_set(
     """
     if not set(keep) <= set(get_args(Keep)):
         raise InputError(f"keep = {list(keep)}: wanted some of {', '.join(get_args(Keep))}")
-    check_numbers(step=1.0, max_steps=1, chunk=chunk)
+    check_counts(chunk=chunk)
     visible = inputs(model, images, input_shape)
     rows, targets = _rows_and_targets(model, visible, target, seed=seed, chunk=chunk)
     given = target.tolist() if isinstance(target, Tensor) else target
@@ -140,6 +141,8 @@ def rubbish_set(
         InputError: as ``rubbish``.
         RunFolderError: when ``out`` is there and was made otherwise.
     """
+    if not all(isinstance(side, int) and side > 0 for side in shape):
+        raise InputError(f"shape = {tuple(shape)}: wanted a height and a width > 0")
     as_taken = tuple(input_shape or (shape[0] * shape[1],))
     if isinstance(model, Classifier) and as_taken != (model.n_visible,):
         raise InputError(f"shape = {shape}: the model's images have {model.n_visible} pixels")
@@ -148,8 +151,9 @@ def rubbish_set(
     if not wanted or per_class < 1:
         raise InputError(f"classes = {wanted}, per_class = {per_class}: wanted at least one image")
     asked = {**options, "classes": wanted, "per_class": per_class}
-    metadata = describe("rubbish", model, None, rubbish, asked)
     names = tuple(class_names)
+    metadata = describe("rubbish", model, None, rubbish, asked)
+    metadata |= {"shape": list(shape), "class_names": list(names)}
 
     def make(cut: slice, progress: Progress) -> ImageSet:
         found = rubbish(
@@ -161,7 +165,7 @@ def rubbish_set(
         like = ImageSet(images, found.targets.cpu(), n_classes, names)
         return to_set(images, like.labels, like, facts, metadata)
 
-    check_numbers(step=1.0, max_steps=1, chunk=chunk)
+    check_counts(chunk=chunk)
     cuts = _cuts(len(wanted) * per_class, max(1, chunk // per_class) * per_class)
     return build(make, cuts, out, metadata, on_progress, shared=shared)
 
@@ -199,9 +203,9 @@ def attack_set(
     """
     check_choice(method=(method, Method))
     sizes = [float(eps)] if isinstance(eps, int | float) else [float(size) for size in eps]
-    if not sizes or not all(size >= 0 for size in sizes):
-        raise InputError(f"eps = {eps!r}: wanted Linf sizes >= 0, in visible units")
-    check_numbers(step=1.0, max_steps=1, chunk=chunk)
+    if not sizes or not all(0 <= size < math.inf for size in sizes):
+        raise InputError(f"eps = {eps!r}: wanted finite Linf sizes >= 0, in visible units")
+    check_counts(chunk=chunk)
     visible, count = inputs(model, images, input_shape), len(images)
     attack = _METHODS[method]
     asked = {"loss": "objective", "clip": True, **options, "method": method, "eps": sizes}
@@ -257,7 +261,7 @@ def minimum_set(
         InputError: as ``minimum_norm``.
         RunFolderError: when ``out`` is there and was made otherwise.
     """
-    check_numbers(step=1.0, max_steps=1, chunk=chunk)
+    check_counts(chunk=chunk)
     visible = inputs(model, images, input_shape)
     asked = {**options, "method": "minimum", "norm": norm}
     metadata = describe("attack", model, images, minimum_norm, asked)

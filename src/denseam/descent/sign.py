@@ -16,10 +16,11 @@ from denseam.descent.common import (
     Progress,
     bounds_of,
     check_choice,
+    check_counts,
     check_images,
-    check_numbers,
-    default_loss_power,
+    check_length,
     in_parts,
+    loss_power_of,
 )
 from denseam.descent.goals import CrossEntropy, Goal, Margin, PaperObjective
 from denseam.descent.heads import Head, head_of
@@ -183,14 +184,16 @@ class _Attack:
     ) -> None:
         check_choice(loss=(loss, Loss))
         check_images(model, visible)
-        check_numbers(step=1.0, max_steps=1, chunk=chunk)
+        check_counts(chunk=chunk)
         self.one = isinstance(eps, int | float)
         self.sizes = [eps] if isinstance(eps, int | float) else list(eps)
-        if not self.sizes or not all(size > 0 for size in self.sizes):
-            raise InputError(f"eps = {eps!r}: wanted Linf sizes > 0, in visible units")
+        if not self.sizes:
+            raise InputError(f"eps = {eps!r}: wanted one size at least")
+        for size in self.sizes:
+            check_length("eps", size)
         self.loss, self.bounds = loss, bounds_of(clip=clip)
         self.chunk, self.on_progress = chunk, on_progress
-        self.loss_power = default_loss_power(model) if loss_power is None else loss_power
+        self.loss_power = loss_power_of(model, loss_power)
         self.shape, self.images = visible.shape[1:], visible.flatten(1)
         self.head: Head = head_of(model, self.shape, log_energy=loss != "objective")
         check_labels(labels, self.head(self.images[:1]).values.shape[1], len(visible))
@@ -221,7 +224,9 @@ class _Attack:
         self, labels: Tensor, targets: Tensor | None, steps: int, step: float | None
     ) -> DescentResult | list[DescentResult]:
         """Steps along signs within each size: away from the labels, or towards ``targets``."""
-        check_numbers(step=1.0 if step is None else step, max_steps=steps, chunk=self.chunk)
+        check_counts(steps=steps)
+        if step is not None:
+            check_length("step", step)
         aims = labels if targets is None else targets
 
         def to(size: float, part: slice) -> DescentResult:

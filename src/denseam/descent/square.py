@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from denseam.data.validate import check_labels
-from denseam.descent.common import Progress, check_images, check_numbers, in_parts
+from denseam.descent.common import Progress, check_counts, check_images, check_length, in_parts
 from denseam.descent.heads import Head, head_of
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.errors import InputError
@@ -53,10 +53,9 @@ def square_attack(
     Raises:
         InputError: for eps <= 0, another shape, images outside [-1, 1], labels that do not fit.
     """
-    check_numbers(step=1.0, max_steps=queries, chunk=chunk)
+    check_counts(queries=queries, chunk=chunk)
     check_images(model, visible)
-    if not eps > 0:
-        raise InputError(f"eps = {eps!r}: wanted an Linf size > 0, in visible units")
+    check_length("eps", eps)
     flat = visible.flatten(1)
     if shape[0] * shape[1] != flat.shape[1]:
         raise InputError(f"shape = {shape}: images have {flat.shape[1]} pixels")

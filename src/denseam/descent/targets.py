@@ -12,6 +12,8 @@ __all__ = ["Target", "resolve"]
 
 Target = Literal["second", "least", "random"] | int | Tensor
 
+_WANTED = "wanted 'second', 'least', 'random', a class, or one for each image"
+
 
 def resolve(target: Target, scores: Tensor, *, seed: int) -> Tensor:
     """One class for each image, (B,) int64, never its top one.
@@ -38,8 +40,14 @@ def resolve(target: Target, scores: Tensor, *, seed: int) -> Tensor:
         if target == "random":
             generator = torch.Generator().manual_seed(seed)
             return (top + torch.randint(1, C, (B,), generator=generator).to(top.device)) % C
-        raise InputError(f"target = {target!r}: wanted 'second', 'least', 'random' or classes")
-    targets = torch.as_tensor(target, device=top.device).expand(B)
+        raise InputError(f"target = {target!r}: {_WANTED}")
+    try:
+        targets = torch.as_tensor(target, device=top.device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"target = {target!r}: {_WANTED}") from error
+    if targets.ndim and targets.shape != (B,):
+        raise InputError(f"targets of shape {tuple(targets.shape)}: wanted ({B},), one each")
+    targets = targets.expand(B)
     check_targets(targets, B, C, top)
     return targets
 

@@ -141,12 +141,17 @@ def audit(
         on_progress: told of what is being done.
 
     Raises:
-        InputError: for images that do not fit, or eps <= 0.
+        InputError: for images that do not fit, or none that is labelled rightly, or eps <= 0.
     """
     if not 0 < eps <= EVERYTHING:
         raise InputError(f"eps = {eps!r}: wanted an Linf size in (0, 2], in visible units")
     begun = time.perf_counter()
     work = _Work(model, images, eps, input_shape)
+    if not work.right.any():
+        raise InputError(
+            f"{images.name}: none of its {len(images)} images is labelled rightly, nothing is left "
+            "to attack"
+        )
     tell = _Teller(on_progress, len(work.surfaces) + 4 + len(substitutes or {}))
 
     seen = []

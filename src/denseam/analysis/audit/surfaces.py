@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from denseam import energy
 from denseam.classifier import Classifier, HeadName
-from denseam.descent.common import default_loss_power
+from denseam.descent.common import loss_power_of
 from denseam.descent.heads import head_of
 from denseam.image_classifier import ImageClassifier, logit_scale
 from denseam.model import DenseAM
@@ -69,7 +69,7 @@ def surfaces_of(model: nn.Module, visible: Tensor) -> tuple[Surface, ...]:
     (B, N) is neither flat nor saturated. Cross-entropy needs that. A flat softmax, as that of raw
     log-energies, pulls towards all other classes at once; a saturated one has no slope.
     """
-    m = default_loss_power(model)
+    m = loss_power_of(model, None)
     if not isinstance(model, Classifier):
         return (Surface("logits", model, "cross_entropy", m),)
     plain = "log-energy" if isinstance(model, DenseAM) else "scores"
