@@ -90,6 +90,12 @@ def test_list_names_the_stages_and_runs_none(reproduce, out):
     assert not out.exists()
 
 
+def test_the_list_for_machines_is_json(reproduce):
+    code, listed, _ = reproduce("--list", "--json")
+    assert code == 0
+    assert [stage["name"] for stage in json.loads(listed)] == STAGES
+
+
 def test_some_stages_with_those_they_need_and_where_the_report_is(reproduce, out):
     code, said, err = reproduce("--only", "transfer", "errors")
     assert code == 0

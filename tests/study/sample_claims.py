@@ -6,9 +6,11 @@ NAMES = ("n2", "n3", "n20", "n30")
 EPS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 
 
-def _claim(name, where, claim, paper, rows, verdict="reproduced", note=None) -> dict[str, Any]:
+def _claim(
+    name, where, claim, paper, rows, verdict="reproduced", note=None, beside=()
+) -> dict[str, Any]:
     return {"id": name, "where": where, "claim": claim, "paper": paper, "rows": rows,
-            "verdict": verdict, "note": note}  # fmt: skip
+            "beside": list(beside), "verdict": verdict, "note": note}  # fmt: skip
 
 
 def claims() -> list[dict[str, Any]]:
@@ -24,7 +26,7 @@ def claims() -> list[dict[str, Any]]:
         _claim("votes", "NIPS16", "At n = 30 a large part of the memories votes for one class",
                "over 40 %", ["memories/one-class"]),
         _claim("decide", "NIPS16", "At n = 30 one memory decides most images",
-               "over 8000 of 10,000", ["memories/single"]),
+               "over 8000 of 10,000", ["memories/single"], beside=["memories/one-class"]),
         _claim("fig5-diagonal", "Fig. 5", "Boundary images fool the model they were made on",
                "about 99 %", diagonal, "better", "One step of length 0.1 behind the boundary."),
         _claim("fig5-small-large", "Fig. 5", "Images of small n do not fool n = 30",
@@ -40,7 +42,7 @@ def claims() -> list[dict[str, Any]]:
                "Between 15 and 55 % of the descents end on a plateau where no memory is active and "
                "all Y are 0. Tried: noise of variance 0.1 instead of deviation 0.1, smaller "
                "first steps, 1,000 epochs instead of 250. Among those that converged, the loss "
-               "is below 1 %."),
+               "is below 1 %.", beside=["rubbish/n2/n2"]),
         _claim("fig8-rise", "Fig. 8", "The error rises slower at large n", "picture",
                ["sign/n2/eps=0.3", "sign/n30/eps=0.3"], "not reproduced",
                "It does through the objective of the paper, whose gradient is exactly zero for 28 "

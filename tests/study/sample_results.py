@@ -60,6 +60,7 @@ def sample_results(*, quick: bool = False) -> dict[str, Any]:
     return {
         "denseam": "0.1.0",
         "title": "Dense associative memories, reproduced",
+        "command": "denseam reproduce --quick" if quick else "denseam reproduce",
         "quick": quick,
         "quick_note": subset if quick else None,
         "dataset": {"name": "MNIST", "digest": _hex("mnist"), "n_train": 60000, "n_test": 10000},
@@ -121,7 +122,7 @@ def _model(name: str, power: float) -> dict[str, Any]:
         "temperature": 100.0 if low else 560.0 if power == 20 else 600.0,
         "n_memories": 2000,
         "digest": _hex(name),
-        "source": "runs/long/n20/model.safetensors" if name == "n20" else "shipped",
+        "source": "runs/long/n20/model.safetensors" if name == "n20" else f"mnist-{name}",
         "epochs": None if name == "n20" else 1000,
         "seed": None if name == "n20" else 0,
         "command": None

@@ -75,6 +75,8 @@ def test_at_most_so_much_in_every_row(id_, most):
 def test_better_where_every_row_fulfils_the_harder_condition():
     assert verdict("transfer-up", 0.03, 0.03) == "better"
     assert verdict("transfer-up", 0.03, 0.03 + EPSILON) == "reproduced"
+    assert verdict("transfer-up", (0.02, 0.01, 0.03), 0.03) == "better"
+    assert verdict("transfer-up", (0.02, 0.01, 0.03 + EPSILON), 0.03) == "reproduced"
     assert verdict("transfer-up", 0.0, 0.05 + EPSILON) == "not reproduced"
     assert verdict("rubbish-up", 0, 0, 0, 0) == "reproduced"
 
@@ -98,7 +100,7 @@ def test_exactly_a_quarter_is_within():
         assert verdict("beta-n30", beta) == "reproduced"
 
 
-HALVES = ("memories", "rubbish-looks", "sign-slower", "sign-hidden", "audited")
+HALVES = ("memories", "rubbish-looks", "audited")
 
 
 @pytest.mark.parametrize("id_", HALVES)
@@ -113,10 +115,17 @@ def test_every_one_of_the_first_half_is_above_every_one_of_the_second(id_):
 def test_large_n_comes_first_where_it_resembles_images_and_last_where_it_errs():
     for id_ in HALVES:
         powers = [next(p for p in name.split("/") if p[1:].isdigit()) for name in BY_ID[id_].rows]
-        first, second = halves(powers)
-        if not id_.startswith("sign"):  # there small n comes first
-            first, second = second, first
-        assert (first, second) == (["n2", "n3"], ["n20", "n30"])
+        assert halves(powers) == (["n20", "n30"], ["n2", "n3"])
+
+
+def test_fig8_has_to_hold_through_both_heads():
+    above, below = (0.5 + EPSILON, 0.9, 0.5, 0.1), (0.5, 0.9, 0.5, 0.1)
+    assert verdict("sign-slower", *above, *above) == "reproduced"
+    assert verdict("sign-slower", *below, *above) == "not reproduced"
+    assert verdict("sign-slower", *above, *below) == "not reproduced"
+    paths = [name.split("/") for name in BY_ID["sign-slower"].rows]
+    assert [path[2] for path in paths] == ["tanh"] * 4 + ["log_energy"] * 4
+    assert [path[3] for path in paths] == ["n2", "n3", "n20", "n30"] * 2
 
 
 @pytest.mark.parametrize("id_", ["sign-bim", "sign-llc"])
@@ -129,7 +138,7 @@ def test_similar_is_within_15_points_of_one_step_model_by_model(id_):
     one, other = ([name.split("/") for name in half] for half in halves(BY_ID[id_].rows))
     assert [path[3] for path in one] == [path[3] for path in other] == ["n2", "n3", "n20", "n30"]
     assert {(path[1], path[4]) for path in one} == {(id_.removeprefix("sign-"), "0.3")}
-    assert {(path[1], path[4]) for path in other} == {("fgsm", "0.3")}
+    assert {(path[1], path[4]) for path in other} == {("fgsm-few", "0.3")}
 
 
 def halves(rows):
@@ -199,7 +208,8 @@ def test_further_rows_are_shown_where_they_are_there_and_decide_nothing(claim):
     beside = [row(id_, 0.123) for id_ in claim.beside]
     alone, both = judge(claim, own), judge(claim, [*beside, *own])
     assert alone["rows"] == list(claim.rows)
-    assert both == {**alone, "rows": [*claim.rows, *claim.beside]}
+    assert alone["beside"] == []
+    assert both == {**alone, "beside": list(claim.beside)}
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)

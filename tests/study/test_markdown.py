@@ -62,6 +62,8 @@ def test_claims_stand_beside_the_papers_numbers_with_their_own(results):
         assert (line[0], line[2], line[4]) == (claim["where"], claim["paper"], claim["verdict"])
         for id_ in claim["rows"]:
             assert number(results, id_) in line[3]
+        for id_ in claim["beside"]:
+            assert number(results, id_) in line[3].split("; beside ")[1]
         assert bool(line[3]) == bool(claim["rows"])
 
 
@@ -72,6 +74,14 @@ def test_what_differs_is_told_with_its_note(results):
         told = claim["verdict"] in ("not reproduced", "cannot be compared")
         assert (f"**{claim['where']}: {claim['claim']}** - {claim['verdict']}" in part) == told
         assert not told or claim["note"] is None or claim["note"] in part
+        if told and len(claim["rows"]) > 1:
+            for id_ in claim["rows"]:
+                what = next(row["what"] for row in results["rows"] if row["id"] == id_)
+                assert f"  * {what}: {number(results, id_)}\n" in part + "\n"
+        if told:
+            assert part.count("\n  * beside: ") == sum(
+                len(c["beside"]) for c in results["claims"] if c["verdict"] == "not reproduced"
+            )
 
 
 def test_where_nothing_differs_there_is_no_such_part(results):

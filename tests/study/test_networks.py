@@ -52,7 +52,8 @@ def test_errors_and_distances_are_those_of_the_models(study, found):
             row = row_of(found, f"networks/{norm}/{subject.name}")
             there = minimum_norm(subject.model, images.visible(), images.labels, norm=norm)
             distances = there.distances.l2 if norm == "l2" else there.distances.linf
-            distances = torch.where(there.success, distances, 10.0)  # the diagonal: 2 sqrt(25)
+            farthest = 10.0 if norm == "l2" else 2.0  # the diagonal: 2 sqrt(25)
+            distances = torch.where(there.success, distances, farthest)
             assert row["value"] == pytest.approx(float(distances.quantile(0.5)))
             assert row["low"] <= row["value"] <= row["high"]
             assert row["unit"] == "visible units"

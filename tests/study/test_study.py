@@ -18,6 +18,7 @@ from denseam.study.claims import CLAIMS
 from denseam.study.findings import Findings, Row
 from denseam.study.report.numbers import quantity
 from denseam.study.stage import run_stages
+from denseam.study.stages import rubbish
 
 from . import small
 from .small import Seen
@@ -80,7 +81,7 @@ ALL_BUT_RUBBISH = [n for n in NAMES if not n.startswith("rubbish-n")]
         (lambda study: other_images(study, "train"), like("memories", "rubbish", "guard")),
         (planned(boundary_images=7), like("boundary", "transfer", "guard")),
         (planned(sign_images=7), like("sign-fgsm")),
-        (planned(iterative_images=5), like("sign-bim", "sign-llc")),
+        (planned(iterative_images=5), like("sign")),
         (planned(eps=(0.0, 0.2, 0.3, 0.4, 0.5)), like("sign-fgsm")),
         (planned(eps=(0.0, 0.15, 0.3)), like("sign")),
         (planned(rubbish_per_class=3), like("rubbish", "guard")),
@@ -275,6 +276,21 @@ def test_a_set_is_made_again_where_the_plan_has_changed(stage, tmp_path):
     assert not (tmp_path / "stages" / stage / "old.png").exists()
 
 
+def test_other_class_names_are_another_input_of_every_stage():
+    one = small.study(2, 30)
+    names = ("a", "b", "c")
+    renamed = replace(
+        one,
+        images=Dataset(
+            "toy",
+            replace(one.images.train, class_names=names),
+            replace(one.images.test, class_names=names),
+        ),
+    )
+    for before, after in zip(all_stages(one), all_stages(renamed), strict=True):
+        assert before.inputs != after.inputs, before.name
+
+
 def test_a_model_that_is_never_wrong_has_no_beta_sm_and_stops_nothing(tmp_path):
     study = small.study(2, 30)
     test, subject = study.images.test, study.subjects[1]
@@ -330,6 +346,15 @@ def test_every_row_has_a_command_that_the_command_line_takes(results):
             assert args.only == [entry["stage" if "stage" in entry else "name"]]
 
 
+def test_commands_of_an_audit_and_of_rubbish_say_what_decides(results):
+    for row in results["rows"]:
+        if row["stage"] == "audit":
+            assert "--eps 0.2 " in row["command"]
+            assert "--seed 0" in row["command"]
+    assert rubbish._shape_option((5, 5)) == ()
+    assert rubbish._shape_option((4, 5)) == ("--shape", 4, 5)
+
+
 def test_rows_have_ids_of_their_own_and_every_cell_and_claim_is_one(results):
     ids = [row["id"] for row in results["rows"]]
     assert len(ids) == len({*ids}) > 300
@@ -344,8 +369,8 @@ def test_the_paper_s_models_give_every_row_that_a_claim_is_judged_by(results):
     ids = {row["id"] for row in results["rows"]}
     for claim in CLAIMS:
         found = next(each for each in results["claims"] if each["id"] == claim.id)
-        wanted = [*claim.rows, *(id_ for id_ in claim.beside if id_ in ids)]
-        assert found["rows"] == wanted
+        assert found["rows"] == list(claim.rows)
+        assert found["beside"] == [id_ for id_ in claim.beside if id_ in ids]
         assert (found["verdict"] == "cannot be compared") == (claim.judge is None)
         assert {*claim.beside} - ids <= {
             f"errors/{name}/mean" for name in ("n2", "n3", "n20", "n30")

@@ -109,3 +109,23 @@ def test_the_package_has_no_model_of_another_name(name):
     with pytest.raises(InputError, match="in the package") as raised:
         denseam.load_pretrained(name)
     assert repr(name) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ("[]", "holds no recipe"),
+        ("{}", "holds no recipe"),
+        ('{"recipe": 3}', "holds no recipe"),
+        ('{"recipe": {"power": 3.0, "colour": 1}}', "no colour"),
+        ('{"recipe": {"power": 3.0}}', "not a whole recipe"),
+        ('{"recipe"', "not a whole JSON file"),
+    ],
+)
+def test_a_damaged_run_folder_is_refused(save, images, facts, words, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    save(3).rename(folder / "model.safetensors")
+    (folder / "run.json").write_text(facts)
+    with pytest.raises(FileFormatError, match=words):
+        of_models([folder], images)

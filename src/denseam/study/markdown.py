@@ -22,7 +22,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         "## The paper's claims\n\n" + _table(
             ("where", "claim", "paper", "here", "verdict"),
             (
-                (c["where"], c["claim"], c["paper"], _numbers(c["rows"], rows), c["verdict"])
+                (c["where"], c["claim"], c["paper"], _numbers(c, rows), c["verdict"])
                 for c in results["claims"]
             ),
         ),
@@ -35,12 +35,12 @@ def as_markdown(results: Mapping[str, Any]) -> str:
 
 def _head(results: Mapping[str, Any]) -> str:
     quick = f"\n**{results['quick_note']}**\n" if results["quick"] else ""
-    command = "denseam reproduce" + (" --quick" if results["quick"] else "")
     return (
         f"# {results['title']}\n\n"
-        f"Written by `{command}`, denseam {results['denseam']}; every number here is a row of "
-        f"`results.json`, beside the command that gives it again. Of {len(results['claims'])} "
-        f"claims: {counts_of(results['claims'])}. Brackets hold 95 % intervals.\n{quick}"
+        f"Written by `{results['command']}`, denseam {results['denseam']}; every number here is a "
+        "row of `results.json`, beside the command that gives it again. "
+        f"Of {len(results['claims'])} claims: {counts_of(results['claims'])}. "
+        f"Brackets hold 95 % intervals, or what the row names.\n{quick}"
     )
 
 
@@ -56,14 +56,22 @@ def _differences(claims: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -
         return ""
     lines = [
         f"* **{claim['where']}: {claim['claim']}** - {claim['verdict']}. Paper: {claim['paper']}"
-        f"{_here(claim, rows)}. {claim['note'] or ''}".rstrip()
+        f"{_here(claim['rows'], rows)}. {claim['note'] or ''}".rstrip()
+        + _lists(claim, rows)
         for claim in found
     ]
     return "## Where this differs from the paper\n\n" + "\n".join(lines) + "\n"
 
 
-def _here(claim: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
-    return f"; here: {_numbers(claim['rows'], rows)}" if claim["rows"] else ""
+def _here(ids: Sequence[str], rows: Mapping[str, Any]) -> str:
+    return f"; here: {_number(rows[ids[0]])}" if len(ids) == 1 else ""
+
+
+def _lists(claim: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
+    """Several numbers, one to a line, each with its words; then those that decide nothing."""
+    judged = claim["rows"] if len(claim["rows"]) > 1 else []
+    words = [*(("", id_) for id_ in judged), *(("beside: ", id_) for id_ in claim["beside"])]
+    return "".join(f"\n  * {how}{rows[id_]['what']}: {_number(rows[id_])}" for how, id_ in words)
 
 
 def _stage(stage: Mapping[str, Any], results: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
@@ -98,14 +106,15 @@ def _number(row: Mapping[str, Any]) -> str:
     return str(quantity(row["value"], row["low"], row["high"], row["unit"]))
 
 
-def _numbers(ids: Sequence[str], rows: Mapping[str, Any]) -> str:
-    """Several numbers with what tells their rows apart: "n2: 1.6 %, n3: 1.6 %"."""
-    if len(ids) == 1:
-        return _number(rows[ids[0]])
-    return ", ".join(
+def _numbers(claim: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
+    """A claim's numbers with what tells their rows apart: "n2: 1.6 %, n3: 1.6 %; beside ..."."""
+    ids = [*claim["rows"], *claim["beside"]]
+    texts = [
         (f"{name}: " if name else "") + _number(rows[id_])
-        for name, id_ in zip(_apart(ids), ids, strict=True)
-    )
+        for name, id_ in zip(_apart(ids) if len(ids) > 1 else [""], ids, strict=False)
+    ]
+    judged, beside = texts[: len(claim["rows"])], texts[len(claim["rows"]) :]
+    return ", ".join(judged) + (f"; beside {', '.join(beside)}" if beside else "")
 
 
 def _apart(ids: Sequence[str]) -> list[str]:

@@ -30,6 +30,7 @@ def results_of(study: Study, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     return {
         "denseam": __version__,
         "title": "Dense Associative Memory is Robust to Adversarial Inputs, measured again",
+        "command": study.whole,
         "quick": study.plan.quick,
         "quick_note": study.plan.note(),
         "dataset": _images(study),

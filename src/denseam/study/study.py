@@ -41,13 +41,17 @@ class Study:
         """SHA-256 of the training images."""
         return self.images.train.digest()
 
+    @property
+    def names(self) -> str:
+        """What the images and their classes are called; for stages' keys."""
+        return json.dumps([self.images.name, self.images.test.class_names])
+
     def inputs(
         self, subjects: Sequence[Subject] | None = None, *, train: bool = False
     ) -> dict[str, str]:
         """Digests of models, all by default, and of images with their names; for stages' keys."""
         chosen = self.subjects if subjects is None else subjects
-        names = json.dumps([self.images.name, self.images.test.class_names])
-        found = {"images": names, "test": self.test_digest}
+        found = {"images": self.names, "test": self.test_digest}
         found |= {subject.name: subject.digest for subject in chosen}
         return found | ({"train": self.train_digest} if train else {})
 
@@ -58,6 +62,11 @@ class Study:
 
     def alone(self, stage: str) -> str:
         """The command line that runs one stage, and those it needs."""
+        return f"{self.whole} --only {shlex.quote(stage)}"
+
+    @property
+    def whole(self) -> str:
+        """The command line that runs all stages."""
         words = ["denseam", "reproduce", *(["--quick"] if self.plan.quick else [])]
         sources = [subject.source for subject in (*self.subjects, *self.others)]
         if sources != [*pretrained_names(), *baseline_names()]:
@@ -67,7 +76,7 @@ class Study:
             words += ["--seed", str(self.plan.seed)]
         if self.out != default_out(quick=self.plan.quick):
             words += ["--out", self.out]
-        return shlex.join([*words, "--only", stage])
+        return shlex.join(words)
 
     def file(self, stage: str, name: str) -> str:
         """Where a stage leaves a file, as a command takes it."""

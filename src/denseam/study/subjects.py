@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from denseam.baselines import Binarised, PolynomialNetwork
 from denseam.classifier import Classifier
 from denseam.data import Dataset
 from denseam.descent.facts import describe_model
-from denseam.errors import InputError
+from denseam.errors import FileFormatError, InputError
 from denseam.evaluation import check_fit
 from denseam.files import read_json
 from denseam.model import DenseAM
@@ -126,5 +127,12 @@ def _card_of_run(folder: Path) -> dict[str, Any]:
     facts = folder / "run.json"
     if not facts.is_file():
         return {}
-    recipe = read_json(facts)["recipe"]
-    return {"recipe": recipe, "command": f"{Recipe(**recipe).command()} --out {folder}"}
+    found = read_json(facts)
+    recipe = found.get("recipe") if isinstance(found, Mapping) else None
+    if not isinstance(recipe, Mapping):
+        raise FileFormatError(f"{facts} holds no recipe: it is not of `denseam train`, or damaged")
+    try:
+        command = Recipe.from_json(recipe).command()
+    except InputError as error:
+        raise FileFormatError(f"{facts}: {error}") from error
+    return {"recipe": recipe, "command": f"{command} --out {shlex.quote(str(folder))}"}

@@ -22,7 +22,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     ),
     "stages": ("name", "title", "seconds", "key", "command", "reused"),
     "rows": ("id", "stage", "what", "value", "low", "high", "count", "unit", "command"),
-    "claims": ("id", "where", "claim", "paper", "rows", "verdict", "note"),
+    "claims": ("id", "where", "claim", "paper", "rows", "beside", "verdict", "note"),
     "tables": ("id", "title", "stage", "caption", "columns", "rows"),
     "figures": ("id", "title", "caption", "stage", "command", "file"),
 }
@@ -36,7 +36,7 @@ def check(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> None:
         InputError: for a missing part, a repeated or unknown id, an unknown verdict, a number that
             is none, or a figure without its picture.
     """
-    _need("results", results, ("denseam", "title", "quick", "quick_note", *_KEYS))
+    _need("results", results, ("denseam", "title", "command", "quick", "quick_note", *_KEYS))
     for part, keys in _KEYS.items():
         if isinstance(results[part], Mapping):
             _need(part, results[part], keys)
@@ -72,7 +72,7 @@ def _check_references(results: Mapping[str, Any]) -> None:
                 f"claim {claim['id']!r}: verdict {claim['verdict']!r}, wanted one of "
                 f"{', '.join(VERDICTS)}"
             )
-        _check_known(f"claim {claim['id']!r}", claim["rows"], rows)
+        _check_known(f"claim {claim['id']!r}", [*claim["rows"], *claim["beside"]], rows)
     for table in results["tables"]:
         _check_table(table, rows)
     for model in results["models"]:

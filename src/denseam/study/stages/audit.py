@@ -30,7 +30,7 @@ def stage(study: Study) -> Stage:
         "audit", "masking audit (section 6)", study.alone("audit"), partial(_run, study),
         {"count": plan.audit_images, "eps": plan.audit_eps, "queries": plan.audit_queries,
          "seed": plan.seed},
-        study.inputs(), expected=len(study.subjects) * plan.audit_images / 8, revision=2,
+        study.inputs(), expected=len(study.subjects) * plan.audit_images / 8, revision=3,
     )  # fmt: skip
 
 
@@ -46,8 +46,9 @@ def _run(study: Study, place: Place) -> Findings:
             on_progress=partial(_told, tell),
         )  # fmt: skip
         command = study.command(
-            "audit", subject, "--count", plan.audit_images, "--queries", plan.audit_queries
-        )
+            "audit", subject, "--count", plan.audit_images, "--eps", f"{plan.audit_eps:g}",
+            "--queries", plan.audit_queries, "--seed", plan.seed,
+        )  # fmt: skip
         own = _rows(subject, found, command)
         rows += own
         verdict = "; ".join(found.masked) or "nothing"

@@ -8,7 +8,7 @@ from torch import Tensor
 from denseam.analysis import confidence_of, transfer_errors
 from denseam.data import ImageSet
 from denseam.descent import boundary_set, minimum_norm, sign_gradient
-from denseam.descent.common import default_loss_power
+from denseam.descent.common import loss_power_of
 from denseam.descent.loop import Norm
 from denseam.evaluation import predict_images, wilson_interval
 from denseam.figures import budget as budget_figure
@@ -41,7 +41,7 @@ def stages(study: Study) -> list[Stage]:
         Stage(
             "networks", "other networks: errors, distances (section 7)",
             study.alone("networks"), partial(_distances, study), {"count": few}, inputs,
-            expected=len(all_of_them) * few / 12,
+            expected=len(all_of_them) * few / 12, revision=2,
         ),
         Stage(
             "networks-sign", "other networks: sign of the gradient (Fig. 8, section 7)",
@@ -81,7 +81,10 @@ def _distances(study: Study, place: Place) -> Findings:
             found = _nearest(subject, images, norm)
             options = ["--method", "minimum", "--norm", norm, "--count", len(images)]
             command = study.command("attack", subject, *options, "--out", "SET.safetensors")
-            rows.append(_median(f"networks/{norm}/{name}", label, norm, found, command))
+            farthest = _farthest(norm, images.n_visible)
+            rows.append(
+                _median(f"networks/{norm}/{name}", label, norm, found.clamp(max=farthest), command)
+            )
             cells.append(rows[-1].id)
             if norm == "l2":
                 curves.append((label, found / 2))
@@ -107,15 +110,17 @@ def _distances(study: Study, place: Place) -> Findings:
 
 
 def _nearest(subject: Subject, images: ImageSet, norm: Norm) -> Tensor:
-    """Distances (M,) of the nearest wrong images, visible units.
-
-    Where none was found it is the diagonal of the box: there is none that is farther.
-    """
+    """Distances (M,) of the nearest wrong images, visible units; inf where none was found."""
     visible = images.visible(subject.model.memories.dtype).to(subject.model.memories.device)
     labels = images.labels.to(visible.device)
     found = minimum_norm(subject.model, visible, labels, norm=norm)
     distances = found.distances.l2 if norm == "l2" else found.distances.linf
-    return torch.where(found.success, distances, 2 * images.n_visible**0.5).cpu()
+    return torch.where(found.success, distances, torch.inf).cpu()
+
+
+def _farthest(norm: Norm, n_visible: int) -> float:
+    """How far apart images in [-1, 1] can be, visible units."""
+    return 2.0 * n_visible**0.5 if norm == "l2" else 2.0
 
 
 def _median(id_: str, label: str, norm: Norm, found: Tensor, command: str) -> Row:
@@ -167,7 +172,7 @@ def _one_step(
     visible = images.visible(model.memories.dtype).to(model.memories.device)
     labels = images.labels.to(visible.device)
     sizes = [size for size in eps if size > 0]
-    moved = sign_gradient(model, visible, labels, sizes, loss_power=default_loss_power(model))
+    moved = sign_gradient(model, visible, labels, sizes, loss_power=loss_power_of(model, None))
     tried = [visible] * (len(eps) - len(sizes)) + [each.images for each in moved]
     with torch.no_grad():
         wrong = [(model.predict(each) != labels).cpu() for each in tried]

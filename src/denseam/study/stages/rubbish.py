@@ -47,7 +47,8 @@ def set_stages(study: Study) -> list[Stage]:
                 Stage(
                     name, f"{images} rubbish images of {subject.label}, noise of {noise:g}",
                     study.alone(name), partial(_make, study, subject, noise), settings,
-                    {subject.name: subject.digest, "train": study.train_digest},
+                    {"images": study.names, subject.name: subject.digest,
+                     "train": study.train_digest},
                     expected=plan.rubbish_max_steps * (0.002 + images * 4.8e-5),
                 )
             )  # fmt: skip
@@ -74,9 +75,10 @@ def _rows(study: Study, subject: Subject, made: ImageSet, noise: float) -> list[
     """How the runs ended, and how much the images look like real ones."""
     plan = study.plan
     command = shlex.join(map(str, [
-        "denseam", "rubbish", subject.source, "--per-class", _per_class(study, noise), "--noise",
-        f"{noise:g}", "--step", plan.rubbish_step, "--max-steps", plan.rubbish_max_steps, "--seed",
-        plan.seed, "--out", "SET.safetensors",
+        "denseam", "rubbish", subject.source, *_shape_option(study.images.train.shape),
+        "--per-class", _per_class(study, noise), "--noise", f"{noise:g}", "--step",
+        plan.rubbish_step, "--max-steps", plan.rubbish_max_steps, "--seed", plan.seed,
+        "--out", "SET.safetensors",
     ]))  # fmt: skip
     id_, label = f"rubbish/{subject.name}/noise-{noise:g}", subject.label
     reasons = made.metadata["stopped"]
@@ -102,6 +104,11 @@ def _rows(study: Study, subject: Subject, made: ImageSet, noise: float) -> list[
         f"{len(reference)} training images (correlation)",
         likeness(made.visible(), reference), study.alone(set_name(subject, noise)),
     )  # fmt: skip
+
+
+def _shape_option(shape: tuple[int, int]) -> tuple[object, ...]:
+    """What says how images lie, where they are no squares."""
+    return () if shape[0] == shape[1] else ("--shape", *shape)
 
 
 def transfer_stage(study: Study) -> Stage:

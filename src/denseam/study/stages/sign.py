@@ -11,14 +11,16 @@ from denseam import energy
 from denseam.analysis import confidence_of
 from denseam.classifier import Classifier
 from denseam.descent import basic_iterative, least_likely, sign_gradient
-from denseam.descent.common import default_loss_power
+from denseam.descent.common import loss_power_of
 from denseam.evaluation import wilson_interval
 from denseam.figures import sign as figure
 from denseam.figures.sign import SignCurves
 from denseam.study.findings import Figure, Findings, Row
+from denseam.study.plan import Plan
 from denseam.study.stage import Place, Stage
 from denseam.study.stages.common import mean, part_of, proportion
 from denseam.study.study import Study
+from denseam.study.subjects import Subject
 
 __all__ = ["HEADS", "stages"]
 
@@ -58,13 +60,19 @@ def stages(study: Study) -> list[Stage]:
             study.alone(f"sign-{method}-{head}"),
             partial(_run, study, method, head, count, eps),
             {"count": count, "eps": eps}
-            | ({} if method == "fgsm" else {"steps": plan.iterative_steps}),
+            | _further_settings(plan, method),
             study.inputs(),
             expected=len(study.subjects) * len(eps) * count / 15_000
             * (1 if method == "fgsm" else plan.iterative_steps * 0.75),
         )
         for method, head, count, eps in wanted
     ]  # fmt: skip
+
+
+def _further_settings(plan: Plan, method: str) -> dict[str, Any]:
+    if method == "fgsm":
+        return {"few": plan.iterative_images}
+    return {"steps": plan.iterative_steps}
 
 
 def _run(
@@ -80,19 +88,24 @@ def _run(
             subject.model, visible, images.labels, eps, attack,
             part_of(place.progress, i, len(study.subjects)),
         )  # fmt: skip
-        options = ["--method", method, "--eps", *(f"{size:g}" for size in eps)]
-        options += ["--head", head, "--count", str(count), "--out", "SET.safetensors"]
-        if method != "fgsm":
-            options += ["--steps", str(study.plan.iterative_steps)]
-        command = study.command("attack", subject, *options)
-        if head not in _LOSSES:
-            command = study.alone(place.folder.name)
+        command = partial(_command, study, subject, method, head, eps, place)
         for e, size in enumerate(eps):
             id_ = f"sign/{method}/{head}/{subject.name}/{size:g}"
             what = f"{subject.label}, {_NAMES[method]} of eps = {size:g}, {HEADS[head]}"
-            rows.append(proportion(id_, f"error of {what}", int(wrong[e].sum()), count, command))
+            rows.append(
+                proportion(id_, f"error of {what}", int(wrong[e].sum()), count, command(count))
+            )
             rows += mean(f"{id_}/confidence", f"mean confidence on the errors of {what}",
-                         sure[e][wrong[e]], command, "%")  # fmt: skip
+                         sure[e][wrong[e]], command(count), "%")  # fmt: skip
+            if method == "fgsm" and size in study.plan.eps[::2]:
+                few = study.plan.iterative_images  # the images of the iterative methods
+                rows.append(
+                    proportion(
+                        f"sign/fgsm-few/{head}/{subject.name}/{size:g}",
+                        f"error of {what}, the first {few} images",
+                        int(wrong[e][:few].sum()), few, command(few),
+                    )
+                )  # fmt: skip
         failed = [int(each.sum()) for each in wrong]
         errors.append([each / count for each in failed])
         intervals.append([wilson_interval(each, count) for each in failed])
@@ -109,6 +122,25 @@ def _run(
         f"test images moved against itself: {HEADS[head]}. The paper's Fig. 8.",
     )  # fmt: skip
     return Findings(tuple(rows), figures=(picture,))
+
+
+def _command(
+    study: Study,
+    subject: Subject,
+    method: str,
+    head: str,
+    eps: tuple[float, ...],
+    place: Place,
+    count: int,
+) -> str:
+    """The command line that gives a model's rows again."""
+    if head not in _LOSSES:
+        return study.alone(place.folder.name)
+    options = ["--method", method, "--eps", *(f"{size:g}" for size in eps)]
+    options += ["--head", head, "--count", str(count), "--out", "SET.safetensors"]
+    if method != "fgsm":
+        options += ["--steps", str(study.plan.iterative_steps)]
+    return study.command("attack", subject, *options)
 
 
 def _measure(
@@ -158,6 +190,6 @@ def _float32_sign(
     """
     images = visible.clone().requires_grad_()
     target = energy.targets(labels, model.n_classes, visible.dtype)
-    objective = energy.objective(model(images), target, default_loss_power(model))
+    objective = energy.objective(model(images), target, loss_power_of(model, None))
     (gradient,) = torch.autograd.grad(objective, images)
     return [(visible + size * gradient.sign()).clamp(-1, 1) for size in sizes]
