@@ -6,6 +6,7 @@ built-in error for the same mistake, ours is also that one, so that
 """
 
 __all__ = [
+    "AnswerError",
     "DataUnavailableError",
     "DenseAMError",
     "DenseAMWarning",
@@ -46,6 +47,10 @@ class SaveError(DenseAMError, OSError):
 
 class EndpointError(DenseAMError, OSError):
     """A classifier at a URL did not answer, or not as its protocol says."""
+
+
+class AnswerError(DenseAMError, ValueError):
+    """A member of a guard answered what cannot be used."""
 
 
 class RunFolderError(DenseAMError):

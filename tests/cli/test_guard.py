@@ -2,15 +2,18 @@
 
 import csv
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from guard import small
 from PIL import Image
+from rich.console import Console
 
 from denseam import Guard
-from denseam.cli.guard import check
+from denseam.cli.guard import check, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,7 @@ def test_calibrate_json_and_options(calibrate, tmp_path):
     [
         (("--count", 20), "wanted at least 38"),
         (("--count", 0), "wanted at least 1"),
+        (("--count", 10**20), "wanted at most 2147483647"),
         (("--score", "nothing"), "wanted activity"),
         (("--target-rejection", 2), "wanted a number in (0, 1)"),
         (("--classifier", "none.onnx"), "no such ONNX file"),
@@ -183,6 +187,7 @@ def test_check_takes_another_classifier(run, files, tmp_path):
         (("guard", "pics", "--out", "v.txt"), ".csv or .jsonl"),
         (("guard", "pics", "--sheet", "v.jpg"), ".png"),
         (("guard", "clean.safetensors", "--count", "0"), "at least 1"),
+        (("guard", "clean.safetensors", "--count", 10**20), "at most 2147483647"),
         (("detector.safetensors", "pics"), "found model"),
         (("guard", "mnist"), "images have shape"),
     ],
@@ -194,6 +199,38 @@ def test_check_refuses_in_one_line(run, files, monkeypatch, arguments, said):
     code, out, err = run("guard", "check", *arguments)
     assert (code, out) == (2, "")
     assert said in err
+    assert err.count("\n") == 1
+
+
+def test_check_prints_names_as_they_are(run, files, tmp_path, monkeypatch):
+    """Also where the console reads markup, and where a name is no UTF-8."""
+    monkeypatch.setattr(check, "stdout", Console(highlight=False, soft_wrap=True, width=300))
+    pictures(tmp_path / "pics", 1)
+    names = ["[red]a[/].png", "[/x]b.png", "c\x1b[31m.png", os.fsdecode(b"d\xff.png")]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "pics" / "0.png", tmp_path / name)
+    given = [tmp_path / name for name in names]
+    code, out, _ = run("guard", "check", files / "guard", *given, "--out", tmp_path / "[/x].csv")
+    assert code == 0
+    assert "[red]a[/].png" in out
+    assert "[/x]b.png" in out
+    assert "c\\x1b[31m.png" in out
+    assert "d\\udcff.png" in out
+    assert "[/x].csv" in out
+    rows = list(csv.DictReader((tmp_path / "[/x].csv").read_text("utf-8").splitlines()))
+    assert rows[3]["image"] == str(tmp_path / "d\\udcff.png")
+
+
+@pytest.mark.parametrize("option", [("--out", "v.csv"), ("--sheet", "v.png")])
+def test_check_looks_for_the_folder_first(run, files, tmp_path, monkeypatch, option):
+    monkeypatch.setattr(Guard, "predict", None)  # nothing is judged in vain
+    name, file = option
+    code, out, err = run(
+        "guard", "check", files / "guard", files / "clean.safetensors", name, tmp_path / "no" / file
+    )
+    assert (code, out) == (2, "")
+    assert f"no such folder {tmp_path / 'no'}" in err
     assert err.count("\n") == 1
 
 
@@ -216,6 +253,38 @@ def test_evaluate_measures_and_draws(run, files, tmp_path):
     assert found["trials"][-1]["name"] == str(files / "clean.safetensors")
     assert found["trials"][-1]["count"] == 12
     assert found["guard"]["score"] == "profile"
+
+
+def test_evaluate_prints_names_as_they_are(run, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "stdout", Console(highlight=False, soft_wrap=True, width=300))
+    names = ["[/x].safetensors", "b\x1b[31m.safetensors"]
+    arguments = []
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(files / "clean.safetensors", tmp_path / name)
+        arguments += ["--junk", tmp_path / name]
+    given = ("--dataset", files / "clean.safetensors", "--count", 3)
+    code, out, _ = run("guard", "evaluate", files / "guard", *given, *arguments)
+    assert code == 0
+    assert "[/x].safetensors" in out
+    assert "b\\x1b[31m.safetensors" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--figure", "no/g.png"), "no/g.png: no such folder"),
+        (("--count", 10**20), "wanted at most 2147483647"),
+        (("--count", 0), "wanted at least 1"),
+    ],
+)
+def test_evaluate_refuses_before_it_begins(run, files, monkeypatch, more, said):
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(Guard, "predict", None)
+    code, out, err = run("guard", "evaluate", "guard", "--dataset", "clean.safetensors", *more)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
 
 
 def test_guard_alone_shows_its_commands(run):

@@ -109,6 +109,13 @@ def test_digits_that_are_no_junk_have_no_separation():
     assert found.trials[0].rejected == found.clean.rejected
 
 
+def test_a_trial_of_no_image_is_refused():
+    guard, clean = small.guard(), small.clean(50, seed=4)
+    for kind in ("junk", "other"):
+        with pytest.raises(InputError, match="'nothing' has no image"):
+            evaluate_guard(guard, clean, [Trial("nothing", kind, torch.empty(0, small.N))])
+
+
 def _generator():
     return torch.Generator().manual_seed(0)
 

@@ -7,7 +7,7 @@ import torch
 
 import denseam
 from denseam import Guard, GuardedModel
-from denseam.errors import InputError
+from denseam.errors import AnswerError, InputError
 from denseam.guard import REASONS, SCORES
 
 from . import small
@@ -152,6 +152,31 @@ def test_clean_images_have_to_be_clean():
               ).calibrate(torch.ones(100, small.N), 0.05)  # fmt: skip
 
 
+def test_an_infinite_score_of_ones_own_detector_says_nothing_of_memories():
+    guard = Guard(lambda v: v[:, 0] * 0 + torch.inf, small.memories(), n_visible=small.N)
+    with pytest.raises(InputError, match="400 of 400 clean images have an infinite score"):
+        guard.calibrate(small.clean(), 0.05)
+
+
+def test_a_calibration_that_fails_changes_nothing():
+    """Memories that only know images of negative pixels: for others none is active."""
+    model = denseam.DenseAM(small.N, 2, 3, 3.0, 1.0)
+    with torch.no_grad():
+        model.memories.zero_()
+        model.memories[:, : small.N] = -1
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(400, small.N, generator=generator)
+    guard = Guard(model, model, image_shape=small.SHAPE).calibrate(-0.9 * noise - 0.05, 0.05)
+    before, facts = guard.predict(-0.5 * noise), guard.to_json()
+    mixed = torch.cat([-0.2 * noise[:250], noise[250:]])
+    with pytest.raises(InputError, match="no active memory"):
+        guard.calibrate(mixed, 0.1)
+    after = guard.predict(-0.5 * noise)
+    assert torch.equal(after.scores, before.scores)
+    assert torch.equal(after.p_values, before.p_values)
+    assert guard.to_json() == facts
+
+
 def test_before_calibration():
     guard = Guard(small.memories(), small.memories())
     assert not guard.calibrated
@@ -196,10 +221,17 @@ def test_a_detector_of_ones_own():
     assert guard.to_json()["score"] == "its own"
 
 
-@pytest.mark.parametrize("answer", [lambda v: v, lambda v: v.sum(dim=1) * torch.nan, lambda v: 1.0])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda v: v, lambda v: v.sum(dim=1) * torch.nan, lambda v: 1.0, lambda v: None,
+        lambda v: "abc", lambda v: [None] * len(v), lambda v: {"score": v}, len,
+        lambda v: torch.zeros(len(v), dtype=torch.complex64),
+    ],
+)  # fmt: skip
 def test_detectors_that_give_no_scores_are_refused(answer):
     guard = Guard(answer, small.memories(), n_visible=small.N)
-    with pytest.raises(InputError, match="detector's scores"):
+    with pytest.raises(AnswerError, match="the detector returned"):
         guard.calibrate(small.clean(), 0.05)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -11,12 +12,14 @@ import torch
 
 from denseam import Guard
 from denseam.errors import (
+    AnswerError,
     DataUnavailableError,
     EndpointError,
     FileFormatError,
     InputError,
     MissingPackageError,
 )
+from denseam.guard.endpoint import Endpoint
 from denseam.guard.layout import Input
 from denseam.guard.members import member_of, shown
 from denseam.interop import export_onnx
@@ -77,7 +80,31 @@ def test_every_kind_gives_the_same_labels(visible):
 def test_estimators_keep_labels_that_are_numbers(visible):
     member = member_of(Estimator([10, 20, 30]), shape=small.SHAPE)
     assert set(member.labels(visible).tolist()) == {10, 20, 30}
-    assert member.n_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted"),
+    [([3, 5, 8], 9), ([0, 1, 2], 3), (["a", "b", "c"], 3), ([0.0, 0.5, 7.0], 3)],
+)
+def test_every_label_of_an_estimator_is_below_its_number_of_classes(visible, classes, wanted):
+    member = member_of(Estimator(classes), shape=small.SHAPE)
+    assert member.n_classes == wanted
+    assert int(member.labels(visible).max()) < wanted
+
+
+@pytest.mark.parametrize(
+    "layer", [torch.nn.Dropout(0.5), torch.nn.BatchNorm1d(small.C, affine=False)]
+)
+def test_modules_that_are_training_are_refused(visible, layer):
+    module = torch.nn.Sequential(Scores(), layer)
+    refused = f"the model's {type(layer).__name__} is training"
+    with pytest.raises(InputError, match=refused):
+        member_of(module, shape=small.SHAPE)
+    member = member_of(module.eval(), shape=small.SHAPE)
+    assert torch.equal(member.labels(visible), labels(visible))
+    module.train()
+    with pytest.raises(InputError, match=refused):
+        member.labels(visible)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +143,31 @@ def test_preprocessing_comes_after(visible):
     assert seen == [(int(found.accepted.sum()), 1, *small.SHAPE)]
     network = member_of(small.memories(), preprocess=lambda v: -v)
     assert torch.equal(network.labels(visible), labels(-visible))
+    network = member_of(
+        small.memories(), takes="bytes", shape=small.SHAPE, preprocess=lambda b: 1 - b.flatten(1)
+    )
+    assert network.describe()["takes"] == "bytes"
+
+
+def test_what_a_preprocessing_rounds_otherwise_depends_on_no_company(visible):
+    """Half blocks of it differ from whole ones: then only whole ones are shown."""
+    member = member_of(small.memories(), preprocess=lambda v: -v if len(v) % 16 else v)
+    wanted = labels(visible)
+    assert torch.equal(member.labels(visible), wanted)
+    alone = torch.cat([member.labels(visible[b : b + 1]) for b in range(5)])
+    assert torch.equal(alone, wanted[:5])
+
+
+def test_a_preprocessing_that_loses_images_is_refused(visible):
+    member = member_of(small.memories(), preprocess=lambda v: v[1:])
+    with pytest.raises(AnswerError, match="the classifier returned"):
+        member.labels(visible)
+
+
+@pytest.mark.parametrize("takes", ["flat", "images", "bytes"])
+def test_networks_take_what_they_were_made_for(takes):
+    with pytest.raises(InputError, match=f"takes = '{takes}'.*'visible'"):
+        member_of(small.memories(), takes=takes, shape=small.SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -123,12 +175,22 @@ def test_preprocessing_comes_after(visible):
     [
         torch.zeros(3), torch.zeros(2, dtype=torch.int64), torch.tensor([0, -1, 1]), "abc", None,
         torch.full((3, 2), torch.nan), torch.zeros(3, 2, 2), torch.zeros(3, dtype=torch.bool),
-        torch.zeros(3, 0), {"labels": [1, 2, 3]},
+        torch.zeros(3, 0), {"labels": [1, 2, 3]}, torch.full((3, 1), 0.9), torch.zeros(3, 2).long(),
+        [2**70] * 3, torch.zeros(3, 1, 1, dtype=torch.int64), torch.tensor([[0], [-1], [1]]),
     ],
 )  # fmt: skip
 def test_other_answers_are_refused(answer):
-    with pytest.raises(InputError, match="the classifier returned"):
+    with pytest.raises(AnswerError, match="the classifier returned"):
         member_of(lambda images: answer, takes="flat").labels(torch.zeros(3, small.N))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.uint64])
+def test_a_column_of_labels_is_labels(dtype):
+    """As NumpyCodec of MLServer sends them."""
+    column = np.array([[2], [0], [1]], dtype)
+    member = member_of(lambda images: column, takes="flat")
+    found = member.labels(torch.zeros(3, small.N))
+    assert (found.tolist(), found.dtype) == ([2, 0, 1], torch.int64)
 
 
 # ---- ONNX files --------------------------------------------------------------------------------
@@ -156,6 +218,28 @@ def test_an_onnx_file_for_one_image_at_a_time(tmp_path, visible):
     del model.graph.output[1]  # scores alone
     onnx.save(model, path)
     assert torch.equal(member_of(path).labels(visible), labels(visible))
+
+
+def test_an_onnx_file_for_which_places_differ(tmp_path, visible):
+    """On every place but the first one the graph says something else."""
+    import onnx
+
+    path = tmp_path / "classifier.onnx"
+    export_onnx(small.memories(), path, takes="visible")
+    model = onnx.load(path)
+    logits = next(node for node in model.graph.node if node.output[0] == "logits")
+    logits.output[0] = "before"
+    shift = np.zeros((4, small.C), np.float32)
+    shift[1:, 0] = 100
+    model.graph.initializer.append(onnx.numpy_helper.from_array(shift, "shift"))
+    model.graph.node.append(onnx.helper.make_node("Add", ["before", "shift"], ["logits"]))
+    del model.graph.output[1]
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(model, path)
+    member = member_of(path)
+    assert torch.equal(member.labels(visible), labels(visible))
+    assert torch.equal(member.labels(visible[5:6]), labels(visible[5:6]))
 
 
 def test_onnx_files_that_are_none(tmp_path, monkeypatch):
@@ -207,7 +291,9 @@ class Model(BaseHTTPRequestHandler):
 
     given: ClassVar[dict]
     break_it: ClassVar[str | None]
+    outputs: ClassVar[Callable[[list[int]], list[dict]] | None]  # instead of the usual ones
     asked: ClassVar[list[dict]]
+    waiting: ClassVar[threading.Event]
 
     def do_GET(self):
         if self.path == "/v2/models/m":
@@ -227,10 +313,19 @@ class Model(BaseHTTPRequestHandler):
             {"name": "scores", "datatype": "FP32", "shape": [1], "data": [0.5]},
             {"name": "label", "datatype": "INT64", "shape": [len(found)], "data": found},
         ]
+        if type(self).outputs is not None:
+            outputs = type(self).outputs(found)
         if kind == "shape":
             outputs[1]["shape"] = [len(found) + 1]
         if kind == "status":
             self.say(503, {"error": "too busy"})
+        elif kind == "slow":
+            self.wfile.write(b"HTTP/1.0 503 Busy\r\nContent-Length: 900\r\n\r\ntoo")
+            type(self).waiting.wait(5)
+        elif kind == "no http":
+            self.wfile.write(b"220 mail.example.org ESMTP\r\n")
+        elif kind == "deep":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 200_000)
         elif kind == "text":
             self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nnot json")
         else:
@@ -250,11 +345,13 @@ class Model(BaseHTTPRequestHandler):
 @pytest.fixture
 def url():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
-    Model.asked, Model.break_it = [], None
+    Model.asked, Model.break_it, Model.outputs = [], None, None
+    Model.waiting = threading.Event()
     Model.given = {"name": "images", "datatype": "FP32", "shape": [-1, 1, 5, 4]}
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/v2/models/m"
+    Model.waiting.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -278,16 +375,74 @@ def test_many_images_are_sent_in_parts(url, visible):
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("status", "503"), ("text", "not JSON"), ("shape", "outputs"), ("nothing", "nothing")],
-)
+    [
+        ("status", "503: .*too busy"), ("text", "not JSON"), ("shape", "outputs"),
+        ("nothing", "nothing"), ("slow", "503"), ("no http", "does not answer"),
+        ("deep", "not JSON"),
+    ],
+)  # fmt: skip
 def test_endpoints_that_answer_wrongly(url, visible, kind, message):
-    member = member_of(url, shape=small.SHAPE)
+    member = Endpoint(url, shape=small.SHAPE, timeout=0.5)
     Model.break_it = kind
-    with pytest.raises((EndpointError, InputError), match=message):
+    with pytest.raises((EndpointError, AnswerError), match=message):
         member.labels(visible)
 
 
+@pytest.mark.parametrize(
+    ("datatype", "width", "value"),
+    [
+        ("INT64", 1, lambda label: [label]), ("INT32", 1, lambda label: [label]),
+        ("UINT8", 1, lambda label: [label]),
+        ("FP32", 3, lambda label: [int(label == c) for c in range(3)]),
+        ("FP64", 3, lambda label: [label == c for c in range(3)]),
+        ("FP16", 3, lambda label: [0.5 * (label == c) for c in range(3)]),
+    ],
+)  # fmt: skip
+def test_answers_of_an_endpoint_have_its_datatype(url, visible, datatype, width, value):
+    """Scores written as whole numbers are scores, and a column of labels is labels."""
+
+    def outputs(found):
+        data = [number for label in found for number in value(label)]
+        other = {"name": "names", "datatype": "BYTES", "shape": [1], "data": ["x"]}
+        first = {"name": "predict", "datatype": datatype, "shape": [len(found), width]}
+        return [{**first, "data": data}, other]
+
+    member = member_of(url, shape=small.SHAPE)
+    Model.outputs = outputs
+    assert torch.equal(member.labels(visible), labels(visible))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"datatype": "FP32", "shape": [70, 1]}, {"datatype": "BYTES", "data": ["a"] * 70},
+        {"datatype": "INT64", "data": [0.5] * 70}, {"datatype": "UINT8", "data": [-1] * 70},
+        {"datatype": "INT32", "data": [2**40] * 70}, {"data": [None] * 70}, {"data": ["1"] * 70},
+        {"datatype": "FP32"}, {"datatype": "BOOL", "data": [True] * 70}, {"data": [2**70] * 70},
+        {"data": [float("nan")] * 70}, {"datatype": "FP16", "data": [1e300, 0.5] * 35},
+        {"shape": "70"}, {"data": {"a": 1}}, {"data": [[1]] * 69 + [[1, 2]]},
+    ],
+)  # fmt: skip
+def test_answers_of_an_endpoint_that_are_no_labels_are_refused(url, visible, changes):
+    member = member_of(url, shape=small.SHAPE)
+    usual = {"name": "label", "datatype": "INT64", "shape": [70], "data": [0] * 70}
+    Model.outputs = lambda found: [{**usual, **changes}]
+    with pytest.raises((AnswerError, EndpointError)):
+        member.labels(visible)
+
+
+def test_an_endpoint_of_a_fixed_batch_is_sent_whole_ones(url, visible):
+    Model.given = {"name": "images", "datatype": "FP32", "shape": [8, 1, 5, 4]}
+    member = member_of(url, shape=small.SHAPE)
+    assert torch.equal(member.labels(visible), labels(visible))
+    assert torch.equal(member.labels(visible[:3]), labels(visible[:3]))
+    assert [a["inputs"][0]["shape"] for a in Model.asked] == [[8, 1, 5, 4]] * 10
+
+
 def test_endpoints_that_are_none(url):
+    for bad in ("/v2/models/my model", "/v2/models/\u00e4"):
+        with pytest.raises(EndpointError, match="does not answer"):
+            member_of(url.removesuffix("/v2/models/m") + bad, shape=small.SHAPE)
     with pytest.raises(EndpointError, match="404"):
         member_of(url + "x", shape=small.SHAPE)
     Model.given = {"name": "images", "datatype": "BYTES", "shape": [-1]}

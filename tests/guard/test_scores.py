@@ -104,7 +104,7 @@ def test_no_score_depends_on_the_batch(name, images):
     score = Score(name)
     detector = Memories(small.memories(), score, small.SHAPE)
     if score.needs_reference:
-        detector.fit(small.clean(100, seed=3).visible(), 0.05)
+        detector = detector.fitted(small.clean(100, seed=3).visible(), 0.05)
     whole, labels = detector(images)
     order = torch.randperm(len(images))
     mixed = detector(images[order])
@@ -120,8 +120,8 @@ def test_no_score_depends_on_the_batch(name, images):
 @pytest.mark.parametrize("shape", [small.SHAPE, (4, 5), (1, 20), (20, 1), None])
 def test_the_default_score_in_c_is_the_same(shape, dtype, images):
     model, score = small.memories(dtype=dtype), Score("profile")
-    detector = Memories(model, score, shape)
-    detector.fit(small.clean(100, seed=3).visible(dtype), 0.05)
+    detector = Memories(model, score, shape).fitted(small.clean(100, seed=3).visible(dtype), 0.05)
+    score = detector.score
     weak = 10.0 ** -torch.arange(40.0)[:, None] * small.patterns()[:1]  # down to no energy at all
     given = torch.cat([images, weak, torch.zeros(1, small.N)]).to(dtype)
     found = gather(model, given, shape)

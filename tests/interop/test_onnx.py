@@ -9,7 +9,7 @@ import torch
 import denseam
 from denseam import DenseAM, ImageClassifier, baselines, energy
 from denseam.classifier import HEADS, Classifier
-from denseam.errors import DenseAMError, InputError, SaveError
+from denseam.errors import InputError, MissingPackageError, SaveError
 from denseam.interop import export_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -119,6 +119,21 @@ def test_every_network_says_what_it_says_here(head, dtype, takes, exported):
             logits, wanted, rtol=tolerance, atol=tolerance,
             msg=lambda text, name=name: f"{name}: {text}",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("head", HEADS)
+def test_pixels_that_are_no_numbers_make_logits_that_are_none(head, value, exported):
+    for name, model in networks(torch.float32).items():
+        visible = 2 * pixels(dtype=torch.float32).flatten(1) - 1
+        call = exported(model, head, takes="visible")
+        wanted, _ = call(visible)
+        visible[3, 5] = value
+        logits, _ = call(visible)
+        rest = [0, 1, 2, 4, 5, 6]
+        assert torch.equal(logits[rest], wanted[rest]), name
+        if value is torch.nan or name.startswith("binarised"):
+            assert bool(logits[3].isnan().all()), name
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2, 131])
@@ -290,7 +305,7 @@ def test_anything_else_is_refused(change, message, tmp_path):
 
 def test_without_onnx_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(DenseAMError, match=r"pip install 'denseam\[onnx\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'denseam\[onnx\]'"):
         export_onnx(dense(), tmp_path / "a.onnx")
 
 

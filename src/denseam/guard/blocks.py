@@ -9,13 +9,14 @@ works on each image by itself is not given what would only fill a block, where t
 bits too.
 """
 
+import math
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["REFERENCE", "SIZES", "Agreed", "Blocks"]
+__all__ = ["REFERENCE", "SIZES", "Agreed", "Blocks", "in_batches", "places_agree"]
 
 SIZES = (16, 64, 128, 256)
 """Images in a block: whole vectors. Fewer would not cost less: vectors would be part empty."""
@@ -113,6 +114,34 @@ class Blocks:
             answers = [self._ask(block) for block in torch.split(visible, plan)]
             found = tuple(torch.cat(column) for column in zip(*answers, strict=True))
         return _first(found, count) if room else found
+
+
+def in_batches(
+    ask: Callable[[Tensor], Tensor], visible: Tensor, size: int, *, together: bool = True
+) -> Tensor:
+    """What there is to be said of (B, N), for who takes no other batch than one of ``size``.
+
+    Args:
+        ask: images (size, N) to a tensor of as many rows.
+        visible: the images; black ones fill up the last batch.
+        size: of a batch.
+        together: whether a batch holds ``size`` of them, or one, on its first place.
+    """
+    parts = []
+    for part in torch.split(visible, size if together else 1):
+        room = part.new_full((size - len(part), part.shape[1]), -1.0)
+        parts.append(ask(torch.cat([part, room]))[: len(part)])
+    return torch.cat(parts)
+
+
+def places_agree(ask: Callable[[Tensor], Tensor], n_visible: int, size: int) -> bool:
+    """Whether a batch of ``size`` gives the same bits wherever in it an image stands.
+
+    Found out from random images, each on two places that are neighbours.
+    """
+    images = _random_images(size * math.ceil(max(SIZES) / size), n_visible)
+    found = in_batches(ask, images, size)
+    return _same((in_batches(ask, images.roll(1, 0), size),), (found.roll(1, 0),))
 
 
 def _plan(count: int, agreed: Agreed) -> list[int]:

@@ -11,6 +11,7 @@ from denseam.classifier import Classifier
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
 from denseam.guard import compiled
+from denseam.guard.answers import checked_scores
 from denseam.guard.blocks import SIZES, Blocks
 from denseam.guard.evidence import energies, evidence, gather
 from denseam.guard.samples import square
@@ -42,6 +43,8 @@ class Memories:
         InputError: for a score that the network does not have.
     """
 
+    endless = "no active memory"  # what an infinite score says of an image
+
     def __init__(
         self, network: Classifier, score: Score, shape: tuple[int, int] | None = None
     ) -> None:
@@ -64,9 +67,11 @@ class Memories:
         """Whether clean images have to be spent on ``fit``."""
         return self.score.needs_reference
 
-    def fit(self, visible: Tensor, target_rejection: float) -> None:
-        """Fit the score to clean reference images (M, N)."""
-        self.score.fit(gather(self.network, visible, self.shape), target_rejection)
+    def fitted(self, visible: Tensor, target_rejection: float) -> "Memories":
+        """Another one of the same network, its score fitted to clean reference images (M, N)."""
+        score = Score(self.score.name, self.score.beta_sm)
+        score.fit(gather(self.network, visible, self.shape), target_rejection)
+        return Memories(self.network, score, self.shape)
 
     def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) -> scores (B,) float64, infinite where no memory is active, and labels (B,)."""
@@ -96,6 +101,7 @@ class Custom:
     """Somebody's own detector, which has scores and no labels."""
 
     needs_reference = False
+    endless = "an infinite score"
     prompt = False
     n_visible: int | None = None
     n_classes: int | None = None
@@ -105,14 +111,15 @@ class Custom:
         self.n_visible = getattr(scorer, "n_visible", None)
         self._blocks = Blocks(self._ask)
 
-    def fit(self, visible: Tensor, target_rejection: float) -> None:
-        """Nothing is learned here."""
+    def fitted(self, visible: Tensor, target_rejection: float) -> "Custom":
+        """The same one: nothing is learned here."""
+        return self
 
     def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) -> scores (B,) float64, and -1 for each label.
 
         Raises:
-            InputError: when the scores are not (B,) numbers.
+            AnswerError: when the scores are not (B,) numbers.
         """
         (scores,) = self._blocks(visible)
         return scores, torch.full((len(visible),), -1)
@@ -120,13 +127,7 @@ class Custom:
     def _ask(self, block: Tensor) -> tuple[Tensor]:
         ask = self.scorer.score if isinstance(self.scorer, Scorer) else self.scorer
         with torch.no_grad():
-            found = torch.as_tensor(ask(block.float()))
-        if found.shape != (len(block),) or bool(found.isnan().any()):
-            raise InputError(
-                f"the detector's scores have shape {tuple(found.shape)} for {len(block)} "
-                "images, or are NaN: wanted (B,) numbers"
-            )
-        return (found.detach().double().cpu(),)
+            return (checked_scores(ask(block.float()), len(block)),)
 
     def describe(self) -> dict[str, Any]:
         """What it is called, as plain JSON values."""

@@ -1,21 +1,29 @@
 """A classifier at a URL that speaks the Open Inference Protocol (version 2, REST, JSON)."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from denseam.errors import EndpointError
+from denseam.errors import AnswerError, EndpointError
+from denseam.guard.blocks import in_batches
 from denseam.guard.layout import Input, answer
 from denseam.guard.members import Member
 
 __all__ = ["Endpoint"]
 
-_TYPES = {"FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8}
+_TYPES: dict[str, type[np.generic]] = {"FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8}
+_ANSWERS: dict[str, type[np.generic]] = {
+    **_TYPES, "FP16": np.float16, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,
+    "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64,
+}  # fmt: skip
 _LIMIT = 64 * 2**20  # bytes of an answer
 _CHUNK = 256  # images in a request
 
@@ -47,7 +55,9 @@ class Endpoint(Member):
 
     def _labels(self, visible: Tensor) -> Tensor:
         ask = super()._labels
-        return torch.cat([ask(part) for part in torch.split(visible, self.input.batch or _CHUNK)])
+        if self.input.batch is not None:
+            return in_batches(ask, visible, self.input.batch)
+        return torch.cat([ask(part) for part in torch.split(visible, _CHUNK)])
 
     def _ask(self, shown_images: Any) -> Any:
         images = self.input.arranged(np.asarray(shown_images))
@@ -59,15 +69,13 @@ class Endpoint(Member):
         }
         found = self._call(f"{self.url}/infer", {"inputs": [request]})
         try:
-            outputs = [
-                (each["name"], np.asarray(each["data"]).reshape(each["shape"]))
-                for each in found["outputs"]
-            ]
-        except (KeyError, TypeError, ValueError) as error:
+            return _array(answer([(each["name"], each) for each in found["outputs"]]))
+        except AnswerError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise EndpointError(
                 f"{self.url}: an answer without whole outputs: {error!r}"
             ) from error
-        return answer(outputs)
 
     def _described(self, facts: Any) -> tuple[Input, str]:
         try:
@@ -88,18 +96,42 @@ class Endpoint(Member):
             with urllib.request.urlopen(request, timeout=self.timeout) as reply:  # noqa: S310
                 text = reply.read(_LIMIT + 1)
         except urllib.error.HTTPError as error:
-            with error:
-                said = _cut(error.read(1000).decode(errors="replace"))
-            raise EndpointError(f"{url} answered {error.code}: {said}") from error
-        except (OSError, ValueError) as error:  # refused, no such host, timed out
+            raise EndpointError(f"{url} answered {error.code}: {_said(error)}") from error
+        # Refused, no such host, timed out, not HTTP at all.
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise EndpointError(f"{url} does not answer: {reason}") from error
         if len(text) > _LIMIT:
             raise EndpointError(f"{url}: an answer of more than {_LIMIT} bytes")
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EndpointError(f"{url}: the answer is not JSON: {_cut(text[:200])}") from error
+
+
+def _array(output: Mapping[str, Any]) -> NDArray[Any]:
+    """An output in its own datatype.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: when it is not whole, or other numbers.
+    """
+    found, datatype = np.asarray(output["data"]), output["datatype"]
+    if datatype not in _ANSWERS or found.dtype.kind not in "biuf":
+        raise TypeError(f"{datatype} {found.dtype}: wanted {', '.join(_ANSWERS)}")
+    with np.errstate(all="ignore"):  # what does not fit is not equal
+        made = found.astype(_ANSWERS[datatype])
+    if made.dtype.kind != "f" and not np.array_equal(made, found):
+        raise ValueError(f"numbers that are no {datatype}")
+    return made.reshape(output["shape"])
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    """How the text of a refusal begins, where it comes."""
+    try:
+        with error:
+            return _cut(error.read(1000).decode(errors="replace"))
+    except (OSError, ValueError, http.client.HTTPException) as failure:
+        return f"its text does not come: {failure}"
 
 
 def _cut(value: Any) -> str:

@@ -111,8 +111,11 @@ def evaluate_guard(
         on_progress: told of sets done and sets in all.
 
     Raises:
-        InputError: for images that do not fit, or before ``calibrate``.
+        InputError: for images that do not fit, a trial of no image, or before ``calibrate``.
     """
+    for trial in trials:
+        if not len(trial.visible):
+            raise InputError(f"the trial {trial.name!r} has no image: wanted at least one")
     visible, threshold = clean.visible(), guard.threshold
     verdicts = guard.predict(clean)
     alone = guard.classifier.labels(visible)

@@ -127,7 +127,7 @@ class Guard:
 
         Raises:
             InputError: for too few images for that rate, or ones that are not valid or on which no
-                memory is active.
+                memory is active, or whose scores are infinite. What was calibrated before stays.
         """
         rate = conformal.check_rate(target_rejection)
         samples = self._samples(clean)
@@ -144,16 +144,17 @@ class Guard:
             )
         order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
         reference, rest = order.tensor_split([len(order) // 2 if halves == 2 else 0])
+        detector = self.detector
         if len(reference):
-            self.detector.fit(samples.visible[reference], rate)
-        scores, _ = self._look(samples.visible[rest])
+            detector = detector.fitted(samples.visible[reference], rate)
+        scores, _ = _look(detector, samples.visible[rest])
         scores = scores.sort().values
         if conformal.threshold(scores, rate) == torch.inf:
             raise InputError(
-                f"{int(scores.isinf().sum())} of {len(scores)} clean images have no active memory: "
-                f"no threshold rejects as few as {rate:g}"
+                f"{int(scores.isposinf().sum())} of {len(scores)} clean images have "
+                f"{detector.endless}: no threshold rejects as few as {rate:g}"
             )
-        self._calibration, self.target_rejection = scores, rate
+        self.detector, self._calibration, self.target_rejection = detector, scores, rate
         return self
 
     def predict(self, images: object) -> Verdicts:
@@ -167,7 +168,7 @@ class Guard:
             InputError: for another shape or type, or before ``calibrate``.
         """
         samples, threshold = self._samples(images), self.threshold
-        scores, detector_labels = self._look(samples.visible)
+        scores, detector_labels = _look(self.detector, samples.visible)
         if not samples.all_valid:
             scores = scores.masked_fill(~samples.valid, torch.inf)
             detector_labels = detector_labels.masked_fill(~samples.valid, JUNK)
@@ -185,7 +186,7 @@ class Guard:
         going to be called.
         """
         black = torch.full((1, self.n_visible), -1.0)
-        self._look(black)
+        _look(self.detector, black)
         self.classifier.labels(black)
 
     def to_json(self) -> dict[str, Any]:
@@ -260,13 +261,6 @@ class Guard:
     def _samples(self, images: object) -> Samples:
         return Samples.of(images, self.n_visible, self.image_shape)
 
-    def _look(self, visible: Tensor) -> tuple[Tensor, Tensor]:
-        if len(visible) <= _CHUNK:
-            return self.detector(visible)
-        parts = [self.detector(part) for part in torch.split(visible, _CHUNK)]
-        scores, labels = zip(*parts, strict=True)
-        return torch.cat(scores), torch.cat(labels)
-
     def _classify(self, visible: Tensor, accepted: Tensor) -> Tensor:
         rows = accepted.nonzero()[:, 0]
         if len(rows) == len(visible) <= _CHUNK:
@@ -275,6 +269,14 @@ class Guard:
         for part in torch.split(rows, _CHUNK):
             labels[part] = self.classifier.labels(visible[part])
         return labels
+
+
+def _look(detector: Detector, visible: Tensor) -> tuple[Tensor, Tensor]:
+    if len(visible) <= _CHUNK:
+        return detector(visible)
+    parts = [detector(part) for part in torch.split(visible, _CHUNK)]
+    scores, labels = zip(*parts, strict=True)
+    return torch.cat(scores), torch.cat(labels)
 
 
 def _reasons(

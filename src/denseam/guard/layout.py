@@ -3,15 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from denseam.errors import InputError
+from denseam.errors import AnswerError, InputError
 from denseam.guard.members import Takes
 
 __all__ = ["Input", "answer"]
+
+T = TypeVar("T")
 
 _LABELS = ("label", "labels", "output_label")
 
@@ -67,12 +69,12 @@ class Input:
         return np.ascontiguousarray(images.reshape(count, *shape), dtype=self.dtype)
 
 
-def answer(found: Sequence[tuple[str, Any]]) -> Any:
+def answer(found: Sequence[tuple[str, T]]) -> T:
     """Of several named outputs the labels, where one is called that, or else the first one.
 
     Raises:
-        InputError: when there is none.
+        AnswerError: when there is none.
     """
     if not found:
-        raise InputError("the classifier returned nothing")
+        raise AnswerError("the classifier returned nothing")
     return next((value for name, value in found if name in _LABELS), found[0][1])

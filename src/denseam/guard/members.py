@@ -16,11 +16,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from denseam.classifier import Classifier
+from denseam.descent.common import check_deterministic
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
+from denseam.guard.answers import checked, to_labels
 from denseam.guard.blocks import Blocks
 from denseam.guard.evidence import scores
 from denseam.pretrained import load_any
@@ -77,7 +80,7 @@ class Member:
         """(B, N) in [-1, 1] -> (B,) int64.
 
         Raises:
-            InputError: when what comes back is neither labels (B,) nor scores (B, C).
+            AnswerError: when what comes back is neither labels (B,) nor scores (B, C).
         """
         if not len(visible):
             return torch.empty(0, dtype=torch.int64)
@@ -103,21 +106,29 @@ class Member:
 
 
 class Network(Member):
-    """A network of the package; without a preprocessing of its own."""
+    """A network of the package, which takes "visible": what else, a preprocessing makes that.
+
+    Raises:
+        InputError: for other ``takes`` without one.
+    """
 
     kind = "network"
     takes: Takes = "visible"
 
     def __init__(self, network: Classifier, **more: Any) -> None:
         super().__init__(**more)
+        if self.takes != "visible" and self.preprocess is None:
+            raise InputError(
+                f"takes = {self.takes!r}: a network of denseam takes 'visible', or what a "
+                "preprocess makes of others"
+            )
         self.network = network
         self.n_classes = network.n_classes
         self.prompt = self.preprocess is None and network.memories.device.type == "cpu"
-        self._blocks = Blocks(self._scores, some=True)
+        ask = self._scores if self.preprocess is None else self._answers
+        self._blocks = Blocks(ask, some=True)
 
     def _labels(self, visible: Tensor) -> Tensor:
-        if self.preprocess is not None:
-            return super()._labels(visible)
         (found,) = self._blocks(visible, self.network.memories.device)
         return found.argmax(dim=1)
 
@@ -133,16 +144,22 @@ class Network(Member):
 
 
 class Module(Member):
-    """An ``nn.Module`` that returns scores (B, C) or labels (B,)."""
+    """An ``nn.Module`` that returns scores (B, C) or labels (B,).
+
+    Raises:
+        InputError: for dropout or batch normalisation as in training; when asked, too.
+    """
 
     kind = "module"
 
     def __init__(self, module: nn.Module, **more: Any) -> None:
         super().__init__(**more)
+        check_deterministic(module)
         self.module = module
         self._blocks = Blocks(self._answers)
 
     def _labels(self, visible: Tensor) -> Tensor:
+        check_deterministic(self.module)
         own = next(self.module.parameters(), None)
         (found,) = self._blocks(visible, None if own is None else own.device)
         return to_labels(found, len(visible))
@@ -160,7 +177,7 @@ class Module(Member):
 
 
 class Estimator(Member):
-    """Anything with scikit-learn's ``predict``; labels that are no numbers count from 0."""
+    """Anything with scikit-learn's ``predict``; labels that are no whole numbers count from 0."""
 
     kind = "estimator"
     takes: Takes = "flat"
@@ -170,7 +187,7 @@ class Estimator(Member):
         self.estimator = estimator
         classes = getattr(estimator, "classes_", None)
         self.classes = None if classes is None else np.asarray(classes)
-        self.n_classes = None if self.classes is None else len(self.classes)
+        self.n_classes = None if self.classes is None else _bound(self.classes)
 
     def _ask(self, shown_images: Any) -> Any:
         given = shown_images.numpy() if isinstance(shown_images, Tensor) else shown_images
@@ -242,6 +259,12 @@ def _named(given: str | Path, more: dict[str, Any]) -> Member:
     return Network(load_any(given), **more)
 
 
+def _bound(classes: NDArray[Any]) -> int:
+    """One more than the largest label: whole numbers are labels as they are."""
+    whole = np.issubdtype(classes.dtype, np.integer) and classes.size
+    return 1 + int(classes.max()) if whole else len(classes)
+
+
 def shown(visible: Tensor, takes: Takes, shape: tuple[int, int] | None) -> Tensor:
     """Images (B, N) in [-1, 1] as a member takes them."""
     if takes == "visible":
@@ -253,40 +276,3 @@ def shown(visible: Tensor, takes: Takes, shape: tuple[int, int] | None) -> Tenso
         grey = ((visible + 1) * 127.5).round().to(torch.uint8)
         return grey.reshape(-1, height, width)
     return (visible / 2 + 0.5).reshape(-1, 1, height, width)
-
-
-def to_labels(found: Any, count: int) -> Tensor:
-    """Labels (B,) int64 of labels (B,) or scores (B, C), tensor or array.
-
-    Raises:
-        InputError: for anything else, and for labels below 0.
-    """
-    values = checked(found, count)
-    return values.argmax(dim=1) if values.ndim == 2 else values.long()
-
-
-def checked(found: Any, count: int) -> Tensor:
-    """Labels (B,) or scores (B, C) as a tensor on the CPU.
-
-    Raises:
-        InputError: for anything else, and for labels below 0.
-    """
-    try:
-        values = torch.as_tensor(found).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"the classifier returned {type(found).__name__}: wanted labels (B,) or scores (B, C)"
-        ) from error
-    if values.ndim == 2 and len(values) == count and values.shape[1] and values.is_floating_point():
-        if bool(values.isnan().any()):
-            raise InputError("the classifier returned scores that are NaN")
-        return values
-    whole = not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
-    if values.shape != (count,) or not whole:
-        raise InputError(
-            f"the classifier returned {tuple(values.shape)} {values.dtype} for {count} images: "
-            f"wanted labels ({count},), or scores ({count}, C)"
-        )
-    if count and int(values.min()) < 0:
-        raise InputError(f"the classifier returned the label {int(values.min())}: wanted >= 0")
-    return values

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from denseam.errors import DataUnavailableError, FileFormatError, InputError, MissingPackageError
-from denseam.guard.blocks import Blocks
+from denseam.guard.answers import to_labels
+from denseam.guard.blocks import Blocks, in_batches, places_agree
 from denseam.guard.layout import Input, answer
-from denseam.guard.members import Member, to_labels
+from denseam.guard.members import Member
 
 __all__ = ["OnnxFile"]
 
@@ -57,6 +57,7 @@ class OnnxFile(Member):
             more["takes"] = self.input.takes
         super().__init__(**more)
         self._blocks = Blocks(self._answers)
+        self._together: bool | None = None  # of a fixed batch: not found out yet
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "file": str(self.path), "sha256": self.sha256}
@@ -66,11 +67,13 @@ class OnnxFile(Member):
         if size is None:
             (found,) = self._blocks(visible)
             return to_labels(found, len(visible))
-        parts = []
-        for part in torch.split(visible, size):  # the last one is filled up
-            whole = torch.cat([part, part[-1:].expand(size - len(part), -1)])
-            parts.append(to_labels(self._ask(self._shown(whole)), size)[: len(part)])
-        return torch.cat(parts)
+        if self._together is None:
+            self._together = places_agree(self._batch, visible.shape[1], size)
+        found = in_batches(self._batch, visible, size, together=self._together)
+        return to_labels(found, len(visible))
+
+    def _batch(self, whole: Tensor) -> Tensor:
+        return self._answers(whole)[0]
 
     def _ask(self, shown_images: Any) -> Any:
         images = self.input.arranged(np.asarray(shown_images))

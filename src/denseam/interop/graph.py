@@ -80,7 +80,9 @@ def build(graph: Graph, model: Classifier, head: HeadName, takes: str) -> None:
     if takes == "images":
         visible = graph("Sub", graph("Mul", graph("Flatten", takes, axis=1), 2.0), 1.0)
     while isinstance(model, Binarised):
-        visible = graph("Where", graph("Greater", visible, model.threshold), 1.0, -1.0)
+        nothing = graph("Mul", visible, 0.0)  # but NaN where the pixel is no number
+        hard = graph("Where", graph("Greater", visible, model.threshold), 1.0, -1.0)
+        visible = graph("Add", hard, nothing)
         model = model.network
     if isinstance(model, DenseAM):
         scores, gap = _dense_memory(graph, visible, model, head)

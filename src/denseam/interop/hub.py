@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from denseam.errors import DenseAMError, FileFormatError, InputError
+from denseam.errors import FileFormatError, InputError, MissingPackageError
 from denseam.files import write_json
 from denseam.model import DenseAM
 from denseam.saved import load
@@ -20,11 +20,7 @@ from denseam.version import __version__
 try:
     from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 except ImportError as error:
-
-    class MissingHubError(DenseAMError, ImportError):
-        """huggingface_hub is not installed."""
-
-    raise MissingHubError(
+    raise MissingPackageError(
         "denseam.interop.HubDenseAM needs huggingface_hub: pip install 'denseam[hub]'"
     ) from error
 

@@ -13,7 +13,7 @@ import torch
 from denseam.baselines import Binarised
 from denseam.classifier import HEADS, Classifier, HeadName
 from denseam.descent.facts import describe_model
-from denseam.errors import DenseAMError, InputError
+from denseam.errors import InputError, MissingPackageError
 from denseam.files import write_bytes
 from denseam.interop.graph import Graph, build
 from denseam.version import __version__
@@ -57,7 +57,7 @@ def export_onnx(
 
     Raises:
         InputError: for anything else, or a shape that is not that of N pixels.
-        DenseAMError: when onnx is not installed.
+        MissingPackageError: when onnx is not installed.
         SaveError: when the file cannot be written; what stood there is untouched.
     """
     if not isinstance(model, Classifier):
@@ -82,12 +82,12 @@ def need_onnx() -> None:
     """Say what to install where there is nothing to write ONNX files with.
 
     Raises:
-        DenseAMError: when onnx is not installed.
+        MissingPackageError: when onnx is not installed.
     """
     try:
         import onnx  # noqa: F401, PLC0415
     except ImportError as error:
-        raise DenseAMError("ONNX files need onnx: pip install 'denseam[onnx]'") from error
+        raise MissingPackageError("ONNX files need onnx: pip install 'denseam[onnx]'") from error
 
 
 def _serialised(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from denseam.cli.common import add_command, images_of, percent, print_json, stdout
-from denseam.errors import InputError
+from denseam.cli.guard.given import check_count, foreign
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
 from denseam.guard.members import TAKES
 from denseam.pretrained import load_any
@@ -57,11 +57,8 @@ denseam guard calibrate --detector mnist-n30 --classifier mnist-n2 --score gap+l
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, save, report."""
-    images = images_of(args.dataset, args.part)
-    if args.count is not None:
-        if args.count < 1:
-            raise InputError(f"--count {args.count}: wanted at least 1")
-        images = images.subset(slice(args.count))
+    check_count(args.count)
+    images = images_of(args.dataset, args.part).subset(slice(args.count))
     guard = Guard(
         load_any(args.detector, device=args.device), _classifier(args),
         score=args.score, image_shape=images.shape, takes=args.takes,
@@ -72,17 +69,14 @@ def run(args: argparse.Namespace) -> int:
         print_json({"out": str(args.out), "dataset": images.name, **guard.to_json()})
         return 0
     facts = guard.to_json()
-    stdout.print(
-        f"{facts['score']} of {args.detector} before {args.classifier}: junk above "
-        f"{facts['threshold']:.6g}",
-        markup=False,
-    )
+    members = foreign(f"{facts['score']} of {args.detector} before {args.classifier}")
+    stdout.print(members.append(f": junk above {facts['threshold']:.6g}"))
     stdout.print(
         f"rejects {percent(args.target_rejection)} of clean images like these, by "
-        f"{facts['n_calibration']} of {len(images)} images of {images.name}",
-        markup=False,
+        f"{facts['n_calibration']} of {len(images)} images of",
+        foreign(images.name),
     )
-    stdout.print(f"guard in {args.out}", markup=False)
+    stdout.print(foreign(f"guard in {args.out}"))
     return 0
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from denseam import data
 from denseam.cli.common import add_command, percent, print_json, stdout
+from denseam.cli.guard.given import check_count, check_folder, foreign
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
 from denseam.data import ImageSet
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     check_picture(args.sheet, (".png",))
     if args.out is not None and args.out.suffix not in (".csv", ".jsonl"):
         raise InputError(f"{args.out}: wanted a .csv or .jsonl file")
+    check_count(args.count)
+    check_folder(args.out)
     guard = Guard.load(args.guard, classifier=args.classifier, device=args.device)
     batches = _batches(args, guard)
     total = sum(len(batch.names) for batch in batches)
@@ -102,8 +105,6 @@ def _batches(args: argparse.Namespace, guard: Guard) -> list[_Batch]:
     Raises:
         InputError: when there is no image, or none of the guard's size can be made of it.
     """
-    if args.count is not None and args.count < 1:
-        raise InputError(f"--count {args.count}: wanted at least 1")
     found, pictures = list[_Batch](), list[Path]()
     for given in args.images:
         path = Path(given)
@@ -148,7 +149,7 @@ def _written(names: Sequence[str], verdicts: Verdicts, suffix: str) -> bytes:
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")  # names that are no UTF-8
 
 
 def _draw(path: Path | None, sheet: Sequence[Tensor], junk: Sequence[Verdict]) -> bool:
@@ -180,10 +181,10 @@ def _report(
     if counts:
         stdout.print(", ".join(f"{reason} {count}" for reason, count in counts.items()))
     if args.out is not None:
-        stdout.print(f"verdicts in {args.out}", markup=False)
+        stdout.print(foreign(f"verdicts in {args.out}"))
     if args.sheet is not None:
         where = f"contact sheet in {args.sheet}" if drawn else "nothing set aside, no contact sheet"
-        stdout.print(where, markup=False)
+        stdout.print(foreign(where))
 
 
 def _table(names: Sequence[str], verdicts: Verdicts) -> Table:
@@ -192,7 +193,7 @@ def _table(names: Sequence[str], verdicts: Verdicts) -> Table:
         table.add_column(column, justify="left" if column in ("image", "reason") else "right")
     for name, verdict in zip(names[:_LISTED], verdicts, strict=False):
         table.add_row(
-            name, "junk" if not verdict.accepted else f"{verdict.label}",
+            foreign(name), "junk" if not verdict.accepted else f"{verdict.label}",
             f"{verdict.p_value:.4f}", f"{verdict.score:.4g}",
             "" if verdict.detector_label < 0 else f"{verdict.detector_label}", verdict.reason or "",
         )  # fmt: skip

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from denseam import data
 from denseam.cli.common import add_command, chosen_images, print_json, stdout
+from denseam.cli.guard.given import check_count, foreign
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
 from denseam.data import ImageSet
@@ -56,6 +57,7 @@ denseam guard evaluate guard --junk fashion-mnist --junk letters.npz --json
 def run(args: argparse.Namespace) -> int:
     """Make the trials, evaluate, draw, print."""
     check_picture(args.figure)
+    check_count(args.count)
     guard, clean = Guard.load(args.guard, device=args.device), chosen_images(args)
     models = {name: load_any(name, device=args.device) for name in args.models}
     named = [_junk(name, args) for name in args.junk]
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     stdout.print(_table(found))
     stdout.print("right, wrong: accepted and labelled so; alone: right without a guard")
     if args.figure is not None:
-        stdout.print(f"figure in {args.figure}", markup=False)
+        stdout.print(foreign(f"figure in {args.figure}"))
     return 0
 
 
@@ -98,8 +100,10 @@ def _table(found: GuardEvaluation) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for row in (found.clean, *found.trials):
         alone = None if row.alone is None else 1 - row.alone
-        table.add_row(row.name, f"{row.count}", *map(_share, (row.rejected, row.right, row.wrong,
-                      alone)), "" if row.separation is None else f"{row.separation.auroc:.3f}",
+        shares = map(_share, (row.rejected, row.right, row.wrong, alone))
+        table.add_row(
+            foreign(row.name), f"{row.count}", *shares,
+            "" if row.separation is None else f"{row.separation.auroc:.3f}",
         )  # fmt: skip
     return table
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from denseam.cli.common import add_command, print_json, stdout
+from denseam.cli.guard.given import check_count, check_folder, foreign
 from denseam.errors import InputError
 from denseam.files import write_bytes
 from denseam.guard import REASONS
@@ -15,6 +16,7 @@ from denseam.guard.server import Settings
 
 _JUNK = "junk"
 _PAGE = 200
+_DIGITS = 9  # of a class
 
 
 def add_to(commands: Any) -> None:
@@ -71,8 +73,7 @@ def _add_kind(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    if args.count < 1:
-        raise InputError(f"--count {args.count}: wanted at least 1")
+    check_count(args.count)
     store, kind = _store(args), {"labelled": args.labelled, "reason": args.reason}
     items, total = store.list(limit=args.count, **kind), store.count(**kind)
     if args.json:
@@ -84,9 +85,10 @@ def _list(args: argparse.Namespace) -> int:
     table.add_column("label")
     for item in items:
         table.add_row(
-            str(item.id), f"{item.received_at:%Y-%m-%d %H:%M:%S}", item.reason,
+            str(item.id), f"{item.received_at:%Y-%m-%d %H:%M:%S}", foreign(item.reason),
             "" if item.score is None else f"{item.score:.4g}", f"{item.p_value:.4g}",
-            str(item.detector_label), item.source or item.address or "", _named(item.label),
+            str(item.detector_label), foreign(item.source or item.address or ""),
+            _named(item.label),
         )  # fmt: skip
     stdout.print(table)
     return 0
@@ -104,14 +106,14 @@ def _show(args: argparse.Namespace) -> int:
         print_json(_facts(item))
         return 0
     for name, value in _facts(item).items():
-        stdout.print(f"{name}: {'' if value is None else value}", markup=False)
+        stdout.print(foreign(f"{name}: {'' if value is None else value}"))
     stdout.print(in_blocks(item.grey()), markup=False)
     return 0
 
 
 def _label(args: argparse.Namespace) -> int:
     words = {_JUNK: -1, "none": None}
-    if args.label not in words and not args.label.isdecimal():
+    if args.label not in words and not (args.label.isdecimal() and len(args.label) <= _DIGITS):
         raise InputError(f"label {args.label}: wanted a class, junk or none")
     label = words[args.label] if args.label in words else int(args.label)
     item = _found(_store(args).label(_uuid(args.id), label), args.id)
@@ -125,6 +127,7 @@ def _label(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from denseam.guard.server import image_set  # noqa: PLC0415 (an extra)
 
+    check_folder(args.out)
     store, items, last = _store(args), [], None
     while page := store.list(limit=_PAGE, labelled=True, before=last):
         last = page[-1].id
@@ -135,7 +138,7 @@ def _export(args: argparse.Namespace) -> int:
     if args.json:
         print_json({**facts, "junk": sum(item.label == -1 for item in items)})
         return 0
-    stdout.print(f"{len(images)} images in {args.out}", markup=False)
+    stdout.print(foreign(f"{len(images)} images in {args.out}"))
     if left_out:
         stdout.print(f"{left_out} items have pixels that no image has, and were left out")
     return 0

@@ -1,0 +1,70 @@
+"""`denseam guard review` of items with strange words in them."""
+
+import pytest
+import torch
+from guard import small
+from rich.console import Console
+
+from denseam.cli.guard import review
+
+pytest.importorskip("sqlalchemy")
+
+from denseam.guard.server import Store
+from denseam.guard.server.quarantine import items_of
+from denseam.guard.server.quarantine.items import Source
+
+WORDS = ["[/x] hi", "[red]all is well[/]", "\x1b[31mred", "[link=http://x]y[/link]"]
+
+
+@pytest.fixture(scope="module")
+def quarantine(tmp_path_factory):
+    """A database of four items, and their ids."""
+    path = tmp_path_factory.mktemp("review") / "q.sqlite"
+    junk = torch.zeros(1, *small.SHAPE, dtype=torch.uint8)
+    verdicts = small.guard().predict(junk)
+    assert verdicts.n_rejected == 1
+    items = []
+    for words in WORDS:
+        source = Source(words, "r", None, None)
+        items += items_of(junk, verdicts, source, model="m", n_classes=None).values()
+    store = Store(str(path))
+    store.create(new=True)
+    store.add(items)
+    return path, [str(item.id) for item in items]
+
+
+@pytest.fixture
+def reviewed(run, quarantine, monkeypatch):
+    monkeypatch.setattr(review, "stdout", Console(highlight=False, soft_wrap=True, width=300))
+
+    def call(action, *more):
+        return run("guard", "review", action, "--database", quarantine[0], *more)
+
+    return call
+
+
+def test_sources_are_printed_as_they_are(reviewed, quarantine):
+    code, out, _ = reviewed("list")
+    assert code == 0
+    for words in ("[/x] hi", "[red]all is well[/]", "\\x1b[31mred", "[link=http://x]y[/link]"):
+        assert words in out
+    code, out, _ = reviewed("show", quarantine[1][2])
+    assert code == 0
+    assert "source: \\x1b[31mred\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("list", "--count", 10**20), "--count 100000000000000000000: wanted at most"),
+        (("list", "--count", 0), "wanted at least 1"),
+        (("label", "ID", "9" * 20), "wanted a class, junk or none"),
+        (("label", "ID", "9" * 5000), "wanted a class, junk or none"),
+        (("export", "no/out.npz"), "no/out.npz: no such folder"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(reviewed, quarantine, arguments, said):
+    code, out, err = reviewed(*(quarantine[1][0] if a == "ID" else a for a in arguments))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
