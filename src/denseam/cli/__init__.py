@@ -21,7 +21,7 @@ from denseam.cli import (
     train,
     transfer,
 )
-from denseam.cli.common import say_error
+from denseam.cli.common import check_seed, say_error
 from denseam.errors import DenseAMError
 from denseam.mesh import own_device
 from denseam.version import __version__
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     args.device = own_device(args.device)
     try:
+        check_seed(args.seed)
         code: int = args.run(args)
         sys.stdout.flush()
     except DenseAMError as error:

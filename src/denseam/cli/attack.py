@@ -19,6 +19,7 @@ from denseam.errors import InputError
 from denseam.figures import budget, sign
 from denseam.figures.records import budget_curves, sign_curves
 from denseam.pretrained import load_any
+from denseam.training.fields import exact
 
 _OPTIONS = ("loss", "loss_power")
 _HEADS = {"tanh": "objective", "log_energy": "cross_entropy"}  # and their losses
@@ -135,7 +136,7 @@ def _by_size(made: ImageSet) -> tuple[dict[str, float], dict[str, float | None]]
     errors: dict[str, float] = {}
     sure: dict[str, float | None] = {}
     for size in torch.unique(eps).tolist():
-        here, name = eps == size, f"{size:g}"
+        here, name = eps == size, exact(size)
         errors[name] = float(wrong[here].double().mean())
         failed = confidences[wrong & here]
         sure[name] = float(failed.mean()) if len(failed) else None

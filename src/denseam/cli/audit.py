@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from denseam.analysis.audit import Audit, audit
 from denseam.cli.common import (
@@ -110,11 +111,13 @@ def _picture(found: Audit) -> bytes:
 def _print(found: Audit, args: argparse.Namespace) -> None:
     low, high = found.headline.interval
     stdout.print(
-        f"{args.model} on {found.count} images, Linf {found.eps:g} in visible units "
-        f"({found.eps / 2:g} in [0, 1] units): all attacks together leave "
-        f"[bold]{percent(found.headline.accuracy)}[/bold] of {percent(found.clean)} "
-        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
-    )
+        Text.assemble(
+            f"{args.model} on {found.count} images, Linf {found.eps:g} in visible units "
+            f"({found.eps / 2:g} in [0, 1] units): all attacks together leave ",
+            (percent(found.headline.accuracy), "bold"), f" of {percent(found.clean)} "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)",
+        )
+    )  # fmt: skip
     table = Table()
     for column in ("attack through", "zero or useless gradients", "leaves", "verdict"):
         table.add_column(column, justify="left" if column == "attack through" else "right")
@@ -122,14 +125,15 @@ def _print(found: Audit, args: argparse.Namespace) -> None:
         word = "flagged" if surface.name in found.masked else "passed"
         table.add_row(
             surface.name, percent(max(surface.start.useless, surface.path.useless)),
-            percent(surface.accuracy), f"[{_COLOURS[word]}]{word}[/]",
+            percent(surface.accuracy), Text(word, _COLOURS[word]),
         )  # fmt: skip
     for attempt in found.others:
         table.add_row(attempt.name, "", percent(attempt.accuracy), "")
     stdout.print(table)
     for check in found.flagged:
         where = check.surface or "the model"
-        stdout.print(f"[red]flagged[/] {where}, {check.name}: {check.says}")
+        said = f" {where}, {check.name}: {check.says}"
+        stdout.print(Text.assemble(("flagged", _COLOURS["flagged"]), said))
     plainest = found.surfaces[-1]
     if found.believed:
         stdout.print(f"a number measured through {plainest.name} can be believed")

@@ -86,8 +86,10 @@ denseam bench --device cuda --train --save benchmarks/results
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, end with a line of JSON."""
-    if args.rounds < 1:
-        raise InputError(f"--rounds {args.rounds}: wanted a whole number >= 1")
+    for name in ("rounds", "images", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: wanted a whole number >= 1")
     device = check_device(args.device)
     if device.type == "cuda":
         return bench_card.run(args, device)
@@ -96,8 +98,6 @@ def run(args: argparse.Namespace) -> int:
     if args.train or args.save:
         raise InputError("--train and --save: only with --device cuda")
     if args.threads is not None:
-        if args.threads < 1:
-            raise InputError(f"--threads {args.threads}: wanted a whole number >= 1")
         torch.set_num_threads(args.threads)
     models = [load_any(given, device=args.device) for given in args.models]
     hidden = not stderr.is_terminal

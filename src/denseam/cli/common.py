@@ -12,11 +12,13 @@ from denseam import data
 from denseam.data import Dataset, ImageSet
 from denseam.errors import DenseAMError, InputError
 from denseam.mesh import launched
+from denseam.training.recipe import MOST_SEED
 
 __all__ = [
     "add_command",
     "add_images",
     "add_model",
+    "check_seed",
     "chosen_images",
     "dataset_of",
     "images_of",
@@ -30,8 +32,9 @@ __all__ = [
 # Of several processes one speaks; see cli/job.py.
 _SILENT = os.environ.get("RANK", "0") != "0" and launched()
 
-stdout = Console(highlight=False, soft_wrap=True, quiet=_SILENT)
-stderr = Console(stderr=True, highlight=False, quiet=_SILENT)
+# Without markup: names of files, classes and sets are strangers' words. Styles are Text.
+stdout = Console(highlight=False, markup=False, soft_wrap=True, quiet=_SILENT)
+stderr = Console(stderr=True, highlight=False, markup=False, quiet=_SILENT)
 
 
 def add_command(
@@ -50,6 +53,12 @@ def add_command(
     shared.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     shared.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
     return parser
+
+
+def check_seed(seed: int) -> None:
+    """InputError unless every generator takes it."""
+    if not 0 <= seed <= MOST_SEED:
+        raise InputError(f"seed = {seed}: wanted a whole number >= 0 and < 2^32")
 
 
 def add_model(parser: argparse.ArgumentParser, name: str = "model", **more: Any) -> None:

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from denseam.cli.common import (
     add_command,
@@ -50,9 +51,11 @@ def run(args: argparse.Namespace) -> int:
     low, high = found.error_interval
     stdout.print(f"{model}")
     stdout.print(
-        f"{images.name}: error [bold]{percent(found.error)}[/bold] of "
-        f"{found.n_images} images (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
-    )
+        Text.assemble(
+            f"{images.name}: error ", (percent(found.error), "bold"), f" of {found.n_images} "
+            f"images (95 % interval {100 * low:.2f} to {100 * high:.2f} %)",
+        )
+    )  # fmt: skip
     stdout.print(f"mean |Y| {found.mean_activity:.4f}")
     stdout.print(f"{1000 * found.seconds_per_1000:.1f} ms for 1000 images")
     stdout.print(_confusions(found, images.class_names))
@@ -66,9 +69,7 @@ def _confusions(found: Evaluation, names: tuple[str, ...]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("error", justify="right")
     for i, row in enumerate(found.confusion[: len(names)]):
-        cells = [
-            "" if n == 0 else f"[bold]{n}[/bold]" if i == j else f"{n}" for j, n in enumerate(row)
-        ]
+        cells = [Text(f"{n}" if n else "", "bold" if i == j else "") for j, n in enumerate(row)]
         error = found.class_errors[i]
         table.add_row(names[i], *cells[: len(names)], "" if math.isnan(error) else percent(error))
     return table

@@ -3,6 +3,7 @@
 import argparse
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ from denseam.study import (
 from denseam.study.markdown import counts_of
 from denseam.study.stage import Outcome, Stage
 
-_POWERS = (2.0, 3.0, 20.0, 30.0)
+_TRAINING = {"powers": (2.0, 3.0, 20.0, 30.0), "epochs": 300, "products": "full"}
 
 
 def add_to(commands: Any) -> None:
@@ -72,11 +73,9 @@ torchrun --nproc-per-node 4 -m denseam reproduce
     training.add_argument(
         "--train", action="store_true", help="train the models first, in OUT/runs"
     )
-    training.add_argument(
-        "--powers", type=float, nargs="+", default=_POWERS, help="(default: 2 3 20 30)"
-    )
-    training.add_argument("--epochs", type=int, default=300, help="(default: %(default)s)")
-    training.add_argument("--products", default="full", help="full or 8-bit, see denseam train")
+    training.add_argument("--powers", type=float, nargs="+", help="(default: 2 3 20 30)")
+    training.add_argument("--epochs", type=int, help="(default: 300)")
+    training.add_argument("--products", help="full (default) or 8-bit, see denseam train")
     parser.set_defaults(run=run)
 
 
@@ -84,12 +83,12 @@ def run(args: argparse.Namespace) -> int:
     """Train if asked to, run the stages, say where the report is."""
     if args.train and args.models:
         raise InputError("--train trains the models, --models brings them: give one of the two")
+    _check_training_options(args)
     args.out = args.out or Path(default_out(quick=args.quick))
     images = dataset_of(args.dataset)
     study = _study(args, images, _subjects(args, images))
     if args.list:
-        for stage in all_stages(study):
-            stdout.print(f"{stage.name:34} {stage.title}", markup=False)
+        _list(all_stages(study), args)
         return 0
     names_wanted(all_stages(study), args.only)
     try:
@@ -111,6 +110,23 @@ def run(args: argparse.Namespace) -> int:
     else:
         _summary(found)
     return 0
+
+
+def _check_training_options(args: argparse.Namespace) -> None:
+    """Options of training are for --train; where they are not given they have their defaults."""
+    for name, default in _TRAINING.items():
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+        elif not args.train:
+            raise InputError(f"--{name} is for --train, which trains models first")
+
+
+def _list(stages: Sequence[Stage], args: argparse.Namespace) -> None:
+    if args.json:
+        print_json([{"name": stage.name, "title": stage.title} for stage in stages])
+        return
+    for stage in stages:
+        stdout.print(f"{stage.name:34} {stage.title}")
 
 
 def _study(args: argparse.Namespace, images: Dataset, subjects: list[Subject]) -> Study:

@@ -13,6 +13,7 @@ from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent.facts import describe_model
 from denseam.errors import InputError
+from denseam.training.fields import exact
 
 __all__ = ["Row", "first_distinct", "read_rows", "row_names", "samples"]
 
@@ -88,7 +89,7 @@ def _by_size(images: ImageSet) -> list[tuple[str, ImageSet]]:
     sizes = torch.unique(eps).tolist()
     if len(sizes) == 1:
         return [("", images)]
-    return [(f", eps {size:g}", images.subset(eps == size)) for size in sizes]
+    return [(f", eps {exact(size)}", images.subset(eps == size)) for size in sizes]
 
 
 def _told(images: ImageSet, *keys: str) -> Any:

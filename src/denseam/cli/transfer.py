@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     stdout.print(_printed(found))
     if any(row.source is not None for row in found.rows):
-        stdout.print("[bold]bold[/bold]: made against that model itself")
+        stdout.print(Text.assemble(("bold", "bold"), ": made against that model itself"))
     if args.figure is not None:
         stdout.print(f"figure in {args.figure}", markup=False)
     return 0
