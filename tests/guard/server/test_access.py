@@ -18,10 +18,10 @@ def keys(tmp_path):
 def test_a_key_is_known_by_its_name_and_kept_as_a_digest(keys):
     assert list(keys) == ["first", "second"]
     assert all(len(digest) == 32 for digest in keys.values())
-    access = Access(keys, loopback=False)
+    access = Access(keys, called=None)
     assert access.key_name({"authorization": "Bearer fedcba9876543210"}) == "second"
     assert access.key_name({"authorization": "bearer  0123456789abcdef "}) == "first"
-    assert Access({}, loopback=False).key_name({}) is None
+    assert Access({}, called=None).key_name({}) is None
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_key_is_known_by_its_name_and_kept_as_a_digest(keys):
 )
 def test_anything_else_is_refused(keys, given):
     with pytest.raises(RefusedError) as caught:
-        Access(keys, loopback=False).key_name({"authorization": given})
+        Access(keys, called=None).key_name({"authorization": given})
     assert caught.value.status == 401
 
 
@@ -54,19 +54,45 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path):
      ("evil.example", False), ("localhost.evil.example", False), ("", False)],
 )  # fmt: skip
 def test_on_loopback_the_server_has_three_names(host, fine):
-    access = Access({}, loopback=True)
+    access = Access({}, called="127.0.0.1")
     if fine:
         access.check_place({"host": host})
         return
     with pytest.raises(RefusedError) as caught:
         access.check_place({"host": host})
     assert caught.value.status == 403
-    Access({}, loopback=False).check_place({"host": host})
+    Access({}, called=None).check_place({"host": host})
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:81"])
 def test_pages_of_others_are_refused(origin):
-    access = Access({}, loopback=True)
+    access = Access({}, called="127.0.0.1")
     access.check_place({"host": "localhost:80", "origin": "http://localhost:80"})
     with pytest.raises(RefusedError):
         access.check_place({"host": "localhost:80", "origin": origin})
+
+
+def test_the_name_that_is_listened_on_is_the_server_s():
+    access = Access({}, called="127.0.0.2")
+    for host in ("127.0.0.2:80", "localhost"):
+        access.check_place({"host": host, "origin": f"http://{host}"})
+    with pytest.raises(RefusedError, match=r"127\.0\.0\.2"):
+        access.check_place({"host": "127.0.0.3"})
+
+
+@pytest.mark.parametrize("called", ["127.0.0.1", None])
+@pytest.mark.parametrize("host", ["guard.example", "127.0.0.1:8080", "Guard.Example:443"])
+def test_a_proxy_is_allowed_by_its_name_whatever_it_does_with_the_host(called, host):
+    access = Access({}, called=called, allowed=["Guard.example"])
+    access.check_place({"host": host})
+    access.check_place({"host": host, "origin": "https://guard.example"})
+    for origin in ("https://evil.example", "https://guard.example:8443", "null"):
+        with pytest.raises(RefusedError):
+            access.check_place({"host": host, "origin": origin})
+
+
+def test_a_port_belongs_to_the_name_of_a_page():
+    access = Access({}, called="127.0.0.1", allowed=["guard.example:8443"])
+    access.check_place({"host": "guard.example:8443", "origin": "https://guard.example:8443"})
+    with pytest.raises(RefusedError):
+        access.check_place({"host": "127.0.0.1", "origin": "https://guard.example"})

@@ -313,6 +313,29 @@ def test_an_error_reaches_those_who_asked_and_nobody_else():
     run(scenario, Broken())
 
 
+def test_a_shared_pass_that_fails_is_tried_one_by_one():
+    class Broken(Models):
+        def __call__(self, batch):
+            found = super().__call__(batch)
+            if 13 in self.passes[-1]:
+                raise RuntimeError("broken")
+            return found
+
+    async def scenario(batcher, models):
+        models.go.clear()
+        (first,) = await asked(batcher, images(9))
+        tasks = await asked(batcher, images(1, 2), images(13), images(3))
+        models.go.set()
+        await first
+        one, bad, other = await asyncio.gather(*tasks, return_exceptions=True)
+        assert (one.labels.tolist(), other.labels.tolist()) == ([1, 2], [3])
+        assert str(bad) == "broken"
+        assert models.passes == [[9], [1, 2, 13, 3], [1, 2], [13], [3]]
+        assert batcher.under_way == 0
+
+    run(scenario, Broken())
+
+
 def test_stopping_finishes_what_was_accepted():
     async def scenario(batcher, models):
         models.go.clear()

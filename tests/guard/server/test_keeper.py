@@ -66,7 +66,7 @@ def test_an_answer_waits_for_the_journal(tmp_path, guard, digits, disk):
         state = {"request_id": "r", "key": None}
         request = Request({"type": "http", "headers": [], "state": state})
         synced = disk()
-        aside = service.set_aside(request, InferRequest([]), images, verdicts)
+        aside = service.set_aside(request, InferRequest(), images, verdicts)
         task = asyncio.create_task(aside)
         await asyncio.sleep(0.2)
         assert not task.done()
@@ -103,6 +103,55 @@ def test_what_the_last_server_left_is_known_at_once(tmp_path):
     keeper.reach()
     assert keeper.spool.n_items == 2
     keeper.spool.close()
+
+
+@pytest.mark.parametrize("place", [3, 20])
+def test_of_a_damaged_file_what_is_whole_is_moved_and_the_rest_is_kept(tmp_path, place):
+    spool, store = Spool(tmp_path / "spool", 1 << 20), Store(str(tmp_path / "q.sqlite"))
+    items = [item(minute) for minute in range(6)]
+    spool.append(items)
+    (path,) = spool.files()
+    contents = bytearray(path.read_bytes())
+    contents[place] ^= 64
+    path.write_bytes(contents)
+
+    async def main():
+        keeper = Keeper(store, spool, retention_days=0, retention_count=0)
+        keeper.reach()
+        keeper.start()
+        await keeper.stop()
+
+    asyncio.run(main())
+    assert store.list() == items[:0:-1]
+    (kept,) = (tmp_path / "spool").iterdir()
+    assert kept.suffix == ".refused"
+    assert kept.read_bytes() == contents
+
+
+def test_an_error_that_nobody_thought_of_does_not_end_the_moving(tmp_path, caplog):
+    store, errors = Store(str(tmp_path / "q.sqlite")), [OverflowError("too far"), KeyError("x")]
+    retain = store.retain
+
+    def failing(**limits):
+        if errors:
+            raise errors.pop(0)
+        return retain(**limits)
+
+    store.retain = failing
+
+    async def main():
+        keeper = Keeper(store, Spool(tmp_path / "spool", 1 << 20), retention_days=1,
+                        retention_count=1)  # fmt: skip
+        keeper.reach()
+        keeper.start()
+        await asyncio.to_thread(eventually, lambda: "too far" in (keeper.away or ""))
+        await keeper.keep([item()])
+        await asyncio.to_thread(eventually, lambda: store.count() == 1)
+        await asyncio.to_thread(eventually, lambda: keeper.away is None)
+        await keeper.stop()
+
+    asyncio.run(main())
+    assert "items cannot be moved" in caplog.text
 
 
 def test_a_database_that_comes_back_is_noticed(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from denseam.guard.server.protocol import BINARY, decode
 from denseam.guard.server.refusals import RefusedError
+from denseam.guard.server.tensors import plain
 
 N, SHAPE = 6, (2, 3)
 
@@ -91,18 +92,26 @@ def test_without_a_shape_of_its_own_a_guard_takes_any_that_fits():
         ({"datatype": "FP64"}, "FP32 or UINT8"),
         ({"shape": [2, N]}, "6 numbers"),
         ({"shape": [1, 3, 2]}, "[B, 6]"),
-        ({"shape": [1, 2, 2, 3]}, "6 numbers"),
+        ({"shape": [1, 2, 2, 3]}, "[B, 1, 2, 3]"),
         ({"shape": [N]}, "wanted"),
+        ({"shape": []}, "wanted"),
+        ({"shape": [1, 1, 1, 2, 3]}, "wanted"),
+        ({"shape": "1"}, "shape"),
         ({"shape": [0, N], "data": []}, "at least one"),
-        ({"shape": [-1, -N]}, "6 numbers"),
-        ({"shape": [2**70, N]}, "6 numbers"),
-        ({"shape": [1.5, N]}, "JSON"),
+        ({"shape": [-1, -N]}, "[B, 6]"),
+        ({"shape": [-1, N]}, "at least one"),
+        ({"shape": [2**70, N]}, "at most 256"),
+        ({"shape": [10**4200, N]}, "at most 256"),
+        ({"shape": [1.5, N]}, "shape"),
         ({"data": [True] * N}, "numbers"),
         ({"data": ["0.5"] * N}, "numbers"),
         ({"data": [None] * N}, "numbers"),
         ({"data": [[0.5] * 3, 0.5, 0.5, 0.5]}, "numbers"),
         ({"data": "0.5"}, "numbers"),
         ({"data": {}}, "numbers"),
+        ({"data": [[0.5] * 4, [0.5] * 2], "shape": [1, 2, 3]}, "numbers"),
+        ({"data": [[], [0.5] * N]}, "numbers"),
+        ({"data": []}, "1 numbers"),
         ({"data": [[[[[[0.5] * N]]]]]}, "numbers"),
         ({"datatype": "UINT8", "data": [0.5] * N}, "whole numbers"),
         ({"datatype": "UINT8", "data": [256] * N}, "0 to 255"),
@@ -119,8 +128,10 @@ def test_a_tensor_that_is_none_is_refused(tensor, said):
 @pytest.mark.parametrize(
     "payload",
     [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"inputs": []}', b'{"inputs": [1]}', b"[" * 100_000,
-     b'{"inputs":' + b'{"a":' * 100_000, body()[:-1], body() + b"x", body(id="x" * 129),
-     body(id="a\nb"), body(id=7), body({"data": json.loads("[" * 60 + "]" * 60)})],
+     b'{"inputs":' + b'{"a":' * 100_000, b'{"inputs": [{"shape": ' + b"[" * 100_000,
+     body().replace(b"[1, 6]", b"[" + b"9" * 5000 + b", 6]"), body()[:-1], body() + b"x",
+     body(id="x" * 129), body(id="a\nb"), body(id=7),
+     body({"data": json.loads("[" * 60 + "]" * 60)})],
 )  # fmt: skip
 def test_a_body_that_is_none_is_refused(payload):
     refused(payload)
@@ -140,6 +151,71 @@ def test_who_sends_it_is_short_and_printable():
     for wrong in ("x" * 129, "a\x00b", 7, True):
         with pytest.raises(RefusedError, match="printable"):
             source(wrong)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [([{"name": "colour"}], "colour"), ([{"name": "x" * 9000}], "outputs"),
+     ([{"name": "label"}] * 2, "once"), ([{"name": "label"}] * 5000, "outputs")],
+)  # fmt: skip
+def test_outputs_that_there_are_not_are_refused_before_anything_is_done(outputs, said):
+    assert said in refused(body(outputs=outputs))
+
+
+def test_no_more_images_than_a_batch_has():
+    sent = body({"shape": [3, N], "data": [0.5] * 3 * N})
+    assert len(decode(sent, None, N, SHAPE, max_batch=3)[1]) == 3
+    with pytest.raises(RefusedError, match="3 images: wanted at most 2") as caught:
+        decode(sent, None, N, SHAPE, max_batch=2)
+    assert caught.value.why == "too_many"
+
+
+@pytest.mark.parametrize("indent", [None, 2, 4, 8])
+@pytest.mark.parametrize("shape", [(N,), SHAPE, (1, *SHAPE)])
+def test_white_space_means_nothing(indent, shape):
+    array = np.arange(5 * N, dtype=np.float32).reshape(5, *shape) / 7
+    tensor = {"name": "images", "datatype": "FP32", "shape": [5, *shape], "data": array.tolist()}
+    found = images(json.dumps({"inputs": [tensor]}, indent=indent).encode())
+    assert np.array_equal(found.numpy(), array.reshape(5, *SHAPE))
+
+
+def tensor_of(part, text):
+    usual = {"name": '"images"', "datatype": '"FP32"', "shape": "[1,6]", "data": "[0]"}
+    pairs = ",".join(f'"{name}":{value}' for name, value in {**usual, part: text}.items())
+    return f'{{"inputs":[{{{pairs}}}]}}'.encode()
+
+
+LARGE = {
+    "shape": tensor_of("shape", "[" + ",".join(["999999999"] * 80_000) + "]"),
+    "data, nested": tensor_of("data", "[" + ",".join(["[[[0]]]"] * 100_000) + "]"),
+    "data, flat": tensor_of("data", "[" + ",".join(["0"] * 400_000) + "]"),
+    "parameters": tensor_of("parameters", "{" + ",".join(f'"{i}":0' for i in range(5000)) + "}"),
+    "outputs": tensor_of("data", "[]")[:-1] + b',"outputs":[' + b'{"name":""},' * 5000 + b"{}]}",
+    "id": tensor_of("data", "[]")[:-1] + b',"id":"' + b"x" * 100_000 + b'"}',
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_what_is_too_long_for_what_it_is_is_refused_before_it_is_decoded(kind):
+    """Or one body of 8 MiB holds up everybody for seconds."""
+    said = refused(LARGE[kind])
+    assert said.startswith(kind.split(",")[0])
+    assert "bytes" in said
+
+
+def test_a_second_input_is_not_decoded():
+    one = tensor_of("data", "[]")[11:-2]
+    assert "length 1" in refused(b'{"inputs":[' + one + b',{"name":7}]}')
+
+
+def test_numbers_that_float32_has_not_are_made_ones_that_are_read_fast():
+    """A double below 2.2e-308 takes fifty times as long as others."""
+    assert plain(b"[1e-310,-5E-0324,1.5e-30,0.1e-002]") == b"[1e-99,-5e-99,1.5e-30,0.1e-002]"
+
+
+def test_small_numbers_are_what_they_are():
+    sent = [1e-5, 1.5e-30, 1e-99, 2e-100, 5e-324, 1e-3]
+    assert images(body({"data": sent})).ravel().tolist() == np.float32(sent).tolist()
 
 
 @given(st.binary(max_size=200), st.one_of(st.none(), st.integers(-5, 300).map(str)))

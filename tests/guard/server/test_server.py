@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from denseam.guard.endpoint import Endpoint
 from denseam.guard.server import Store
-from denseam.guard.server.answers import OUTPUTS
+from denseam.guard.server.protocol import OUTPUTS
 
 from .serving import eventually, request, serving
 
@@ -42,13 +43,21 @@ def test_what_the_server_says_of_itself(server, guard):
     assert server.ready() == {"ready": True, "quarantine": "ok", "waiting": 0}
     assert server.ask("GET", "/v2").json["models"] == ["guard"]
     described = server.ask("GET", "/v2/models/guard").json
-    assert described["inputs"][0] == {"name": "images", "datatype": "FP32", "shape": [-1, 28, 28]}
+    assert described["inputs"] == [{"name": "images", "datatype": "FP32", "shape": [-1, 28, 28]}]
     assert {each["name"]: each["datatype"] for each in described["outputs"]} == OUTPUTS
     assert described["parameters"]["guard"] == guard.to_json()
     assert server.ask("GET", "/v2/models/guard/ready").json == {"name": "guard", "ready": True}
     for path in ("/v2/models/other", "/v2/models/other/ready", "/nothing", "/v2/"):
         assert server.ask("GET", path).status == 404
     assert server.ask("GET", INFER).status == 405
+
+
+def test_as_a_classifier_behind_another_guard_it_is_asked_as_it_says(server, guard, digits):
+    endpoint = Endpoint(f"http://127.0.0.1:{server.port}/v2/models/guard", shape=(28, 28))
+    verdicts = guard.predict(digits[2000:2064])
+    images = digits[2000:2064][verdicts.accepted].flatten(1) / 127.5 - 1
+    assert len(images) > 50
+    assert endpoint.labels(images).tolist() == verdicts.labels[verdicts.accepted].tolist()
 
 
 @pytest.mark.parametrize("kind", ["bytes", "images", "flat", "binary"])

@@ -1,6 +1,7 @@
 """Settings that cannot be are refused when they are put together."""
 
 import json
+import math
 
 import pytest
 
@@ -9,7 +10,7 @@ from denseam.guard.server import Settings
 
 
 def test_they_survive_json():
-    made = Settings(port=1, database=None, max_wait=0.5)
+    made = Settings(port=1, database=None, max_wait=0.5, allowed_hosts=["guard.example:8443"])
     assert Settings.from_json(json.loads(json.dumps(made.to_json()))) == made
     with pytest.raises(InputError, match="colour"):
         Settings.from_json({"colour": 1})
@@ -20,7 +21,12 @@ def test_they_survive_json():
     [{"name": "a/b"}, {"name": ""}, {"port": -1}, {"port": 65536}, {"max_batch": 0},
      {"queue": 255}, {"max_wait": float("nan")}, {"deadline": 0}, {"receive_seconds": -1},
      {"threads": 0}, {"max_body": 10}, {"max_bodies": 1 << 20}, {"shutdown_seconds": 0},
-     {"max_connections": 0}, {"retention_days": -1}, {"spool_bytes": -1}],
+     {"max_connections": 0}, {"retention_days": -1}, {"spool_bytes": -1},
+     {"retention_days": 1e6}, {"retention_count": 10**20}, {"max_wait": math.inf},
+     {"deadline": math.inf}, {"receive_seconds": math.inf}, {"workers": 10**6},
+     {"threads": 10**6}, {"max_bodies": 2**50}, {"shutdown_seconds": 10**9},
+     {"allowed_hosts": "guard.example"}, {"allowed_hosts": ["https://guard.example"]},
+     {"allowed_hosts": ["*"]}, {"allowed_hosts": [""]}],
     ids=str,
 )  # fmt: skip
 def test_what_cannot_be_is_refused(wrong):

@@ -16,7 +16,7 @@ from .test_store import item
 
 
 def items_in(spool):
-    return [each for path in spool.files() for each in spool.read(path)]
+    return [each for path in spool.files() for each in spool.read(path).items]
 
 
 @pytest.fixture
@@ -51,9 +51,35 @@ def test_a_torn_end_is_dropped_and_the_rest_is_kept(spool, cut):
     (path,) = spool.files()
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    assert list(spool.read(path)) == items[:2]
+    assert spool.read(path) == (items[:2], None)
     path.write_bytes(whole[:-cut] + bytes(cut))
-    assert list(spool.read(path)) == items[:2]
+    assert spool.read(path) == (items[:2], None)
+
+
+@pytest.mark.parametrize("place", [3, 4, 8, 20])  # of the length, the sum, the map, a key
+def test_what_is_whole_in_a_damaged_file_is_found(spool, place):
+    items = [item(minute) for minute in range(6)]
+    spool.append(items)
+    (path,) = spool.files()
+    contents = bytearray(path.read_bytes())
+    contents[place] ^= 64
+    path.write_bytes(contents)
+    assert spool.read(path) == (items[1:], "a part of it is damaged")
+
+
+def test_other_peoples_folders_are_left_as_they_are(tmp_path):
+    """In the folder of the journals, whatever they are called."""
+    names = ["photos", "0" * 32, "f" * 32, "x" * 32, "F" * 32]
+    for name in names:
+        (tmp_path / name / "2020").mkdir(parents=True)
+        (tmp_path / name / "2020" / "a.jpg").write_text("mine")
+        (tmp_path / name / "film.frames").write_text("mine")
+    (tmp_path / ("0" * 32) / ".lock").touch()
+    before = {path for path in tmp_path.rglob("*") if path.name != ".lock"}
+    spool = Spool(tmp_path, 1 << 20)
+    assert spool.files() == []
+    spool.close()
+    assert {path for path in tmp_path.rglob("*") if path.name != ".lock"} == before
 
 
 def test_it_holds_no_more_than_its_most(tmp_path):
@@ -152,7 +178,7 @@ def test_moving_while_others_append_loses_nothing(spool):
     while True:
         last = done.is_set()
         for path in spool.files():
-            found += spool.read(path)
+            found += spool.read(path).items
             spool.remove(path)
         if last:
             break

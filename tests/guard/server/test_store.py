@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from denseam.errors import DataUnavailableError, InputError
+from denseam.errors import DataUnavailableError, FileFormatError, InputError
 from denseam.guard.server.quarantine import DatabaseAwayError, Item, Store
 
 _START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -186,7 +186,23 @@ def test_a_newer_version_is_refused(tmp_path):
         store.create(new=True)
 
 
-def test_a_garbled_file_is_away(tmp_path):
+def test_a_file_that_is_no_database_is_refused_at_the_start_and_away_later(tmp_path):
     (tmp_path / "q.sqlite").write_bytes(b"no database" * 1000)
+    store = Store(str(tmp_path / "q.sqlite"))
+    with pytest.raises(FileFormatError, match="no SQLite database"):
+        store.create(new=True)
     with pytest.raises(DatabaseAwayError, match="not a database"):
-        Store(str(tmp_path / "q.sqlite")).create(new=True)
+        store.create(new=False)
+    with pytest.raises(FileFormatError, match="no SQLite database"):
+        Store(str(tmp_path)).create(new=True)
+    (tmp_path / "empty").touch()
+    Store(str(tmp_path / "empty")).create(new=True)
+
+
+def test_a_list_is_no_longer_than_a_database_can_count(tmp_path):
+    store = Store(str(tmp_path / "q.sqlite"))
+    store.create(new=True)
+    for wrong in (0, -1, 10**20):
+        with pytest.raises(InputError, match="limit"):
+            store.list(limit=wrong)
+    assert store.list(limit=2**31 - 1) == []

@@ -26,7 +26,7 @@ _OPTIONS = {
     "queue": ("IMAGES", "under way at once; beyond, 429"),
     "deadline": ("SECONDS", "that a request waits for the models; beyond, 429"),
     "max-body": ("BYTES", "of one request"),
-    "max-bodies": ("BYTES", "of all requests under way"),
+    "max-bodies": ("BYTES", "of all requests that are being received"),
     "max-connections": ("COUNT", "beyond, a connection is closed"),
     "receive-seconds": ("SECONDS", "for the head of a request, and again for its body"),
     "shutdown-seconds": ("SECONDS", "for requests under way when it stops"),
@@ -51,6 +51,7 @@ denseam guard serve
 denseam guard serve guard.safetensors --port 9000 --name digits
 denseam guard serve guard.safetensors --database postgresql://guard@db.example.org/guard
 denseam guard serve guard.safetensors --host 0.0.0.0 --api-key-file keys
+denseam guard serve guard.safetensors --allowed-host guard.example.org
 """,
     )
     parser.add_argument("guard", nargs="?", metavar="GUARD", help="of `denseam guard calibrate`")
@@ -60,6 +61,10 @@ denseam guard serve guard.safetensors --host 0.0.0.0 --api-key-file keys
             f"--{name}", type=str if default is None else type(default), metavar=metavar,
             default=default, help=text if default is None else f"{text} (default: %(default)s)",
         )  # fmt: skip
+    parser.add_argument(
+        "--allowed-host", action="append", dest="allowed_hosts", metavar="NAME", default=[],
+        help="another name that requests and pages may come by, a proxy's; may be given again",
+    )  # fmt: skip
     parser.add_argument(
         "--allow-anonymous", action="store_true",
         help="let anybody ask who can reach the address",

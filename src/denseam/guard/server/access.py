@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from denseam.errors import DataUnavailableError, InputError
@@ -51,13 +51,21 @@ class Access:
 
     Args:
         keys: SHA-256 by name; empty when none is asked for.
-        loopback: whether only this machine can reach the server; it is then to be called
-            localhost, 127.0.0.1 or [::1], so that no web page can reach it by a name of its own
-            (DNS rebinding).
+        called: the name that is listened on, where only this machine can reach the server. It is
+            then to be called that, localhost, 127.0.0.1 or [::1], so that no web page can reach it
+            by a name of its own (DNS rebinding). None where any name will do.
+        allowed: other names, such as a proxy's, that requests and pages may come by.
     """
 
-    def __init__(self, keys: Mapping[str, bytes], *, loopback: bool) -> None:
-        self._keys, self._loopback = keys, loopback
+    def __init__(
+        self, keys: Mapping[str, bytes], *, called: str | None, allowed: Iterable[str] = ()
+    ) -> None:
+        self._keys = keys
+        self._allowed = frozenset(name.lower() for name in allowed)
+        self._names: frozenset[str] | None = None
+        if called is not None:
+            others = {_PORT.sub("", name) for name in self._allowed}
+            self._names = _LOOPBACK | {called.lower()} | others
 
     def check_place(self, headers: Mapping[str, str]) -> None:
         """Refuse names that are not the server's, and the pages of others.
@@ -66,10 +74,14 @@ class Access:
             RefusedError: 403.
         """
         host = headers.get("host", "").lower()
-        if self._loopback and _PORT.sub("", host) not in _LOOPBACK:
-            raise RefusedError(403, "host", f"Host {host[:64]!r}: wanted localhost or 127.0.0.1")
+        if self._names is not None and _PORT.sub("", host) not in self._names:
+            wanted = ", ".join(sorted(self._names))
+            raise RefusedError(403, "host", f"Host {host[:64]!r}: wanted one of {wanted}")
         origin = headers.get("origin")
-        if origin is not None and origin.lower().partition("://")[2] != host:
+        if origin is None:
+            return
+        page = origin.lower().partition("://")[2]
+        if page != host and page not in self._allowed:
             raise RefusedError(
                 403, "origin", f"Origin {origin[:64]!r}: only this server's own page may"
             )

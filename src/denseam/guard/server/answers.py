@@ -9,19 +9,10 @@ import numpy as np
 from starlette.responses import Response
 
 from denseam.guard import Guard, Verdicts
-from denseam.guard.server.protocol import BINARY, InferRequest
-from denseam.guard.server.refusals import RefusedError
+from denseam.guard.server.protocol import BINARY, OUTPUTS, InferRequest
 from denseam.version import __version__
 
-__all__ = ["OUTPUTS", "Json", "infer_response", "metadata", "server_metadata"]
-
-OUTPUTS = {
-    "label": "INT64", "accepted": "BOOL", "score": "FP64", "p_value": "FP64",
-    "detector_label": "INT64", "classifier_label": "INT64", "reason": "BYTES",
-    "quarantine_id": "BYTES",
-}  # fmt: skip
-"""Each has the shape [B]. A score that is infinite is null in JSON, which has no infinity; a reason
-is "" where there is none, and so is the id of an image that is not in the quarantine."""
+__all__ = ["Json", "infer_response", "metadata", "server_metadata"]
 
 _DTYPES = {"INT64": "<i8", "BOOL": "?", "FP64": "<f8"}
 _encode = msgspec.json.Encoder().encode
@@ -47,9 +38,6 @@ def infer_response(
         verdicts: B of them.
         ids: B ids in the quarantine, "" for an image that is not there.
         kept: whether all that was to go there did.
-
-    Raises:
-        RefusedError: 400 when an output is asked for that there is not.
     """
     columns = {
         **verdicts.columns,
@@ -57,10 +45,6 @@ def infer_response(
         "quarantine_id": ids,
     }
     wanted = [output.name for output in request.outputs or ()] or list(OUTPUTS)
-    if unknown := [output for output in wanted if output not in OUTPUTS]:
-        raise RefusedError(
-            400, "bad_request", f"outputs {unknown[0][:64]!r}: wanted {list(OUTPUTS)}"
-        )
     outputs: list[dict[str, Any]] = []
     tail = b""
     for output in wanted:
@@ -104,16 +88,14 @@ def metadata(guard: Guard, name: str, max_batch: int) -> dict[str, Any]:
     return {
         "name": name,
         "platform": "denseam_guard",
-        "inputs": [
-            {"name": "images", "datatype": datatype, "shape": [-1, height, width]}
-            for datatype in ("FP32", "UINT8")
-        ],
+        "inputs": [{"name": "images", "datatype": "FP32", "shape": [-1, height, width]}],
         "outputs": [
             {"name": output, "datatype": datatype, "shape": [-1]}
             for output, datatype in OUTPUTS.items()
         ],
         "parameters": {
             "units": "FP32 in [0, 1], or UINT8",
+            "datatypes": ["FP32", "UINT8"],
             "max_batch": max_batch,
             "guard": guard.to_json(),
         },

@@ -33,11 +33,13 @@ def create_app(guard: Guard, settings: Settings) -> Starlette:
             keys with other lines.
         DataUnavailableError: when that file cannot be read, or the folder of an SQLite file is not
             there.
+        FileFormatError: when the file of the database is no SQLite database.
         MissingPackageError: when the driver of the database is not installed.
         SaveError: when the folder of the journal cannot be made.
     """
     keys = read_keys(Path(settings.api_key_file)) if settings.api_key_file else {}
-    access = Access(keys, loopback=settings.loopback)
+    called = settings.called if settings.loopback else None
+    access = Access(keys, called=called, allowed=settings.allowed_hosts)
     service = Service(guard, settings)
 
     @contextlib.asynccontextmanager

@@ -212,7 +212,7 @@ class Batcher:
         return batch
 
     def _answer(self, group: list[_Waiting]) -> None:
-        """Ask the guard, and hand each request its part."""
+        """Ask the guard, and hand each request its part; one by one where that fails."""
         now = time.monotonic()
         late = [w for w in group if w.until < now]
         group = [w for w in group if w.until >= now]
@@ -226,8 +226,12 @@ class Batcher:
         try:
             verdicts = self._look(torch.cat([w.images for w in group]))
         except Exception as error:  # noqa: BLE001 (whatever a classifier of somebody's own raises)
-            for w in group:
-                self._loop.call_soon_threadsafe(_fail, w.answer, error)
+            if len(group) == 1:
+                self._loop.call_soon_threadsafe(_fail, group[0].answer, error)
+                return
+            for w in group:  # it may be for the images of one of them
+                if not w.answer.cancelled():
+                    self._answer([w])
             return
         self._loop.call_soon_threadsafe(_deliver, group, verdicts)
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from denseam.errors import InputError
+from denseam.errors import AnswerError, EndpointError, InputError
 from denseam.guard.server.access import Access
 from denseam.guard.server.answers import Json
 from denseam.guard.server.metrics import Metrics
@@ -26,6 +26,7 @@ __all__ = ["HANDLERS", "Gate", "source_of"]
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _OPEN = frozenset({"/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
+_NONE = 499  # in the log, where the client went away before an answer
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -50,8 +51,8 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, headers, status = time.perf_counter(), Headers(scope=scope), 499
-        given = headers.get("x-request-id", "")
+        started, status = time.perf_counter(), _NONE
+        given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
         state = scope.setdefault("state", {})
         state |= {"request_id": request_id, "key": None, "log": {}}
@@ -67,18 +68,27 @@ class Gate:
             await send(message)
 
         try:
-            try:
-                self._access.check_place(headers)
-                if scope["path"] not in _OPEN and not scope["path"].startswith("/page/"):
-                    state["key"] = self._access.key_name(headers)
-            except RefusedError as refused:
-                request = Request(scope, receive)
-                await self._bodies.discard(request)
-                await (await _refuse(request, refused))(scope, receive, answer)
-                return
-            await self._app(scope, receive, answer)
+            await self._let_in(scope, receive, answer)
+        except Exception as error:
+            if status != _NONE:  # the answer has begun
+                raise
+            request = Request(scope, receive)
+            await (await _failed(request, error))(scope, receive, answer)
         finally:
             self._done(scope, status, time.perf_counter() - started)
+
+    async def _let_in(self, scope: Scope, receive: Receive, answer: Send) -> None:
+        headers = Headers(scope=scope)
+        try:
+            self._access.check_place(headers)
+            if scope["path"] not in _OPEN and not scope["path"].startswith("/page/"):
+                scope["state"]["key"] = self._access.key_name(headers)
+        except RefusedError as refused:
+            request = Request(scope, receive)
+            await self._bodies.discard(request)
+            await (await _refuse(request, refused))(scope, receive, answer)
+            return
+        await self._app(scope, receive, answer)
 
     def _done(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("endpoint"), "__name__", "none")
@@ -132,10 +142,18 @@ async def _away(_request: Request, error: Exception) -> Response:
     return Json({"error": f"the quarantine's database is away: {error}"}, 503)
 
 
+async def _no_verdict(request: Request, error: Exception) -> Response:
+    return _logged(request, error, 502, "a model of the guard")
+
+
 async def _failed(request: Request, error: Exception) -> Response:
-    _log.error("failed", exc_info=error, extra={"request_id": request.state.request_id})
-    said = f"the server failed; its log has more under {request.state.request_id}"
-    return Json({"error": said}, 500)
+    return _logged(request, error, 500, "the server")
+
+
+def _logged(request: Request, error: Exception, status: int, who: str) -> Response:
+    name = request.state.request_id
+    _log.error("failed", exc_info=error, extra={"request_id": name})
+    return Json({"error": f"{who} failed; the log has more under {name}"}, status)
 
 
 HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
@@ -143,6 +161,7 @@ HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Respons
     HTTPException: _http,
     InputError: _bad,
     DatabaseAwayError: _away,
-    Exception: _failed,
+    AnswerError: _no_verdict,
+    EndpointError: _no_verdict,
 }
-"""What each error becomes."""
+"""What each error becomes; any other is the server's, 500."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from denseam.guard import REASONS, Guard
-from denseam.guard.server.answers import OUTPUTS
+from denseam.guard.server.protocol import OUTPUTS
 from denseam.guard.server.settings import Settings
 from denseam.version import __version__
 
@@ -20,6 +20,7 @@ _COMMON = {
     403: "The server was called by a name that is not its own, or from another page.",
     408: "The request came too slowly.",
     413: "The body is too long.",
+    415: "The body is compressed.",
     429: "Too much is under way: come back after Retry-After.",
 }
 
@@ -40,7 +41,7 @@ def document(guard: Guard, settings: Settings) -> Json:
         },
         "/v2/models/{name}/infer": {
             "parameters": [name],
-            "post": {**_get("Verdicts on images", "InferResponse"), "requestBody": tensors},
+            "post": {**_get("Verdicts on images", "InferResponse", 502), "requestBody": tensors},
         },
         "/v2/models/{name}/explain": {
             "parameters": [name],
@@ -80,7 +81,10 @@ def document(guard: Guard, settings: Settings) -> Json:
 
 
 def _get(summary: str, schema: str, *more: int, key: bool = True) -> Json:
-    errors = {**_COMMON, 404: "There is no such thing.", 503: "The database is away."}
+    errors = {
+        **_COMMON, 404: "There is no such thing.", 502: "A model of the guard failed.",
+        503: "The database is away.",
+    }  # fmt: skip
     codes = [*_COMMON, 404, *more]
     answers = {str(code): _answer(errors[code], "Error") for code in codes}
     found: Json = {"summary": summary, "responses": {"200": _answer(summary, schema), **answers}}
@@ -139,15 +143,27 @@ def _schemas(guard: Guard) -> Json:
     parameters = {"type": "object", "additionalProperties": values}
     shape = _list({"type": "integer", "minimum": -1})
     names = _list(_STRING)
-    pixels = {"description": "Numbers, flat or nested, row by row.", "type": "array"}
+    pixels = {
+        "description": "Numbers, flat or nested, row by row; left out where they are bytes.",
+        "type": "array",
+    }
     tensor = _object(
         {
             "name": {"const": "images"},
             "datatype": {"enum": ["FP32", "UINT8"]},
             "shape": {**_list({"type": "integer", "minimum": 1}), "minItems": 2, "maxItems": 4},
             "data": pixels,
-            "parameters": parameters,
+            "parameters": {
+                **parameters,
+                "properties": {
+                    "binary_data_size": {
+                        "type": "integer",
+                        "description": "Of data that are bytes after the JSON.",
+                    }
+                },
+            },
         },
+        "data",
         "parameters",
     )
     asked = _object({"name": {"enum": list(OUTPUTS)}, "parameters": parameters}, "parameters")
@@ -183,7 +199,7 @@ def _schemas(guard: Guard) -> Json:
             {
                 "name": _STRING,
                 "platform": _STRING,
-                "inputs": _list(described),
+                "inputs": {**_list(described), "minItems": 1, "maxItems": 1},
                 "outputs": _list(described),
                 "parameters": {"type": "object"},
             }
@@ -193,7 +209,7 @@ def _schemas(guard: Guard) -> Json:
             {
                 "inputs": {**_list(tensor), "minItems": 1, "maxItems": 1},
                 "id": _TEXT,
-                "outputs": _list(asked),
+                "outputs": {**_list(asked), "maxItems": len(OUTPUTS)},
                 "parameters": {
                     **parameters,
                     "properties": {

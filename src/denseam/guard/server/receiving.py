@@ -13,6 +13,7 @@ from denseam.guard.server.settings import Settings
 __all__ = ["Bodies", "Connection", "connection_class"]
 
 _HEAD_BYTES = 64 << 10
+_PLAIN = ("", "identity")
 _LISTENED = 4  # times the longest body, of one that is refused
 
 
@@ -45,9 +46,16 @@ class Bodies:
         """The whole body; ``release`` its length when it is no longer needed.
 
         Raises:
-            RefusedError: 413 for one that is too long, 408 for one that comes too slowly, 429 where
-                too many bytes are under way; 400 for one that breaks off.
+            RefusedError: 415 for one that is compressed, 413 for one that is too long, 408 for one
+                that comes too slowly, 429 where too many bytes are under way; 400 for one that
+                breaks off.
         """
+        if (encoding := request.headers.get("content-encoding", "")).lower() not in _PLAIN:
+            await self.discard(request)
+            raise RefusedError(
+                415, "encoding", f"Content-Encoding {encoding[:20]!r}: wanted none",
+                {"accept-encoding": "identity"},
+            )  # fmt: skip
         told = request.headers.get("content-length", "")
         if told.isdecimal() and (len(told) > 12 or int(told) > _LISTENED * self._most):
             raise self._too_long()

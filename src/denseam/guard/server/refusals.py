@@ -23,6 +23,11 @@ class RefusedError(DenseAMError):
         self.headers = headers or {}
 
     @classmethod
+    def bad(cls, message: str) -> "RefusedError":
+        """400: it is no such request."""
+        return cls(400, "bad_request", message)
+
+    @classmethod
     def busy(cls, why: str, message: str, *, close: bool = False) -> "RefusedError":
         """429: come back in a second; ``close`` where the rest of the request was not read."""
         closing = {"connection": "close"} if close else {}

@@ -33,8 +33,7 @@ def serve(
         InputError: when the address cannot be listened on; else as ``create_app``.
     """
     with contextlib.closing(_bound(settings.host, settings.port)) as listening, _own_signals():
-        name = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{name}:{listening.getsockname()[1]}"
+        url = f"http://{settings.called}:{listening.getsockname()[1]}"
         _allow_files(settings.max_connections + _FILES)
         config = uvicorn.Config(
             create_app(guard, settings),

@@ -1,6 +1,7 @@
 """A guard with all that serves it: models, quarantine, limits, counters."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,13 +11,13 @@ import torch
 from starlette.requests import Request
 from torch import Tensor
 
-from denseam.errors import InputError
+from denseam.errors import AnswerError, InputError
 from denseam.guard import Guard, Verdicts
 from denseam.guard.server.batching import Batcher
 from denseam.guard.server.gate import source_of
 from denseam.guard.server.metrics import Metrics
 from denseam.guard.server.protocol import BINARY, InferRequest, decode
-from denseam.guard.server.quarantine import Keeper, Spool, Store, items_of
+from denseam.guard.server.quarantine import DatabaseAwayError, Keeper, Spool, Store, items_of
 from denseam.guard.server.receiving import Bodies
 from denseam.guard.server.refusals import RefusedError
 from denseam.guard.server.settings import Settings
@@ -36,6 +37,7 @@ class Service:
     Raises:
         InputError: for a guard that is not calibrated, or a database of another kind or version.
         DataUnavailableError: when the folder of an SQLite file is not there.
+        FileFormatError: when that file is no SQLite database.
         MissingPackageError: when the driver of the database is not installed.
         SaveError: when the folder of the journal cannot be made.
     """
@@ -47,7 +49,7 @@ class Service:
         self.metrics, self.bodies = Metrics(), Bodies(settings)
         self.keeper = _keeper(settings, self.metrics) if settings.database else None
         self.batcher = Batcher(
-            guard.predict, max_batch=settings.max_batch, max_wait=settings.max_wait,
+            self._verdicts, max_batch=settings.max_batch, max_wait=settings.max_wait,
             queue=settings.queue, deadline=settings.deadline,
             workers=settings.workers, threads=settings.threads, prompt=guard.prompt,
             prepare=guard.prepare, observe=self.metrics.passed,
@@ -82,22 +84,19 @@ class Service:
             raise RefusedError.busy("queue_full", "too many images are under way: come back")
         body = await self.bodies.read(request)
         try:
-            asked, images = decode(
-                body, request.headers.get(BINARY), self.guard.n_visible, self.guard.image_shape
-            )
+            return decode(
+                body, request.headers.get(BINARY), self.guard.n_visible, self.guard.image_shape,
+                max_batch=self.settings.max_batch,
+            )  # fmt: skip
         finally:
             self.bodies.release(len(body))
-        if len(images) > self.settings.max_batch:
-            raise RefusedError(
-                400, "too_many", f"{len(images)} images: wanted at most {self.settings.max_batch}"
-            )
-        return asked, images
 
     async def judge(self, request: Request, images: Tensor) -> Verdicts:
         """Verdicts on images; the question is taken back when the client goes away meanwhile.
 
         Raises:
             RefusedError: when there is no room.
+            AnswerError: when a member of the guard answers what cannot be used.
         """
         if not self.batcher.under_way:  # it is answered at once
             return await self.batcher.ask(images)
@@ -152,6 +151,13 @@ class Service:
         state = "database_away" if away else "ok"
         return {"ready": True, "quarantine": state, "waiting": spool.n_items}
 
+    def _verdicts(self, images: Tensor) -> Verdicts:
+        """Of images that were looked through: what is wrong now is no fault of the client."""
+        try:
+            return self.guard.predict(images)
+        except InputError as error:
+            raise AnswerError(str(error)) from error
+
     def _gauges(self) -> None:
         gauge = self.metrics.gauge
         gauge("images_under_way", "Images between request and verdict.",
@@ -167,6 +173,8 @@ class Service:
 
 def _keeper(settings: Settings, metrics: Metrics) -> Keeper:
     store = Store(settings.database or "")
+    with contextlib.suppress(DatabaseAwayError):
+        store.check_file()  # before a journal is made beside it
     beside = "quarantine.spool" if store.path is None else f"{store.path}.spool"
     keeper = Keeper(
         store,

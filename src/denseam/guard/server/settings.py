@@ -10,6 +10,15 @@ from denseam.errors import InputError
 __all__ = ["Settings"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HOST = re.compile(r"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+_DAY, _MANY, _BYTES = 86_400, 2**31 - 1, 2**40
+_RANGES: dict[str, tuple[float, float]] = {
+    "port": (0, 65_535), "spool_bytes": (0, _BYTES), "retention_days": (0, 36_500),
+    "retention_count": (0, _MANY), "max_batch": (1, _MANY), "max_wait": (0, 60),
+    "queue": (1, _MANY), "deadline": (0.001, _DAY), "max_body": (1024, _BYTES),
+    "max_bodies": (1024, _BYTES), "max_connections": (1, _MANY), "receive_seconds": (0.001, _DAY),
+    "shutdown_seconds": (1, _DAY), "workers": (1, 1024), "threads": (1, 1024),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -19,6 +28,8 @@ class Settings:
     Attributes:
         name: of the model, in paths such as ``/v2/models/NAME/infer``.
         host: the address to listen on.
+        allowed_hosts: other names that requests and pages may come by, such as a proxy's; with a
+            port where it is not that of http or https.
         port: 0 for any free one.
         database: of the quarantine: a path (SQLite), or a URL of SQLite or PostgreSQL; None to
             set junk aside nowhere.
@@ -34,7 +45,7 @@ class Settings:
         queue: images that may be under way at once; a request beyond is answered 429.
         deadline: seconds after which a request that still waits for the models is answered 429.
         max_body: bytes of one request.
-        max_bodies: bytes of requests that are being received and worked on together.
+        max_bodies: bytes of all requests that are being received.
         max_connections: a connection beyond is closed.
         receive_seconds: for the head of a request, and again for its body.
         shutdown_seconds: for requests under way when the server is told to stop.
@@ -49,6 +60,7 @@ class Settings:
     name: str = "guard"
     host: str = "127.0.0.1"
     port: int = 8080
+    allowed_hosts: tuple[str, ...] = ()
     database: str | None = "quarantine.sqlite"
     spool: str | None = None
     spool_bytes: int = 256 << 20
@@ -71,25 +83,30 @@ class Settings:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InputError(f"name = {self.name!r}: wanted 1 to 64 letters, digits, or _ . -")
-        lowest = {
-            "port": 0, "spool_bytes": 0, "retention_days": 0, "retention_count": 0,
-            "max_batch": 1, "max_wait": 0, "max_body": 1024, "max_connections": 1,
-            "shutdown_seconds": 1, "workers": 1, "threads": 1, "queue": self.max_batch,
-            "max_bodies": self.max_body,
-        }  # fmt: skip
-        for name, low in lowest.items():
-            if not getattr(self, name) >= low:
-                raise InputError(f"{name} = {getattr(self, name)!r}: wanted at least {low}")
-        for name in ("deadline", "receive_seconds"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} = {getattr(self, name)!r}: wanted more than 0")
-        if self.port > 65535:
-            raise InputError(f"port = {self.port}: wanted at most 65535")
+        at_least = {"queue": self.max_batch, "max_bodies": self.max_body}
+        for name, (low, high) in _RANGES.items():
+            value, least = getattr(self, name), at_least.get(name, low)
+            if not value >= least:  # nor is NaN
+                raise InputError(f"{name} = {value!r}: wanted at least {least}")
+            if value > high:
+                raise InputError(f"{name} = {value!r}: wanted at most {high}")
+        hosts = self.allowed_hosts
+        if isinstance(hosts, str) or not all(_HOST.fullmatch(host) for host in hosts):
+            raise InputError(
+                f"allowed_hosts = {hosts!r}: wanted names such as guard.example or "
+                "guard.example:8443"
+            )
+        object.__setattr__(self, "allowed_hosts", tuple(hosts))  # JSON has lists
         if not (self.loopback or self.api_key_file or self.allow_anonymous):
             raise InputError(
                 f"host = {self.host!r} can be reached from other machines: wanted an API key "
                 "file, or to be told that anybody may ask"
             )
+
+    @property
+    def called(self) -> str:
+        """The host as it stands in a URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def loopback(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from denseam.errors import DenseAMError, FileFormatError, SaveError
+from denseam.errors import DenseAMError, SaveError
 from denseam.guard.server.quarantine.items import Item
 from denseam.guard.server.quarantine.spool import Spool
 from denseam.guard.server.quarantine.store import DatabaseAwayError, Store
@@ -62,6 +62,7 @@ class Keeper:
 
         Raises:
             DataUnavailableError: when the folder of an SQLite file is not there.
+            FileFormatError: when the file is there, and no SQLite database.
             InputError: for a database that a newer denseam has made.
         """
         self.spool.files()  # so that it is known from the start how much waits
@@ -117,9 +118,20 @@ class Keeper:
             if self.away is None:
                 self._stirred.wait(_LOOK)
                 self._stirred.clear()
-            pause = _PAUSE if self._try(self._once) else min(2 * pause, _LONGEST)
+            pause = _PAUSE if self._went_on() else min(2 * pause, _LONGEST)
             self._closing.wait(pause)
-        self._try(self._once)
+        self._went_on()
+
+    def _went_on(self) -> bool:
+        """Whether items could be moved; no error ends the thread."""
+        try:
+            return self._try(self._once)
+        except Exception as error:  # noqa: BLE001 (or nothing would be moved until a restart)
+            said = f"{type(error).__name__}: {error}"
+            if self.away != said:
+                _log.exception("items cannot be moved")
+            self.away, self._told = said, True
+            return False
 
     def _once(self) -> None:
         if self.away is not None:
@@ -135,14 +147,13 @@ class Keeper:
                 _log.info("old items deleted", extra={"items": deleted})
 
     def _move(self, path: Path) -> None:
-        try:
-            items = list(self.spool.read(path))
-        except FileFormatError as error:
-            kept = self.spool.set_aside(path)
-            _log.error("kept as %s: %s", kept, error)
-            return
-        self.store.add(items)
-        self.spool.remove(path)
+        items, wrong = self.spool.read(path)
+        if items:
+            self.store.add(items)
+        if wrong is None:
+            self.spool.remove(path)
+        else:
+            _log.error("kept as %s: %s", self.spool.set_aside(path), wrong)
         self._stored(len(items))
 
     def _try(self, what: Callable[[], None]) -> bool:

@@ -8,11 +8,21 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from denseam.errors import DataUnavailableError, InputError, MissingPackageError
+from denseam.errors import DataUnavailableError, FileFormatError, InputError, MissingPackageError
 
-__all__ = ["ITEMS", "VERSION", "VERSIONS", "create", "engine_of", "sqlite_path", "url_of"]
+__all__ = [
+    "ITEMS",
+    "VERSION",
+    "VERSIONS",
+    "check_file",
+    "create",
+    "engine_of",
+    "sqlite_path",
+    "url_of",
+]
 
 VERSION = 1
+_MAGIC = b"SQLite format 3\0"
 
 
 class _Utc(sa.TypeDecorator[dt.datetime]):
@@ -119,13 +129,12 @@ def create(engine: sa.Engine, *, new: bool) -> None:
 
     Raises:
         DataUnavailableError: when the folder of an SQLite file is not there.
+        FileFormatError: with ``new``, when the file is there, and no SQLite database.
         InputError: for a database that a newer denseam has made, or that cannot hold any text.
     """
     path = sqlite_path(engine.url)
-    if new and path is not None and not path.exists():
-        if not path.parent.is_dir():
-            raise DataUnavailableError(f"there is no folder {path.parent} for the database")
-        path.touch(mode=0o600)
+    if new and path is not None:
+        check_file(path)
     with engine.begin() as connection:
         if path is not None:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")  # readers hold up no writer
@@ -147,6 +156,28 @@ def create(engine: sa.Engine, *, new: bool) -> None:
                 f"the quarantine has version {found}, this denseam knows up to {VERSION}: "
                 "install a newer one"
             )
+
+
+def check_file(path: Path) -> None:
+    """Make an SQLite file that is not there; one that is has to be one.
+
+    Raises:
+        DataUnavailableError: when its folder is not there.
+        FileFormatError: when it is no SQLite database.
+    """
+    if not path.parent.is_dir():
+        raise DataUnavailableError(f"there is no folder {path.parent} for the database")
+    if not path.exists():
+        path.touch(mode=0o600)
+        return
+    begin = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            begin = file.read(len(_MAGIC))
+    if path.is_dir() or begin not in (b"", _MAGIC):
+        raise FileFormatError(
+            f"{path} is no SQLite database: wanted one, or a name that is not taken"
+        )
 
 
 def _check_driver() -> None:

@@ -1,38 +1,51 @@
 """A journal of items on the disk: what is appended is there after a crash.
 
-A folder holds one folder for each process that writes, which holds a lock on it, and in that
-numbered files of frames:
-
-    length (4 bytes, little-endian)   CRC-32 of the payload (4 bytes)   payload: an Item as msgpack
+A folder holds one folder for each process that writes, which is named by 32 hexadecimal digits and
+holds a lock, and in that numbered files of frames, each an Item as msgpack. Nothing else in it is
+touched, whoever put it there.
 
 Only the last frames of a file can be torn, by a crash while they were being written, and those were
-never acknowledged: a reader stops there. After an error nothing more is written to the same file.
+never acknowledged. After an error nothing more is written to the same file.
 """
 
 import contextlib
 import os
-import shutil
-import struct
+import re
 import threading
 import uuid
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from denseam.errors import FileFormatError, RunFolderError, SaveError
+from denseam.errors import RunFolderError, SaveError
 from denseam.files import held_folder
+from denseam.guard.server.quarantine.frames import framed, whole
 from denseam.guard.server.quarantine.items import Item
 
-__all__ = ["Spool"]
+__all__ = ["Contents", "Spool"]
 
-_FRAME = struct.Struct("<II")
 _FILE_BYTES = 4 << 20
-_FILES = "*.frames"
+_FOLDER = re.compile(r"[0-9a-f]{32}")
+_LOCK = ".lock"  # of ``held_folder``
+_FILES = f"{'[0-9]' * 8}.frames"
+_BEGIN = b"\xde\x00\x12\xa2id"  # of an Item: a map of 18 keys, the first of which is its id
 _TRIES = 100  # folders of our own that others may take for abandoned ones
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Item).decode
+
+
+class Contents(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        items: that are whole.
+        wrong: why others are not; None where only the end is torn, or nothing is wrong.
+    """
+
+    items: list[Item]
+    wrong: str | None
 
 
 class Spool:
@@ -73,7 +86,7 @@ class Spool:
         Raises:
             SaveError: when they cannot be written, or the journal is full; some may be there then.
         """
-        frames = b"".join(_framed(_encode(item)) for item in items)
+        frames = b"".join(framed(_encode(item)) for item in items)
         with self._mutex:
             if (held := self.n_bytes) + len(frames) > self._max_bytes:
                 raise SaveError(f"{self._folder} holds {held} bytes, the most that it may")
@@ -93,7 +106,7 @@ class Spool:
     def files(self) -> list[Path]:
         """Files that are ready to be read, the oldest first, those of dead processes among them."""
         for folder in self._folder.iterdir():
-            if folder != self._own and folder not in self._adopted and folder.is_dir():
+            if folder != self._own and folder not in self._adopted and _is_journal(folder):
                 self._adopt(folder)
         found = [path for folder in self._adopted for path in folder.glob(_FILES)]
         with self._mutex:  # or an item is appended to a file that is found here, and removed soon
@@ -101,25 +114,16 @@ class Spool:
             found += self._own.glob(_FILES)
         return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
-    def read(self, path: Path) -> Iterator[Item]:
-        """The items of a file, up to where it is torn.
-
-        Raises:
-            FileFormatError: when it is whole, and of another program.
-        """
-        contents = path.read_bytes()
-        start = 0
-        while start + _FRAME.size <= len(contents):
-            length, crc = _FRAME.unpack_from(contents, start)
-            start += _FRAME.size
-            payload = contents[start : start + length]
-            if len(payload) < length or zlib.crc32(payload) != crc:
-                return
+    def read(self, path: Path) -> Contents:
+        """The items of a file; a torn end is left out."""
+        payloads, damaged = whole(path.read_bytes(), _BEGIN)
+        items, wrong = [], "a part of it is damaged" if damaged else None
+        for payload in payloads:
             try:
-                yield _decode(payload)
+                items.append(_decode(payload))
             except msgspec.MsgspecError as error:
-                raise FileFormatError(f"{path} is no journal of this denseam: {error}") from error
-            start += length
+                wrong = f"it is no journal of this denseam: {error}"
+        return Contents(items, wrong)
 
     def remove(self, path: Path) -> None:
         """Forget a file: its items are elsewhere now."""
@@ -129,7 +133,7 @@ class Spool:
             self._tidy(path.parent)
 
     def set_aside(self, path: Path) -> Path:
-        """Keep a file that cannot be used, where it is no longer in the way; returns its name."""
+        """Keep a file with what is wrong in it, no longer in the way; returns its name."""
         with self._mutex:
             kept = path.rename(self._folder / f"{path.parent.name}-{path.stem}.refused")
             self._sizes.pop(path, None)
@@ -182,18 +186,21 @@ class Spool:
             return
         self._adopted.add(folder)
         for path in folder.glob(_FILES):
-            with contextlib.suppress(FileFormatError):
-                self._sizes[path] = path.stat().st_size, sum(1 for _ in self.read(path))
+            self._sizes[path] = path.stat().st_size, len(self.read(path).items)
         self._tidy(folder)
 
     def _tidy(self, folder: Path) -> None:
+        """Remove the folder of a journal that is empty; one with something else in it stays."""
         if folder in self._adopted and not any(folder.glob(_FILES)):
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                (folder / _LOCK).unlink(missing_ok=True)
+                folder.rmdir()
             self._adopted.discard(folder)
 
 
-def _framed(payload: bytes) -> bytes:
-    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+def _is_journal(folder: Path) -> bool:
+    """Whether a folder is one that a server has made."""
+    return bool(_FOLDER.fullmatch(folder.name)) and (folder / _LOCK).is_file()
 
 
 def _sync(folder: Path) -> None:

@@ -17,6 +17,7 @@ from denseam.guard.server.quarantine.schema import ITEMS
 
 __all__ = ["DatabaseAwayError", "Store"]
 
+_MOST = 2**31 - 1  # items of a list
 _ROWS = 500  # of one insertion, or of one export's step
 
 
@@ -43,6 +44,18 @@ class Store:
         self._engine = schema.engine_of(url, seconds)
         self._insert = sqlite.insert if self.path is not None else postgresql.insert
 
+    def check_file(self) -> None:
+        """Make an SQLite file that is not there; one that is has to be one.
+
+        Raises:
+            DatabaseAwayError: when it cannot be read now.
+            DataUnavailableError: when its folder is not there.
+            FileFormatError: when it is no SQLite database.
+        """
+        if self.path is not None:
+            with self._reached():
+                schema.check_file(self.path)
+
     def create(self, *, new: bool) -> None:
         """Make the table where there is none yet.
 
@@ -53,6 +66,7 @@ class Store:
         Raises:
             DatabaseAwayError: when the database cannot be used now.
             DataUnavailableError: when the folder of the file is not there.
+            FileFormatError: with ``new``, when the file is there, and no SQLite database.
             InputError: for a database that a newer denseam has made.
         """
         with self._reached():
@@ -106,14 +120,17 @@ class Store:
         """The newest items first.
 
         Args:
-            limit: how many.
+            limit: how many, 1 to 2147483647.
             before: only those after this one in the list.
             labelled: only those with a label, or without.
             reason: only those set aside for it.
 
         Raises:
             DatabaseAwayError: when the database cannot be used now.
+            InputError: for a limit that is none.
         """
+        if not 1 <= limit <= _MOST:
+            raise InputError(f"limit = {limit}: wanted 1 to {_MOST} items")
         query = sa.select(ITEMS).order_by(ITEMS.c.received_at.desc(), ITEMS.c.id.desc())
         query = query.where(*_conditions(labelled, reason)).limit(limit)
         if before is not None:
