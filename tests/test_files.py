@@ -244,7 +244,7 @@ def test_a_folder_without_permission_is_a_save_error(tmp_path: Path) -> None:
 
 def test_an_error_while_writing_leaves_the_old_file(path: Path) -> None:
     path.write_bytes(b"old")
-    with suppress(ZeroDivisionError), files.replace_file(path) as file:
+    with suppress(ZeroDivisionError), files._replacement(path) as file:
         file.write(b"new")
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
@@ -253,7 +253,7 @@ def test_an_error_while_writing_leaves_the_old_file(path: Path) -> None:
 
 def test_until_the_block_ends_the_old_file_stands(path: Path) -> None:
     path.write_bytes(b"old")
-    with files.replace_file(path) as file:
+    with files._replacement(path) as file:
         file.write(b"new")
         file.flush()
         assert path.read_bytes() == b"old"
@@ -315,3 +315,44 @@ def test_tensors_begin_where_products_are_fast(tmp_path: Path, words: int) -> No
     for name, tensor in tensors.items():
         assert torch.equal(found[name], tensor)
         assert found[name].data_ptr() % 64 == 0
+
+
+def test_the_mask_of_the_process_is_left_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to all threads: what another one writes meanwhile would get it."""
+
+    def refuse(mask: int) -> int:
+        raise AssertionError(f"umask {mask:o}")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    files.write_bytes(path, b"x")
+    assert path.read_bytes() == b"x"
+
+
+def test_a_name_that_is_too_long_is_no_file(tmp_path: Path) -> None:
+    for name in ("x" * 300, tmp_path / ("x" * 300), "x\0y", tmp_path / ("x" * 300) / "y"):
+        assert not files.there_is(name)
+        with pytest.raises(DataUnavailableError, match="there is no file"):
+            denseam.load(name)
+    assert files.there_is(tmp_path)
+
+
+def test_whoever_waits_for_a_file_that_goes_lets_nobody_in_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One holder ends between the other's open and its lock: filelock before 3.24 let two in."""
+    fcntl = pytest.importorskip("fcntl")
+    place, real = tmp_path / "lock", fcntl.flock
+    first, second, third = (files.held_if_free(place) for _ in range(3))
+    assert first.__enter__()
+
+    def flock(descriptor: int, operation: int) -> None:
+        if operation & fcntl.LOCK_EX:
+            monkeypatch.setattr(fcntl, "flock", real)
+            first.__exit__(None, None, None)
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    holders = [second.__enter__(), third.__enter__()]
+    assert sum(holders) == 1
+    for each in (second, third):
+        each.__exit__(None, None, None)

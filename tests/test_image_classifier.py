@@ -283,3 +283,22 @@ def test_baselines_are_models_too(number, head):
         assert torch.equal(logits.argmax(dim=1), model.predict(visible))
     logits[:, 0].sum().backward()
     assert pixels.grad.isfinite().all()
+
+
+def test_the_scale_of_a_single_class_is_1():
+    assert logit_scale(torch.rand(5, 1)) == 1
+
+
+def test_pixels_are_scaled_in_the_finer_of_both_types():
+    model = small(dtype=torch.float32)
+    pixels = torch.rand(200, *SHAPE, generator=torch.Generator().manual_seed(0))
+    for dtype in (torch.float16, torch.bfloat16):
+        coarse = pixels.to(dtype)
+        fine = ImageClassifier(model)(coarse.float())
+        assert torch.equal(ImageClassifier(model)(coarse), fine.to(dtype))
+    seen = []
+    model.exact_scores = lambda v: seen.append(v) or torch.zeros(len(v), 4, dtype=torch.float64)
+    ImageClassifier(model)(pixels)
+    ImageClassifier(model)(pixels.double() + 1e-9)
+    assert torch.equal(seen[0], 2 * pixels.flatten(1) - 1)
+    assert torch.equal(seen[1], (2 * (pixels.double() + 1e-9).flatten(1) - 1).float())

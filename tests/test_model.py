@@ -268,7 +268,7 @@ def test_a_model_can_be_saved_at_half_the_size(tmp_path: Path, dtype: torch.dtyp
     loaded = denseam.load(tmp_path / "half")
     assert loaded.memories.dtype is torch.float32
     assert torch.equal(loaded.memories, model.memories.to(dtype).float())
-    with pytest.raises(InputError, match=r"dtype = torch.int8: wanted a floating one"):
+    with pytest.raises(InputError, match=r"dtype = torch.int8: wanted torch.float64, "):
         model.save(tmp_path / "half", dtype=torch.int8)
     same(loaded, denseam.load(tmp_path / "half"))
 
@@ -290,3 +290,49 @@ def test_sizes_power_and_temperature_may_be_numpy_numbers():
     model = denseam.DenseAM(np.int64(4), 2, np.int32(3), np.int64(30), np.float32(2.5))
     assert (model.n_visible, model.n_memories, model.power, model.temperature) == (4, 3, 30.0, 2.5)
     assert isinstance(model.power, float)
+
+
+@pytest.mark.parametrize("seed", [1.5, "x", None, True, 2**70, -(2**70)])
+def test_a_seed_is_a_whole_number_of_64_bits(seed):
+    with pytest.raises(InputError, match=r"seed = .*wanted a whole number"):
+        denseam.DenseAM(4, 3, 5, 3, 2.0, seed=seed)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64 - 1, np.int64(3)])
+def test_every_seed_of_pytorch_will_do(seed):
+    generator = torch.Generator().manual_seed(int(seed))
+    drawn = torch.empty(5, 7).normal_(-0.3, 0.3, generator=generator).clamp(-1, 1)
+    assert torch.equal(denseam.DenseAM(4, 3, 5, 3, 2.0, seed=seed).memories, drawn)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", torch.float8_e4m3fn, torch.int8, torch.complex64, 16], ids=str
+)
+def test_models_are_saved_in_types_that_are_read_again(tmp_path, dtype):
+    with pytest.raises(InputError, match=r"dtype = .*wanted torch.float64, .* or torch.float16"):
+        denseam.DenseAM(4, 3, 5, 3, 2.0).save(tmp_path / "m.safetensors", dtype=dtype)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("head", ["softmax", "", None, "Tanh"])
+def test_a_head_that_is_none_is_refused(head):
+    with pytest.raises(InputError, match=r"head = .*'log_energy' or 'energy_gap' or 'tanh'"):
+        denseam.DenseAM(4, 3, 5, 3, 2.0).scores(torch.zeros(2, 4), head)
+
+
+@pytest.mark.parametrize("power", [10**400, 1e300, 1e39, 1_000_001])
+def test_powers_beyond_all_use_are_refused(power):
+    with pytest.raises(InputError, match=r"power .*wanted a number n >= 1 and <= 1e\+06"):
+        denseam.DenseAM(4, 3, 5, power, 2.0)
+
+
+def test_the_largest_power_leaves_the_energy_of_an_active_memory_finite():
+    model = denseam.DenseAM(784, 10, 20, 1e6, 2.0)
+    v = torch.rand(5, 784, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert model.log_energy(v).isfinite().any(dim=1).all()
+
+
+@pytest.mark.parametrize("temperature", [10**400, -(10**400)])
+def test_temperatures_beyond_all_numbers_are_refused(temperature):
+    with pytest.raises(InputError, match=r"temperature .*wanted a number T > 0"):
+        denseam.DenseAM(4, 3, 5, 3, temperature)

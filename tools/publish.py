@@ -24,16 +24,19 @@ def main(results: Path) -> None:
     found = json.loads((results / "results.json").read_text())
     if found["quick"]:
         raise SystemExit(f"{results} holds a quick study: wanted a whole one")
-    docs = ROOT / "docs"
+    docs, readme = ROOT / "docs", ROOT / "README.md"
+    text = readme.read_text()
+    if not TABLE.search(text):
+        raise SystemExit(f"{readme} has no place for the table")
+    for name in ("results.md", "figures"):
+        if not (results / name).exists():
+            raise SystemExit(f"{results} has no {name}: wanted the folder of a whole study")
+    text = TABLE.sub(lambda _: table(found), text)
     for name in ("results.md", "results.json"):
         shutil.copyfile(results / name, docs / name)
     shutil.rmtree(docs / "figures", ignore_errors=True)
     shutil.copytree(results / "figures", docs / "figures")
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    if not TABLE.search(text):
-        raise SystemExit(f"{readme} has no place for the table")
-    readme.write_text(TABLE.sub(lambda _: table(found), text))
+    readme.write_text(text)
 
 
 def table(found: dict[str, Any]) -> str:

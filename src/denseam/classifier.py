@@ -7,6 +7,7 @@ associative memory of the paper is one (``model.py``), so are the networks it is
 
 import itertools
 import math
+import operator
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -24,9 +25,13 @@ __all__ = [
     "Classifier",
     "HeadName",
     "check_device",
+    "check_head",
     "check_power",
     "check_temperature",
 ]
+
+MOST_POWER = 1e6  # a field of float32 is off by 6e-8, its power by 6 % here and by all beyond
+_SAVED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what ``load`` reads
 
 HeadName = Literal["log_energy", "energy_gap", "tanh"]
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
@@ -42,14 +47,14 @@ class Classifier(nn.Module):
         n_visible: N, pixels of an image.
         n_classes: C.
         n_memories: K.
-        power: n >= 1, of the rectified polynomial.
+        power: 1 <= n <= 10^6, of the rectified polynomial.
         temperature: T > 0, the scale of an overlap.
-        seed: of the initial memories, which are normal, clipped to [-1, 1].
+        seed: of the initial memories, which are normal, clipped to [-1, 1]; 64 bits.
         dtype: float32 or float64.
         device: where the memories live.
 
     Raises:
-        InputError: for sizes below 1, n < 1, T <= 0 or another dtype.
+        InputError: for sizes below 1, n < 1, T <= 0, another seed or dtype.
     """
 
     kind: ClassVar[str]  # the name in files and on the command line
@@ -75,7 +80,8 @@ class Classifier(nn.Module):
         self.n_visible, self.n_classes = int(n_visible), int(n_classes)
         self._power = check_power(power)
         self._temperature = check_temperature(temperature)
-        start = self.initial_memories(n_memories, n_visible + n_classes, seed=seed, dtype=dtype)
+        components, seed = n_visible + n_classes, _check_seed(seed)
+        start = self.initial_memories(n_memories, components, seed=seed, dtype=dtype)
         self.memories = nn.Parameter(start.to(check_device(device)))
 
     @classmethod
@@ -171,7 +177,11 @@ class Classifier(nn.Module):
 
         For those who search outside of the box, as attacks of other people's toolkits do. A row
         with a pixel that is NaN or infinite becomes NaN.
+
+        Raises:
+            InputError: for another head.
         """
+        check_head(head)
         gap_or_log: HeadName = "energy_gap" if head == "tanh" else head
         found = self._scores(visible, gap_or_log)
         finite = visible.detach().isfinite().all(dim=1, keepdim=True)
@@ -200,11 +210,12 @@ class Classifier(nn.Module):
                 they are by default. A model that was rounded is loaded in float32.
 
         Raises:
-            InputError: for a dtype that is not a floating one.
+            InputError: for another dtype than float64, float32, bfloat16 and float16.
             SaveError: when it cannot be written; what stood there is untouched.
         """
-        if dtype is not None and not dtype.is_floating_point:
-            raise InputError(f"dtype = {dtype}: wanted a floating one")
+        if dtype is not None and dtype not in _SAVED:
+            *others, last = map(str, _SAVED)
+            raise InputError(f"dtype = {dtype!r}: wanted {', '.join(others)} or {last}")
         save_tensors(Path(path), "model", self.tensors(dtype), self.settings())
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -267,19 +278,29 @@ class Classifier(nn.Module):
 
 
 def check_power(power: float) -> float:
-    """n as a float; InputError unless it is a finite number >= 1."""
-    valid = isinstance(power, Real) and not isinstance(power, bool)
-    if not (valid and math.isfinite(power) and power >= 1):
-        raise InputError(f"power = {power!r}: wanted a number n >= 1")
-    return float(power)
+    """n as a float; InputError unless it is a number from 1 to 10^6."""
+    n, wanted = _as_float(power), f"wanted a number n >= 1 and <= {MOST_POWER:g}"
+    if n is None:
+        raise InputError(f"power is too large for a float: {wanted}")
+    if not 1 <= n <= MOST_POWER:
+        raise InputError(f"power = {power!r}: {wanted}")
+    return n
 
 
 def check_temperature(temperature: float) -> float:
     """T as a float; InputError unless it is a finite number > 0."""
-    valid = isinstance(temperature, Real) and not isinstance(temperature, bool)
-    if not (valid and math.isfinite(temperature) and temperature > 0):
-        raise InputError(f"temperature = {temperature!r}: wanted a number T > 0")
-    return float(temperature)
+    T, wanted = _as_float(temperature), "wanted a number T > 0"
+    if T is None:
+        raise InputError(f"temperature is too large for a float: {wanted}")
+    if not 0 < T < math.inf:
+        raise InputError(f"temperature = {temperature!r}: {wanted}")
+    return T
+
+
+def check_head(head: HeadName) -> None:
+    """InputError unless it is one of ``HEADS``."""
+    if head not in HEADS:
+        raise InputError(f"head = {head!r}: wanted {' or '.join(map(repr, HEADS))}")
 
 
 def check_device(device: torch.device | str) -> torch.device:
@@ -288,7 +309,7 @@ def check_device(device: torch.device | str) -> torch.device:
         found = torch.device(device)
         torch.empty(1, device=found)
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"device {device} cannot be used here: {reason}") from error
     return found
 
@@ -307,3 +328,21 @@ def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise InputError(f"{name} = {size!r}: wanted a whole number >= 1")
+
+
+def _check_seed(seed: int) -> int:
+    """The seed as an int; InputError unless PyTorch's generator takes it."""
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not (whole and -(2**63) <= seed < 2**64):
+        raise InputError(f"seed = {seed!r}: wanted a whole number >= -2^63 and < 2^64")
+    return operator.index(seed)
+
+
+def _as_float(value: object) -> float | None:
+    """NaN for what is no number, None for what is beyond all floats."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return None

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -26,8 +26,8 @@ __all__ = [
     "held_if_free",
     "load_tensors",
     "read_json",
-    "replace_file",
     "save_tensors",
+    "there_is",
     "write_bytes",
     "write_json",
 ]
@@ -37,7 +37,7 @@ FORMAT_VERSION = 1
 
 
 @contextlib.contextmanager
-def replace_file(path: Path) -> Iterator[IO[bytes]]:
+def _replacement(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of ``path`` when the block ends without an error.
 
     Until then, and after a crash at any moment, ``path`` is what it was. The contents are on the
@@ -48,13 +48,14 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
     """
     temporary = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
+        place = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+        # 0o666 as for any other file: the system takes away what the mask of the process says.
+        descriptor = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        temporary = place
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         temporary = None
         _sync_folder(path.parent)
@@ -92,7 +93,8 @@ def held_if_free(lock_file: Path) -> Iterator[bool]:
     """Whether this process holds something while the block lasts; False where another one does.
 
     A process that dies lets go of what it holds. The file goes with the block: whoever holds it
-    next looks first whether there is anything left to do.
+    next looks first whether there is anything left to do. filelock has to be 3.24 or newer: older
+    ones take a file that went between opening and locking it for held, and let two in.
 
     Raises:
         SaveError: when the lock's folder cannot be made, or written to.
@@ -113,14 +115,23 @@ def held_if_free(lock_file: Path) -> Iterator[bool]:
         lock.release()
 
 
+def there_is(path: str | os.PathLike[str]) -> bool:
+    """Whether a path exists; a name that no file can have, such as one too long, does not."""
+    return os.path.exists(path)  # noqa: PTH110 (Path.exists raises there)
+
+
 def write_bytes(path: Path, contents: bytes) -> None:
-    """Write a file atomically; see ``replace_file``."""
-    with replace_file(path) as file:
+    """Write a file atomically: ``path`` is the whole new file or, after any failure, the old one.
+
+    Raises:
+        SaveError: when it cannot be written; what stood there is untouched.
+    """
+    with _replacement(path) as file:
         file.write(contents)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON atomically; see ``replace_file``."""
+    """Write readable JSON atomically; see ``write_bytes``."""
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -202,13 +213,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         sha.update(name.encode())
         sha.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
-
-
-def _umask() -> int:
-    # There is no way to ask without setting.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

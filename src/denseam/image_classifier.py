@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from denseam.classifier import HEADS, Classifier, HeadName
+from denseam.classifier import Classifier, HeadName, check_head
 from denseam.errors import DenseAMWarning, InputError
 
 __all__ = ["ImageClassifier", "logit_scale"]
@@ -25,8 +25,10 @@ class ImageClassifier(nn.Module):
     """Images (B, 1, H, W) in [0, 1] -> logits (B, C); the label is the argmax.
 
     Deterministic, differentiable, of the images' dtype, on the device of its parameters. Logits
-    are finite for finite images. Images that are not scaled to [0, 1] are warned of; to have an
-    error instead: ``warnings.simplefilter("error", denseam.DenseAMWarning)``.
+    are finite for finite images. Those of float16 and bfloat16 images are rounded to as much, and
+    classes that differ by less tie: the label is safe from float32 on. Images that are not scaled
+    to [0, 1] are warned of; to have an error instead: ``warnings.simplefilter("error",
+    denseam.DenseAMWarning)``.
 
     Args:
         model: a ``DenseAM`` or any other network of the package.
@@ -48,8 +50,7 @@ class ImageClassifier(nn.Module):
         super().__init__()
         if not isinstance(model, Classifier):
             raise InputError(f"model: wanted a network of denseam, got {type(model).__name__}")
-        if head not in HEADS:
-            raise InputError(f"head = {head!r}: wanted {' or '.join(map(repr, HEADS))}")
+        check_head(head)
         if not (isinstance(scale, int | float) and 0 < scale < math.inf):
             raise InputError(f"scale = {scale!r}: wanted a number > 0")
         self.model = model
@@ -67,7 +68,9 @@ class ImageClassifier(nn.Module):
             InputError: for images that are not floating or have another number of pixels.
         """
         self._check(images)
-        visible = (2 * images.flatten(1) - 1).to(self.model.memories.dtype)
+        dtype = self.model.memories.dtype
+        finer = torch.promote_types(images.dtype, dtype)  # half precision loses pixels by 2 x - 1
+        visible = (2 * images.flatten(1).to(finer) - 1).to(dtype)
         if self.head == "log_energy":
             scores = self.model.exact_scores(visible).clamp(min=torch.finfo(torch.float32).min)
             logits = torch.log_softmax(self.scale * scores, dim=1)
@@ -106,8 +109,10 @@ def logit_scale(scores: Tensor) -> float:
     """The factor at which the scores (B, C) of clean images make a softmax of use, > 0.
 
     By half of the images the best class then leads the second by ``LEAD`` nats or more, as in a
-    calibrated classifier of a few percent error.
+    calibrated classifier of a few percent error. 1 where nothing leads, as with a single class.
     """
+    if scores.shape[1] < 2:
+        return 1.0
     best = scores.detach().double().topk(2, dim=1).values
     lead = best[:, 0] - best[:, 1]
     lead = lead[lead.isfinite() & (lead > 0)]

@@ -122,7 +122,7 @@ class Mesh:
     def gather(self, part: Tensor, rows: int) -> Tensor | None:
         """The matrix of ``rows`` rows whose parts the processes hold: on rank 0, on the CPU."""
         if self.memory.size == 1:
-            return part if self.first else None
+            return part.cpu() if self.first else None
         if self.data.rank > 0:
             return None
         with _talking():
@@ -169,7 +169,8 @@ def start(memory_ranks: int = 1, device: torch.device | str = "cpu") -> Iterator
         device: "cpu", or "cuda" for the GPU of this process's local rank.
 
     Raises:
-        InputError: when the number of processes is no multiple of ``memory_ranks``.
+        InputError: when the number of processes is no multiple of ``memory_ranks``, or a variable
+            that `torchrun` sets holds something else.
         LostRankError: when the others cannot be reached.
     """
     running = dist.is_available() and dist.is_initialized()
@@ -184,36 +185,60 @@ def start(memory_ranks: int = 1, device: torch.device | str = "cpu") -> Iterator
         yield Mesh()
         return
     here = torch.device(own_device(device))
-    store = None if running else _join(here)
-    try:
-        shape = (processes // memory_ranks, memory_ranks)
-        with _talking():
-            mesh = init_device_mesh(here.type, shape, mesh_dim_names=("data", "memory"))
-        data, memory = (
-            Axis(name, mesh.get_local_rank(name), size, mesh.get_group(name))
-            for name, size in zip(("data", "memory"), shape, strict=True)
-        )
-        with _until_told_to_stop():
+    with _until_told_to_stop():
+        store = None if running else _join(here)
+        try:
+            shape = (processes // memory_ranks, memory_ranks)
+            with _talking():
+                mesh = init_device_mesh(here.type, shape, mesh_dim_names=("data", "memory"))
+            data, memory = (
+                Axis(name, mesh.get_local_rank(name), size, mesh.get_group(name))
+                for name, size in zip(("data", "memory"), shape, strict=True)
+            )
             yield Mesh(data, memory, here, store)
-    finally:
-        if not running:
-            dist.destroy_process_group()
+        finally:
+            if not running:
+                dist.destroy_process_group()
 
 
 def _world() -> int:
-    return int(os.environ["WORLD_SIZE"]) if launched() else 1
+    return _variable("WORLD_SIZE", 1) if launched() else 1
 
 
 def own_device(device: torch.device | str) -> str:
-    """The device of this process: of several GPUs the one of its local rank."""
-    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return own if launched() and str(device) == "cuda" else str(device)
+    """The device of this process: of several GPUs the one of its local rank.
+
+    Raises:
+        InputError: when ``LOCAL_RANK`` is no number.
+    """
+    if not launched() or str(device) != "cuda":
+        return str(device)
+    return f"cuda:{_variable('LOCAL_RANK', 0) if 'LOCAL_RANK' in os.environ else 0}"
+
+
+def _variable(name: str, least: int, most: int | None = None) -> int:
+    """A number that `torchrun` has set; InputError where it holds something else."""
+    given = os.environ.get(name, "")
+    number = int(given) if given.isdecimal() and len(given) < 20 else -1
+    if number < least or (most is not None and number > most):
+        wanted = f">= {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name} = {given!r} in the environment: wanted a whole number {wanted}")
+    return number
+
+
+def _check_meeting_point() -> None:
+    """InputError unless the variables say who this process is and where it meets the others."""
+    _variable("RANK", 0, _world() - 1)
+    _variable("MASTER_PORT", 0, 2**16 - 1)
+    if not os.environ.get("MASTER_ADDR"):
+        raise InputError("MASTER_ADDR is not in the environment: wanted the address of rank 0")
 
 
 def _join(device: torch.device) -> Any:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    _check_meeting_point()
     with _talking():
         store, rank, size = next(rendezvous("env://"))
         # Of its own for every start: after a restart by torchrun nothing has been said yet.
@@ -234,7 +259,7 @@ def _talking() -> Iterator[None]:
         if isinstance(error, LostRankError):
             raise
         _hold_out()
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise LostRankError(
             f"another process of the job has died, or cannot be reached ({reason})"
         ) from error
@@ -243,25 +268,30 @@ def _talking() -> Iterator[None]:
 @contextlib.contextmanager
 def _until_told_to_stop() -> Iterator[None]:
     """SIGTERM, by which `torchrun` ends the others when one has failed, as an error of ours."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        _hold_out()
-        raise LostRankError("told to stop: another process of the job has died, or was ended")
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: not of Python
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    _hold_out()
+    raise LostRankError("told to stop: another process of the job has died, or was ended")
 
 
 def _hold_out() -> None:
-    """Do not be told to stop again before what went wrong is said; torchrun gives 30 seconds."""
-    if threading.current_thread() is threading.main_thread():
+    """Do not be told to stop again before what went wrong is said; torchrun gives 30 seconds.
+
+    Only where the signal is ours, until the mesh ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is _stop:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 

@@ -24,14 +24,14 @@ class DenseAM(Classifier):
         n_visible: N, pixels of an image.
         n_classes: C.
         n_memories: K.
-        power: n >= 1, of the rectified polynomial F_n. Whole numbers are fastest.
+        power: 1 <= n <= 10^6, of the rectified polynomial F_n. Whole numbers are fastest.
         temperature: T > 0; beta = 1 / T^n is derived from it. Decisions do not depend on it.
         seed: of the initial memories, normal with mean -0.3 and deviation 0.3, clipped to [-1, 1].
         dtype: float32 or float64.
         device: where the memories live.
 
     Raises:
-        InputError: for sizes below 1, n < 1, T <= 0 or another dtype.
+        InputError: for sizes below 1, n < 1, T <= 0, another seed or dtype.
     """
 
     kind: ClassVar[str] = "dam"

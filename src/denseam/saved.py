@@ -7,7 +7,7 @@ import torch
 from denseam.baselines import NETWORKS, Binarised
 from denseam.classifier import Classifier, check_device
 from denseam.errors import DataUnavailableError, FileFormatError
-from denseam.files import load_tensors
+from denseam.files import load_tensors, there_is
 from denseam.model import DenseAM
 
 __all__ = ["load"]
@@ -25,6 +25,8 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
         FileFormatError: when it is truncated, garbled or not a denseam model.
     """
     path = Path(path)
+    if not there_is(path):
+        raise DataUnavailableError(f"there is no file {path}")
     if path.is_dir():
         path = path / "model.safetensors"
         if not path.exists() and (path.parent / "checkpoint.safetensors").exists():

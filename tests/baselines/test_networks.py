@@ -230,3 +230,89 @@ def test_a_binarised_network_sees_black_and_white_and_lets_gradients_through():
 def test_bad_input_is_refused(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+@pytest.mark.parametrize("metric", ["l2", "overlap"])
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_a_class_without_images_is_never_predicted(metric, absent):
+    present = [c for c in range(C) if c != absent]
+    v, labels = images(8, seed=1), torch.tensor(present * 4)
+    model = NearestNeighbour(v, labels, C, metric=metric)
+    assert set(model.predict(images(50)).tolist()) == set(present)
+    assert model.log_energy(v)[:, absent].isneginf().all()
+    gap = model.energy_gap(v)
+    assert gap.isfinite().all()
+    assert torch.equal(model(v)[:, absent], -torch.ones(8, dtype=torch.float64))
+    others = NearestNeighbour(v, (labels == present[1]).long(), 2, metric=metric)
+    torch.testing.assert_close(gap[:, present], others.energy_gap(v), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("metric", ["l2", "overlap"])
+def test_the_nearest_of_one_class_is_always_that(metric):
+    v = images().requires_grad_()
+    model = NearestNeighbour(images(4, seed=1), torch.zeros(4, dtype=torch.int64), 1, metric=metric)
+    assert model.predict(v).tolist() == [0] * 6
+    assert model.energy_gap(v).isfinite().all()
+    assert torch.equal(model(v), torch.ones(6, 1, dtype=torch.float64))
+    assert denseam.ImageClassifier(model)((v.detach() + 1) / 2).tolist() == [[0.0]] * 6
+    model.energy_gap(v).sum().backward()
+    assert v.grad.isfinite().all()
+
+
+def polynomial_of_digits(dtype=torch.float32):
+    """Memories that are images, at the preset's temperature: overlaps of 39^29 = 1e46."""
+    mnist = denseam.data.load("mnist")
+    model = PolynomialNetwork(784, 10, 50, 30, 20.0, dtype=dtype)
+    model.memories.data[:, :784] = mnist.train.visible(dtype)[:50]
+    return model, mnist.test.visible(dtype)[:40]
+
+
+def test_powers_beyond_the_range_leave_a_polynomial_network_its_labels():
+    model, v = polynomial_of_digits()
+    exact, exact_v = polynomial_of_digits(torch.float64)
+    exact.memories.data[:, 784:] = model.memories.data[:, 784:].double()
+    gap = model.energy_gap(v)
+    assert gap.isfinite().all()
+    wanted = exact.energy_gap(exact_v)
+    assert wanted.abs().max() > torch.finfo(torch.float32).max
+    labels = wanted.argmax(dim=1)
+    assert len(labels.unique()) > 1
+    assert torch.equal(model.predict(v), labels)
+    assert torch.equal(gap.argmax(dim=1), labels)
+    logits = denseam.ImageClassifier(model)((v + 1) / 2)
+    assert logits.isfinite().all()
+
+
+def test_nor_is_their_gradient_nan():
+    model, v = polynomial_of_digits()
+    v = v.requires_grad_()
+    model(v).sum().backward()
+    assert v.grad.isfinite().all()
+    assert model.memories.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-37])
+def test_any_temperature_leaves_numbers(temperature):
+    model = PolynomialNetwork(N, C, K, 3, temperature)
+    exact = PolynomialNetwork(N, C, K, 3, 1.0, dtype=torch.float64)
+    exact.memories.data = model.memories.data.double()
+    v = images().float()
+    assert model.energy_gap(v).isfinite().all()
+    assert torch.equal(model.predict(v), exact.predict(v.double()))
+
+
+@pytest.mark.parametrize(("power", "temperature"), [(2, 20.0), (3, 20.0), (5, 20.0), (30, 200.0)])
+def test_ordinary_polynomial_networks_keep_their_bits(power, temperature):
+    """Trained models rest on them: the formula as it stands, gradients included."""
+    mnist = denseam.data.load("mnist").train.visible()[:90]
+    model = PolynomialNetwork(784, 10, 40, power, temperature, seed=3)
+    model.memories.data[:, :784] = mnist[50:]
+    v = mnist[:50].clone().requires_grad_()
+    weights = torch.rand(50, 10, generator=torch.Generator().manual_seed(0))
+    found = model.energy_gap(v)
+    ours = torch.autograd.grad((found * weights).sum(), (v, model.memories))
+    hidden = (v @ model.visible_memories.T / temperature).clamp(min=0) ** (power - 1)
+    plain = (2 * power / temperature) * (hidden @ model.class_memories)
+    theirs = torch.autograd.grad((plain * weights).sum(), (v, model.memories))
+    for one, other in zip((found, *ours), (plain, *theirs), strict=True):
+        assert torch.equal(one, other)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from denseam import data
 from denseam.data import fetch, idx
 from denseam.data.registry import KNOWN, KnownSet, RemoteFile
-from denseam.errors import DataUnavailableError, FileFormatError, InputError
+from denseam.errors import DataUnavailableError, FileFormatError, InputError, SaveError
 
 Arrays = dict[str, NDArray[np.uint8]]
 MakeKnown = Callable[..., KnownSet]
@@ -238,3 +238,15 @@ def test_verify_and_status_fetch_nothing() -> None:
         data.verify("nothing")
     with pytest.raises(InputError, match="known are"):
         data.status("nothing")
+
+
+@pytest.mark.parametrize("below", ["", "further"])
+def test_a_cache_that_cannot_be_written_is_said_before_anybody_is_asked(
+    make_known: MakeKnown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    make_known((DEAD,))
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("DENSEAM_DATA", str(tmp_path / "file" / below))
+    monkeypatch.setattr(fetch, "_retrieve", lambda *_: pytest.fail("asked a mirror"))
+    with pytest.raises(SaveError, match=r"file.* cannot be written.*DENSEAM_DATA"):
+        data.load("toy")

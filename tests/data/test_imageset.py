@@ -306,3 +306,66 @@ def test_hold_out_takes_the_last_training_images_and_leaves_the_test_images_alon
 def test_hold_out_leaves_something_on_either_side(count: object) -> None:
     with pytest.raises(InputError, match=f"cannot hold out {count!r} of 4 .* wanted 1 to 3"):
         Dataset("pair", small(), small()).hold_out(count)
+
+
+MASK = [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [torch.tensor(MASK), np.array(MASK), MASK, tuple(MASK), [*map(np.bool_, MASK)]],
+    ids=type,
+)
+def test_a_mask_is_a_mask_whatever_it_comes_in(mask: Any) -> None:
+    made = small(facts=FACTS)
+    part = made.subset(mask)
+    assert part.images.equal(made.images[[0, 3]])
+    assert part.labels.equal(made.labels[[0, 3]])
+    assert same_facts(part, {name: value[[0, 3]] for name, value in FACTS.items()})
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.array([2, 0]), np.array([2, 0], np.uint8), torch.tensor([2, 0], dtype=torch.uint8),
+        range(2, -1, -2), slice(2, None, -2), [np.int64(2), 0], (2, -4), iter([2, 0]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_indices_of_every_kind(rows: Any) -> None:
+    made = small(facts=FACTS)
+    part = made.subset(rows)
+    assert part.images.equal(made.images[[2, 0]])
+    assert same_facts(part, {name: value[[2, 0]] for name, value in FACTS.items()})
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [0.9, 2.7], np.array([1.0]), torch.tensor([1.0, 2.0]), 3, None, "12", slice(0.5),
+        slice(None, None, 0), [True, False], torch.zeros(4, 2, dtype=torch.bool), [[0], [1]],
+        torch.tensor(2), [1 + 0j], [2**70],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_says_no_images_is_refused(rows: Any) -> None:
+    with pytest.raises(InputError, match=r"^subset of 4 images: .*"):
+        small().subset(rows)
+
+
+@pytest.mark.parametrize("n_classes", [2.0, "2", None, True, 0, -1])
+def test_another_number_of_classes_is_refused(n_classes: Any) -> None:
+    made = small()
+    with pytest.raises(InputError, match="n_classes"):
+        ImageSet(made.images, made.labels, n_classes)
+
+
+@pytest.mark.parametrize("n_classes", [0, 2.5, "2"])
+def test_no_classes_are_not_those_of_the_labels(n_classes: Any) -> None:
+    with pytest.raises(InputError, match="n_classes"):
+        ImageSet.from_arrays(small().images, small().labels, n_classes=n_classes)
+
+
+def test_a_number_of_classes_of_numpy_will_do() -> None:
+    made = ImageSet(small().images, small().labels, np.int64(2))  # type: ignore[arg-type]
+    assert type(made.n_classes) is int

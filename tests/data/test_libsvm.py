@@ -18,7 +18,20 @@ def test_plain_and_packed() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"1 1:x", b"1 4:0", b"1 0:0", b"1 -1:0", b"a 1:0", b"1 1:0\n\n1 1:0", b"1 1", "é".encode()],
+    [
+        b"1 1:x",
+        b"1 4:0",
+        b"1 0:0",
+        b"1 -1:0",
+        b"a 1:0",
+        b"1 1:0\n\n1 1:0",
+        b"1 1",
+        "é".encode(),
+        b"inf 1:0",
+        b"nan 1:0",
+        b"1 99999999999999999999:0",
+        b"1e400 1:0",
+    ],
 )
 def test_garbled(data: bytes) -> None:
     with pytest.raises(FileFormatError, match="file: "):

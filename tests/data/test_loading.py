@@ -173,3 +173,9 @@ def test_names_and_paths_that_are_none(tmp_path: Path) -> None:
 
 def test_type_checkers_know_the_known_names() -> None:
     assert get_args(KnownName) == tuple(KNOWN)
+
+
+@pytest.mark.parametrize("suffix", ["", ".npz", ".safetensors", "/mnist"])
+def test_a_name_that_is_too_long_is_no_set(suffix: str) -> None:
+    with pytest.raises((InputError, DataUnavailableError), match=r"no image set|no such folder"):
+        data.load("x" * 300 + suffix)

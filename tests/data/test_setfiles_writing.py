@@ -128,7 +128,7 @@ def test_the_old_file_stands_until_the_new_one_is_whole(
     seen = []
 
     def watched(target: Path, contents: bytes) -> None:
-        with files.replace_file(target) as file:
+        with files._replacement(target) as file:
             file.write(contents)
             file.flush()
             seen.append(path.read_bytes() == old)

@@ -196,3 +196,26 @@ def test_kernel_chooses_when_it_is_told_nothing() -> None:
 def test_where_there_is_a_compiler_the_c_kernels_are_installed() -> None:
     """They are optional: a mistake in them is no error of the installation, only of this test."""
     assert native.library() is not None
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_library_of_another_machine_is_passed_over_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "_cpu.abi3.so").write_bytes(b"\x7fELF of another machine")
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
+    monkeypatch.setattr(native, "library", native.library.__wrapped__)
+    assert native.library() is None
+    chosen = choose("cpu", torch.float32)
+    assert isinstance(chosen.kernel, ReferenceKernel)
+    assert re.search(r"the C kernels do not load here \(.*_cpu\.abi3\.so.*\): rein", chosen.reason)
+
+
+@needs_c
+def test_of_several_libraries_the_one_that_loads_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(native.library()._name, tmp_path / "_cpu.z.so")
+    (tmp_path / "_cpu.a.so").write_bytes(b"no library")
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
+    assert native.library.__wrapped__()._name.endswith("_cpu.z.so")

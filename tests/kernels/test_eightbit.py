@@ -150,3 +150,31 @@ def test_an_empty_batch() -> None:
     assert by_name("8-bit").overlaps(torch.zeros(0, 9), torch.zeros(4, 9)).shape == (4, 0)
     found = by_name("8-bit").to_memories(torch.zeros(4, 0), torch.zeros(0, 9))
     assert torch.equal(found, torch.zeros(4, 9))
+
+
+@pytest.mark.parametrize("components", [132_104, 132_105, 140_000])
+def test_more_pixels_than_32_bits_can_sum(components: int) -> None:
+    visible, memories = torch.ones(2, components), torch.ones(2, components)
+    found = by_name("8-bit").overlaps(visible, memories)
+    torch.testing.assert_close(found, torch.full((2, 2), float(components)), rtol=1e-4, atol=0)
+    found = by_name("8-bit").overlaps(-visible, memories)
+    torch.testing.assert_close(found, torch.full((2, 2), -float(components)), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("available", [False, True])
+def test_up_to_1032_pixels_either_way_is_exact(
+    available: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = eightbit.available()
+    monkeypatch.setattr(eightbit, "available", lambda: here and available)
+    generator = torch.Generator().manual_seed(0)
+    visible = torch.rand(9, 1032, generator=generator) * 2 - 1
+    visible[0] = -1
+    memories = torch.randint(-127, 128, (9, 1032), generator=generator) / 127
+    memories[0] = 1
+    pixels, steps = rounded(visible, memories)
+    wanted = (steps * 127).round() @ (pixels * 127.5 - 0.5).round().T  # whole numbers
+    half = (steps * 127).round().sum(dim=1, keepdim=True) / 2
+    found = by_name("8-bit").overlaps(visible, memories)
+    exact = (wanted.float() + half.float()) * torch.tensor(1 / (127.5 * 127))
+    assert torch.equal(found, exact)

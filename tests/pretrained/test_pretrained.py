@@ -112,3 +112,16 @@ def test_a_card_is_plain_json_and_no_word_of_a_machine_s_folders():
         assert "/" not in json.dumps(pretrained_card(name)["command"])
         assert "/tmp" not in text
         assert "/home" not in text
+
+
+def test_all_names_are_offered():
+    with pytest.raises(InputError) as caught:
+        load_pretrained("bogus")
+    for name in (*NAMES, *baseline_names()):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mnist-nearest", "mnist-relu-binarised"])
+def test_what_is_made_when_asked_for_has_no_card(name):
+    with pytest.raises(InputError, match=f"{name} has no card: it is made when it is asked for"):
+        pretrained_card(name)

@@ -11,7 +11,7 @@ import torch
 import denseam
 from denseam import Callback
 from denseam.data import Dataset, ImageSet
-from denseam.errors import DenseAMError, InputError
+from denseam.errors import InputError, MissingPackageError
 from denseam.mesh import Mesh
 from denseam.training import EpochRecord, TensorBoard
 from denseam.training.batches import epoch_indices
@@ -205,7 +205,7 @@ def test_without_tensorboard_its_callback_says_how_to_install_it(tmp_path, monke
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DenseAMError, match=r"pip install 'denseam\[tensorboard\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'denseam\[tensorboard\]'"):
         TensorBoard(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

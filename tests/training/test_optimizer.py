@@ -139,3 +139,29 @@ def test_a_parameter_that_is_no_matrix_is_refused_and_not_kept():
     with pytest.raises(InputError, match=r"\(2, 3, 4\)"):
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2, 3, 4))]})
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_memories_move_and_stay_numbers(dtype):
+    memories = nn.Parameter(torch.zeros(3, 4, dtype=dtype))
+    memories.grad = torch.tensor([[0.0] * 4, [1.0] * 4, [1e-3] * 4], dtype=dtype)
+    MaxNormMomentum([memories], lr=0.125).step()
+    assert memories.isfinite().all()
+    assert memories.detach()[:, 0].tolist() == [0, -0.125, -0.125]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", -1.0), ("lr", math.nan), ("lr", "fast"), ("lr", None), ("momentum", 5.0),
+        ("momentum", "much"), ("gradient_scale", 0), ("gradient_scale", math.inf), ("floor", -1),
+    ],
+)  # fmt: skip
+def test_bad_hyperparameters_of_a_group_are_named_and_the_group_not_kept(name, value):
+    group = {"params": [parameter(1)], name: value}
+    with pytest.raises(InputError, match=f"{name} = {value!r}.*wanted"):
+        MaxNormMomentum([group], lr=0.1)
+    optimizer = MaxNormMomentum([parameter()], lr=0.1)
+    with pytest.raises(InputError, match=f"{name} = {value!r}.*wanted"):
+        optimizer.add_param_group(group)
+    assert len(optimizer.param_groups) == 1

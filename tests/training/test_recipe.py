@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -17,12 +18,20 @@ from denseam.training.recipe import MNIST_SCALE
 from .small import images
 
 POSITIVE = st.floats(1e-3, 1e6)
+
+
+def recipe_of(ramp, **fields):
+    """T_i such that (T_i / T_f)^n is 10^ramp."""
+    start = fields["temperature"] * 10 ** (ramp / fields["power"])
+    return Recipe(temperature_start=start, **fields)
+
+
 recipes = st.builds(
-    Recipe,
+    recipe_of,
+    ramp=st.floats(-19, 19),
     power=st.floats(1, 100),
     loss_power=st.floats(1, 400),
     temperature=POSITIVE,
-    temperature_start=POSITIVE,
     temperature_epochs=st.integers(0, 5000),
     learning_rate=st.floats(1e-9, 2),
     learning_rate_decay=st.floats(1e-3, 1),
@@ -208,3 +217,61 @@ def test_the_command_of_a_recipe_is_what_trains_by_it(epochs, fields, options):
     given = {name: getattr(args, name, None) for name in recipe.to_json()}
     preset = Recipe.paper(args.power, args.epochs, seed=args.seed)
     assert preset.replace(**{k: v for k, v in given.items() if v is not None}) == recipe
+
+
+@pytest.mark.parametrize(
+    ("power", "start", "end", "dtype"),
+    [
+        (100, 60, 20, "float32"), (30, 400, 18, "float32"), (600, 400, 100, "float32"),
+        (30, 18, 400, "float32"), (600, 400, 100, "float64"), (1e6, 600, 599, "float32"),
+    ],
+)  # fmt: skip
+def test_a_ramp_beyond_the_range_of_the_dtype_is_refused(power, start, end, dtype):
+    ramp = {"temperature_start": float(start), "temperature": float(end), "temperature_epochs": 3}
+    pattern = rf"^temperature_start = {start} with temperature = {end} .* {dtype} .*wanted "
+    with pytest.raises(InputError, match=pattern):
+        Recipe.paper(power, 6, dtype=dtype, **ramp)
+    none = Recipe.paper(power, 6, dtype=dtype, **{**ramp, "temperature_epochs": 0})
+    assert none.gradient_scale_at(0) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("power", [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100, 120])
+def test_presets_of_all_powers_stay_within_the_range(power, dtype):
+    for epochs in (20, 300, 3000):
+        r = Recipe.paper(power, epochs, dtype=dtype)
+        assert 1 <= r.gradient_scale_at(0) < 1e4
+    wide = Recipe.paper(30, 6, temperature_start=400.0, temperature=18.0, dtype="float64",
+                        temperature_epochs=3)  # fmt: skip
+    assert wide.gradient_scale_at(0) == pytest.approx((400 / 18) ** 30)
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    given = dataclasses.replace(
+        Recipe.paper(3), power=np.float32(3), temperature=np.float64(20.5), n_memories=np.int64(5),
+        temperature_start=np.int32(400), loss_power=np.float16(4), seed=np.uint8(7),
+        momentum=np.float32(0.5),
+    )  # fmt: skip
+    assert Recipe.from_json(json.loads(json.dumps(given.to_json()))) == given
+    assert (given.power, given.temperature, given.n_memories, given.seed) == (3, 20.5, 5, 7)
+    for field in dataclasses.fields(Recipe):
+        assert type(getattr(given, field.name)) in (int, float, str, bool)
+    assert Recipe.paper(np.float32(3), np.int64(20)) == Recipe.paper(3, 20)
+
+
+@pytest.mark.parametrize("name", ["loss_power", "learning_rate", "learning_rate_decay", "momentum"])
+def test_true_is_no_number(name):
+    with pytest.raises(InputError, match=f"{name} = True: wanted a number"):
+        dataclasses.replace(Recipe.paper(2), **{name: True})
+
+
+@pytest.mark.parametrize("power", [10**400, 1e300, 2e6])
+def test_powers_beyond_all_use_are_refused(power):
+    with pytest.raises(InputError, match=r"power .*wanted a number n >= 1 and <= 1e\+06"):
+        Recipe.paper(power, 2)
+
+
+@pytest.mark.parametrize("power", [10 / 3, 2.5, 30.0, 1.0000001, 1234567.0 / 10])
+def test_the_command_names_the_power_exactly(power):
+    words = Recipe.paper(power, 20).command().split()
+    assert float(words[words.index("--power") + 1]) == power

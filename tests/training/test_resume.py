@@ -1,8 +1,10 @@
 """Run folders: going on where a run stopped, and refusing what cannot be gone on with."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -371,3 +373,31 @@ def test_8_bit_products_need_the_c_kernels(monkeypatch):
     )
     with pytest.raises(InputError, match="8-bit products need the C kernels on the CPU: none here"):
         denseam.train(WANTED.replace(products="8-bit"), dataset())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks up a file's name in /proc")
+def test_a_record_is_on_the_disk_before_its_checkpoint_is(tmp_path, monkeypatch):
+    """A power cut between the two may lose the checkpoint, never the record before it."""
+    done, real = [], os.fsync
+
+    def watched(descriptor):
+        done.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    denseam.train(recipe(2, 2), images(), tmp_path)
+    kept = [name.removeprefix(".").split(".")[0] for name in done]
+    epochs = [name for name in kept if name in ("records", "checkpoint")]
+    assert epochs == ["records", *["records", "checkpoint"] * 2]  # the file is made empty first
+
+
+def test_a_product_that_this_build_does_not_know_is_said(begun, whole):
+    facts = json.loads((begun / "run.json").read_text())
+    if facts["environment"]["kernel"] != "cpu":
+        pytest.skip("the C kernels are not installed")
+    was = facts["environment"]["product"]
+    facts["environment"]["product"] = "abacus"
+    (begun / "run.json").write_text(json.dumps(facts))
+    with pytest.warns(DenseAMWarning, match=rf"another product \(abacus, now {was}\) than the run"):
+        result = denseam.train(WANTED, dataset(), begun)
+    assert_same_run(result, whole)

@@ -28,9 +28,12 @@ class NearestNeighbour(Classifier):
     Scores of a class are minus the squared distance to its nearest memory, or the overlap with its
     most similar one. The energy gap is by how much a class leads the best other one, over T^2.
 
+    A class without images scores -inf and is never the label. Leads without end, over such classes
+    or over none, are clamped to the range of the dtype.
+
     Args:
         visible: (M, N) training images in [-1, 1].
-        labels: (M,) int64, 0 .. C - 1, with an image of every class.
+        labels: (M,) int64, 0 .. C - 1.
         n_classes: C.
         metric: "l2", or "overlap", which is the limit of DAM_n.
         temperature: T > 0, the scale of the energy gap.
@@ -91,7 +94,10 @@ class NearestNeighbour(Classifier):
             scores = (visible[:, None] * memories).sum(dim=2)
         absent = torch.tensor([count == 0 for count in self.counts], device=scores.device)
         scores = scores.masked_fill(absent, -torch.inf)
-        return scores if head == "log_energy" else _lead(scores) / self.temperature**2
+        if head == "log_energy":
+            return scores
+        limit = torch.finfo(scores.dtype).max
+        return (_lead(scores) / self.temperature**2).clamp(-limit, limit)
 
     def _nearest(self, visible: Tensor) -> Tensor:
         """(B, N) -> (B, C): of every class the position of the memory that scores highest."""
@@ -104,7 +110,9 @@ class NearestNeighbour(Classifier):
         first, best = 0, list[Tensor]()
         for count in self.counts:
             part = found[:, first : first + count]
-            best.append(part.argmax(dim=1) + first if count else torch.zeros_like(best[0]))
+            # Of a class without images any one will do: its score is taken away.
+            nothing = torch.zeros(len(found), dtype=torch.int64, device=found.device)
+            best.append(part.argmax(dim=1) + first if count else nothing)
             first += count
         return torch.stack(best, dim=1)
 
@@ -145,7 +153,9 @@ def _visible(pixels: Tensor) -> Tensor:
 
 
 def _lead(scores: Tensor) -> Tensor:
-    """(B, C): every class's score minus the best of the others."""
+    """(B, C): every class's score minus the best of the others; infinite where there is none."""
+    if scores.shape[1] == 1:
+        return scores + torch.inf
     best = scores.topk(2, dim=1)
     is_best = scores == best.values[:, :1]
     return scores - torch.where(is_best, best.values[:, 1:], best.values[:, :1])

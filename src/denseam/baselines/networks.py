@@ -5,6 +5,7 @@ is what a hidden neuron compares an image with, the class part what it votes for
 training rule applies to them as it stands.
 """
 
+import math
 from typing import ClassVar
 
 import torch
@@ -17,13 +18,19 @@ from denseam.errors import InputError
 __all__ = ["PolynomialNetwork", "RBFNetwork", "ReLUNetwork"]
 
 
+# Hidden neurons and factors of a gap leave this part of the range to sums over them.
+_ROOM = 2.0**-40
+
+
 class PolynomialNetwork(Classifier):
     """The feedforward network dual to DAM_n (NIPS16, section 3): hidden neurons F_(n-1).
 
         gap_c = (2 n / T) sum_mu xi_c^mu F_(n-1)(sum_i xi_i^mu v_i / T)
 
     That is the energy gap of DAM_n to first order in the class neurons, apart from terms common to
-    all classes. Scores that never saturate are the gap itself.
+    all classes. Scores that never saturate are the gap itself. Where a hidden neuron would leave
+    the range of the dtype (beyond 3e26 in float32), all of that image are on the scale of the
+    largest one, and the gap is bounded: the label is what it was.
 
     Args:
         n_visible: N.
@@ -60,9 +67,22 @@ class PolynomialNetwork(Classifier):
             raise InputError(f"power = {power!r}: hidden neurons have n - 1, wanted n > 1")
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
-        overlaps = visible @ self.visible_memories.T / self.temperature
-        hidden = rectified_polynomial(overlaps, self.power - 1)
-        return (2 * self.power / self.temperature) * (hidden @ self.class_memories)
+        exponent, largest = self.power - 1, torch.finfo(visible.dtype).max
+        overlaps = (visible @ self.visible_memories.T / self.temperature).clamp(max=largest)
+        scale = _scale(overlaps.detach(), exponent)
+        hidden = rectified_polynomial(overlaps / scale, exponent)
+        factor = (2 * self.power / self.temperature) * scale.double() ** exponent
+        return factor.clamp(max=_ROOM * largest).to(hidden.dtype) * (hidden @ self.class_memories)
+
+
+def _scale(overlaps: Tensor, exponent: float) -> Tensor:
+    """(B, K) -> (B, 1): 1, or the largest overlap of an image whose powers leave the range.
+
+    Where it is 1 dividing by it changes no bit.
+    """
+    top = overlaps.amax(dim=1, keepdim=True)
+    most = math.log(_ROOM * torch.finfo(overlaps.dtype).max)
+    return torch.where(exponent * top.log() > most, top, 1.0)  # NaN, of no active neuron, is not
 
 
 class ReLUNetwork(PolynomialNetwork):

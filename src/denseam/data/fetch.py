@@ -7,6 +7,7 @@ what arrived before the file gets its name, so half a download never counts.
 
 import os
 import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from denseam.data.registry import KnownSet, RemoteFile
-from denseam.errors import DataUnavailableError, FileFormatError
+from denseam.errors import DataUnavailableError, FileFormatError, SaveError
 from denseam.files import write_bytes
 
 __all__ = ["cache_folder", "locate", "obtain"]
@@ -56,6 +57,7 @@ def obtain(wanted: KnownSet) -> dict[str, Path]:
     if found:
         return found
     folder = cache_folder() / wanted.name
+    _check_writable(folder)
     if wanted.archive is not None:
         _from_archive(wanted, wanted.archive, folder)
     else:
@@ -63,6 +65,19 @@ def obtain(wanted: KnownSet) -> dict[str, Path]:
         for file in missing:
             _download(wanted, file, folder, missing)
     return locate(wanted)
+
+
+def _check_writable(folder: Path) -> None:
+    """Make the folder, once and before a mirror is asked; SaveError where nothing can go there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SaveError(
+            f"{folder} cannot be written: {error.strerror or error}; DENSEAM_DATA may name another "
+            "place"
+        ) from error
 
 
 def _here(folder: Path, file: RemoteFile) -> Path | None:

@@ -4,16 +4,19 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from denseam.data.arrays import Scale, to_images, to_labels
 from denseam.data.facts import check_facts, to_facts
 from denseam.data.joining import check_alike
+from denseam.data.picking import rows_of
 from denseam.data.validate import (
     check_class_names,
     check_every_class_present,
@@ -56,6 +59,7 @@ class ImageSet:
     def __post_init__(self) -> None:
         check_images(self.images)
         check_labels(self.labels, self.n_classes, len(self.images))
+        object.__setattr__(self, "n_classes", int(self.n_classes))  # NumPy has ints too
         names = tuple(self.class_names) or tuple(str(c) for c in range(self.n_classes))
         check_class_names(names, self.n_classes)
         check_facts(self.facts, len(self.images))
@@ -98,7 +102,9 @@ class ImageSet:
         """
         pixels = to_images(images, shape=shape, scale=scale)
         numbers = to_labels(labels)
-        count = n_classes or len(class_names) or _infer_classes(numbers)
+        count = n_classes
+        if count is None:
+            count = len(class_names) or _infer_classes(numbers)
         known = to_facts(facts)
         made = cls(pixels, numbers, count, tuple(class_names), name, dict(metadata or {}), known)
         if n_classes is None:
@@ -142,19 +148,22 @@ class ImageSet:
         """How many images each class has: (C,) int64."""
         return torch.bincount(self.labels, minlength=self.n_classes)
 
-    def subset(self, indices: Sequence[int] | Tensor | slice) -> "ImageSet":
-        """The images at ``indices`` (or under a boolean mask (M,)), same classes and name.
+    def subset(
+        self, indices: Iterable[int] | Tensor | NDArray[np.integer | np.bool_] | slice
+    ) -> "ImageSet":
+        """Some of the images, in that order; same classes and name.
+
+        Args:
+            indices: whole numbers, where negative ones count from the end; or M bools, whether
+                each image is taken; or a slice, backwards too.
 
         Raises:
-            InputError: when that leaves no image, or an index is out of range.
+            InputError: when that leaves no image, for an index out of range, and for anything else
+                than indices, bools or a slice.
         """
-        rows = indices if isinstance(indices, slice | Tensor) else torch.tensor([*indices]).long()
-        try:
-            images, labels = self.images[rows], self.labels[rows]
-            facts = {name: value[rows] for name, value in self.facts.items()}
-        except IndexError as error:
-            raise InputError(f"subset of {len(self)} images: {error}") from error
-        return replace(self, images=images, labels=labels, facts=facts)
+        rows = rows_of(indices, len(self))
+        facts = {name: value[rows] for name, value in self.facts.items()}
+        return replace(self, images=self.images[rows], labels=self.labels[rows], facts=facts)
 
     @staticmethod
     def concatenate(parts: "Sequence[ImageSet]") -> "ImageSet":

@@ -21,6 +21,7 @@ def load_known(wanted: KnownSet) -> Dataset:
     Raises:
         DataUnavailableError: when it is neither here nor within reach.
         FileFormatError: when a file is not the published one.
+        SaveError: when it has to be fetched into a folder that cannot be written.
     """
     if wanted.kind == "embedded":
         return mnist.load()

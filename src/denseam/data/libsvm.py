@@ -36,7 +36,7 @@ def parse(data: bytes, n_pixels: int, source: str) -> tuple[NDArray[np.float32],
             columns[columns < 0] = n_pixels
             images[row, columns] = [float(value) for _, value in pairs]
             labels[row] = int(float(label))
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, OverflowError) as error:
             raise FileFormatError(f"{source}: line {row + 1} is garbled: {error}") from error
     return images, labels
 

@@ -19,6 +19,7 @@ from denseam.data.imageset import Dataset, ImageSet
 from denseam.data.known import load_known
 from denseam.data.registry import KNOWN, ROLES, KnownName
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
+from denseam.files import there_is
 
 __all__ = ["load"]
 
@@ -64,6 +65,7 @@ def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) ->
         FileFormatError: when a file is truncated, garbled or not the right one.
         DataUnavailableError: when the set is not on this machine and cannot be
             fetched; says which files to put where.
+        SaveError: when it has to be fetched into a folder that cannot be written.
     """
     if isinstance(name_or_path, str) and name_or_path in KNOWN:
         _refuse_scale(name_or_path, scale)
@@ -71,19 +73,23 @@ def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) ->
     if not isinstance(name_or_path, str | os.PathLike):
         raise InputError(f"load takes a name or a path, got {type(name_or_path).__name__}")
     path = Path(name_or_path)
-    if path.is_dir():
+    if there_is(path) and path.is_dir():
         return _load_folder(path, scale)
-    if path.is_file() and path.suffix.lower() == ".safetensors":
-        _refuse_scale(path, scale)
-        return setfiles.read_safetensors(path)
-    if path.is_file():
-        return _load_npz(path, scale)
+    if there_is(path) and path.is_file():
+        return _load_file(path, scale)
     if path.suffix or len(path.parts) > 1:
         raise DataUnavailableError(f"{path}: no such folder, .npz file or image set file")
     raise InputError(
         f"no image set is called {str(path)!r}; known are {', '.join(KNOWN)}, or give the path "
         "of a folder of IDX files, of an .npz file or of an image set file"
     )
+
+
+def _load_file(path: Path, scale: Scale | None) -> Dataset | ImageSet:
+    if path.suffix.lower() != ".safetensors":
+        return _load_npz(path, scale)
+    _refuse_scale(path, scale)
+    return setfiles.read_safetensors(path)
 
 
 def _refuse_scale(what: str | Path, scale: Scale | None) -> None:

@@ -27,7 +27,7 @@ AUTO = ""
 def energy_gap(
     visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str | None = None
 ) -> Tensor:
-    """(B, N), (K, N + C) -> (B, C); see ``energy.energy_gap``. ``backend`` as in ``choose``."""
+    """(B, N), (K, N + C) -> (B, C); see ``energy.energy_gap``. ``backend`` as in ``by_name``."""
     keep = _needs_gradient(visible, memories)
     out: Tensor = _gap_op(visible, memories, power, temperature, backend or AUTO, keep)[0]
     return out

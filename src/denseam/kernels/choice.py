@@ -73,7 +73,7 @@ def _why_not_c(dtype: torch.dtype) -> str | None:
     if dtype not in (torch.float32, torch.float64):
         return f"the C kernels know float32 and float64, not {dtype}"
     if native.library() is None:
-        return "the C kernels are not installed: reinstall denseam where a C compiler is at hand"
+        return native.obstacle()
     return None
 
 

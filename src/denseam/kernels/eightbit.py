@@ -1,7 +1,9 @@
 """Training by 8-bit products: pixels are 8-bit numbers anyway, and memories fit in as many.
 
-Overlaps are sums of whole numbers, exact whatever the order, of pixels and memories rounded to
-steps of 1/127.5 and 1/127; byte images lose nothing by it. The gradient is a product of bfloat16
+Overlaps are sums of whole numbers, of pixels and memories rounded to steps of 1/127.5 and 1/127;
+byte images lose nothing by it. Up to 1,032 neurons (N + C) they are exact whatever the order; of
+more, up to the 132,104 whose sums fit 32 bits, 8-bit products round once, at the end. Beyond them
+the products are those of float32. The gradient is a product of bfloat16
 numbers where the processor has them: weights span too many orders of magnitude for 8 bits, and the
 max-norm rule needs no more than the relation of its components. For the same reason images that
 weigh little for every memory are left out of it, once most do: at large n four of five. What that
@@ -9,7 +11,8 @@ costs the gradient of trained models was measured, and is less than bfloat16 doe
 Memories, velocity, powers and sums stay in float32.
 
 On processors with 8-bit dot products (AVX-512 VNNI and later) a step takes 0.5 to 0.9 of the time
-of float32 products. Others compute the same rounded numbers by float32 products.
+of float32 products. Others multiply the same rounded numbers in float32, whose sums of more than
+1,032 are rounded as they go.
 `docs/log.md` has times, and errors of models trained either way.
 """
 
@@ -25,6 +28,7 @@ __all__ = ["EightBitKernel", "available"]
 
 _PIXEL_STEPS = 127.5
 _MEMORY_STEPS = 127.0
+_MOST_COMPONENTS = (2**31 - 1) // (127 * 128)  # whose largest sum fits 32 bits
 
 # Of an image's weight, as a part of the largest of the memory.
 _LEAST_WEIGHT = 2.0**-12
@@ -51,7 +55,8 @@ class EightBitKernel(CpuKernel):
         whole = (memories * _MEMORY_STEPS).round_().mul_(seen)
         half = whole.sum(dim=1, keepdim=True).mul_(0.5)
         # The operator knows no empty batch, and of one column it makes nonsense.
-        if available() and len(visible) and memories.shape[1] > 1:
+        fits = 1 < memories.shape[1] <= _MOST_COMPONENTS
+        if available() and len(visible) and fits:
             overlaps = _whole_products(whole, pixels)
         else:
             overlaps = torch.mm(whole, pixels.float().T)

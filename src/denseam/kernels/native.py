@@ -11,20 +11,35 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["call", "library", "pointer", "rows", "vector_bits"]
+__all__ = ["call", "library", "obstacle", "pointer", "rows", "vector_bits"]
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loops, or None where the package was installed without a C compiler."""
-    found = [
-        p for p in sorted(Path(__file__).parent.glob("_cpu*")) if p.suffix in (".so", ".dylib")
-    ]
-    if not found:
-        return None
-    return ctypes.CDLL(str(found[0]))
+    """The compiled loops, or None where there are none that this machine can load."""
+    return _loaded()[0]
+
+
+def obstacle() -> str:
+    """Why there is no library."""
+    remedy = "reinstall denseam where a C compiler is at hand"
+    reason = _loaded()[1]
+    what = f"do not load here ({reason})" if reason else "are not installed"
+    return f"the C kernels {what}: {remedy}"
+
+
+def _loaded() -> tuple[ctypes.CDLL | None, str]:
+    """The first library that loads, or why the last one does not."""
+    reason = ""
+    for path in sorted(Path(__file__).parent.glob("_cpu*")):
+        if path.suffix in (".so", ".dylib"):
+            try:
+                return ctypes.CDLL(str(path)), ""
+            except OSError as error:  # of another architecture or C library, or damaged
+                reason = str(error)
+    return None, reason
 
 
 @cache

@@ -103,6 +103,7 @@ class ReferenceKernel:
         floor: float,
     ) -> None:
         velocity.mul_(momentum).sub_(gradient, alpha=gradient_scale)
+        floor = max(floor, torch.finfo(velocity.dtype).tiny)  # 1e-30 is 0 in float16
         largest = velocity.abs().amax(dim=1, keepdim=True).clamp(min=floor)
         memories.addcdiv_(velocity, largest, value=learning_rate).clamp_(-1, 1)
 

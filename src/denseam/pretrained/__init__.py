@@ -7,7 +7,6 @@ command and the recipe that trained it, its records, its errors before and after
 other seeds came to. ``tools/ship.py`` writes both from run folders.
 """
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from denseam import data
 from denseam.baselines import Binarised, NearestNeighbour
 from denseam.classifier import Classifier, check_device
 from denseam.errors import InputError
-from denseam.files import read_json
+from denseam.files import read_json, there_is
 from denseam.model import DenseAM
 from denseam.saved import load
 
@@ -69,7 +68,7 @@ def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> Classi
         InputError: when it is none of them.
         DataUnavailableError, FileFormatError: as ``denseam.load``.
     """
-    if os.path.exists(given):  # noqa: PTH110 (Path.exists raises where a name is too long)
+    if there_is(given):
         return load(given, device=device)
     if given in (*pretrained_names(), *baseline_names()):
         return load_pretrained(str(given), device=device)
@@ -81,16 +80,20 @@ def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> Classi
 def pretrained_card(name: str) -> dict[str, Any]:
     """How a model of the package was made and what it does, as plain JSON values.
 
+    "mnist-nearest" and "mnist-relu-binarised" are made when they are asked for, and have none.
+
     Raises:
-        InputError: for a name that ``load_pretrained`` does not know.
+        InputError: for a name that ``load_pretrained`` does not know, or one without a card.
     """
+    if name in (_NEAREST, _BINARISED):
+        raise InputError(f"{name} has no card: it is made when it is asked for")
     card: dict[str, Any] = read_json(_file(name, ".json"))
     return card
 
 
 def _file(name: str, suffix: str) -> Path:
-    if name not in (shipped := [each for *_, each in _cards()]):
-        raise InputError(f"no model {name!r} in the package, it has {', '.join(shipped)}")
+    if name not in (known := (*pretrained_names(), *baseline_names())):
+        raise InputError(f"no model {name!r} in the package, it has {', '.join(known)}")
     return _FOLDER / f"{name}{suffix}"
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from denseam.errors import DenseAMError, SaveError
+from denseam.errors import MissingPackageError, SaveError
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 
@@ -33,14 +33,14 @@ class TensorBoard(Callback):
     """Writes the records as TensorBoard scalars into a folder.
 
     Raises:
-        DenseAMError: when the package ``tensorboard`` is not installed.
+        MissingPackageError: when the package ``tensorboard`` is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             import tensorboard  # noqa: F401, PLC0415
         except ImportError as error:
-            raise DenseAMError(
+            raise MissingPackageError(
                 "TensorBoard is not installed: pip install 'denseam[tensorboard]'"
             ) from error
         self._folder = folder

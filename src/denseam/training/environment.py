@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from denseam.kernels import Kernel, cpu
+from denseam.kernels.products import available_products
 from denseam.mesh import Mesh
 from denseam.version import __version__
 
@@ -36,18 +37,25 @@ def _product(kernel: Kernel) -> str | None:
 
 
 def kernel_as_before(kernel: Kernel, there: dict[str, Any]) -> Kernel:
-    """The same back end with the matrix product that a run began with."""
+    """The same back end with the matrix product that a run began with, where there is that."""
     if there["kernel"] == kernel.name == "cpu" and there["product"] != _product(kernel):
-        return cpu.CpuKernel(there["product"])
+        known = there["product"] in available_products()
+        return cpu.CpuKernel(there["product"]) if known else kernel
     return kernel
 
 
 def changes(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """What is different here, in words, of all that changes the bits of a result."""
+    """What is different here, in words, of all that changes the bits of a result.
+
+    ``here`` is with the kernel that goes on: another product is one that there is not here.
+    """
     there = {"ranks": "1", **there}  # runs from before there were several
+    names = [*_CHANGES_BITS]
+    if there["kernel"] == here["kernel"]:  # each has products of its own
+        names.append("product")
     return [
         f"{name} ({there.get(name)}, now {here[name]})"
-        for name in _CHANGES_BITS
+        for name in names
         if there.get(name) != here[name]
     ]
 

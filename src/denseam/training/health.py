@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 
-__all__ = ["HealthCheck"]
+__all__ = ["HealthCheck", "diverged"]
 
 # A class is dead when nearly all of its images go elsewhere after most of them had been right.
 _LOST, _LEARNED = 0.95, 0.5
@@ -70,7 +70,7 @@ class HealthCheck:
         if record.train_error < 2 * _median([r.train_error for r in recent]):
             return None
         usual = _median([r.objective for r in recent])
-        if record.objective < _SPIKE * usual:
+        if not record.objective >= _SPIKE * usual:  # or NaN
             return None
         return (
             f"the objective jumped to {record.objective:.3g} from about {usual:.3g}: the steps are "
@@ -91,6 +91,21 @@ class HealthCheck:
 _GENTLER_RAMP = (
     "Raise the final temperature, or give the ramp more epochs (temperature, temperature_epochs)."
 )
+
+
+def diverged(recipe: Recipe, epoch: int, what: str) -> str:
+    """That ``what`` is not finite after an epoch, from 0, and what to change."""
+    T_i, T_f = recipe.temperature_start, recipe.temperature
+    constant = T_i == T_f or recipe.temperature_epochs == 0
+    remedy = (
+        f"raise the temperature (now {T_f:g})"
+        if constant
+        else f"bring the temperatures nearer to one another (now {T_i:g} and {T_f:g})"
+    )
+    return (
+        f"epoch {epoch + 1}: the {what} of the network {'is' if what == 'objective' else 'are'} "
+        f"not finite any more. Lower the learning rate (now {recipe.learning_rate:g}), or {remedy}"
+    )
 
 
 def _median(values: Sequence[float]) -> float:

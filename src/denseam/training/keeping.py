@@ -40,6 +40,7 @@ class Keeping:
         data = {"name": images.name, "digest": images.digest()}
         found = folder.claim(learner.recipe, {"data": data, "environment": here}, resume=resume)
         learner.kernel = environment.kernel_as_before(learner.kernel, found["environment"])
+        here = environment.describe(learner.memories.device, learner.kernel, learner.mesh)
         shape = torch.Size((learner.n_memories, learner.memories.shape[1]))
         state = folder.load(shape, learner.memories.dtype)
         records = []

@@ -131,6 +131,13 @@ class Learner:
             best += (2 * classes.amax(dim=1)).clamp(min=0) - classes.sum(dim=1)
         return int(self.mesh.memory.add((best <= 0).sum()))
 
+    def not_finite(self) -> list[str]:
+        """Which of memories and velocity are NaN or infinite anywhere, on any process."""
+        numbers = {"memories": self.memories, "velocity": self.velocity}
+        bad = torch.stack([(~x.isfinite()).any() for x in numbers.values()]).long()
+        counts = self.mesh.memory.add(bad).tolist()
+        return [name for name, count in zip(numbers, counts, strict=True) if count]
+
     def _records_steps(self, order: Tensor) -> bool:
         """Whether there are steps that need no host."""
         alone = isinstance(self.model, DenseAM) and self.mesh.size == 1

@@ -1,5 +1,6 @@
 """The training loop: epochs of class-balanced minibatches, records, checkpoints."""
 
+import math
 import time
 import warnings
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from denseam.mesh import Mesh
 from denseam.model import DenseAM
 from denseam.training.batches import batches_per_epoch
 from denseam.training.callbacks import Callback
-from denseam.training.health import HealthCheck
+from denseam.training.health import HealthCheck, diverged
 from denseam.training.keeping import Keeping
 from denseam.training.learner import Learner
 from denseam.training.recipe import Recipe
@@ -71,7 +72,9 @@ def train(
 
     Raises:
         InputError: for images that cannot be trained on, such as a class without examples; for a
-            device that is not there; for a mesh that divides what cannot be divided.
+            device that is not there; for a mesh that divides what cannot be divided; for a recipe
+            by which objective or memories leave the range of numbers, after the epoch in which
+            they do, which is not kept.
         LostRankError: when another process of the mesh has died.
         RunFolderError: when ``out`` belongs to another recipe or other data, or is in use.
         FileFormatError: when the checkpoint in ``out`` is damaged.
@@ -88,7 +91,7 @@ def train(
         raise InputError(f"test: wanted an ImageSet, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
     mesh = mesh or Mesh()
-    _check_divisible(recipe, images, mesh)
+    _check_divisible(recipe, images, test, mesh)
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
     learner = Learner(recipe, images, device, mesh)
@@ -147,9 +150,11 @@ class _Run:
     def _epoch(self, epoch: int) -> EpochRecord:
         start, learner = time.perf_counter(), self.learner
         tally, neurons = learner.epoch(epoch, lambda number: self._tell(epoch, number))
+        sums = tally.summary(learner.mesh.data)
+        self._check_finite(epoch, sums["objective"])
         record = EpochRecord(
             epoch=epoch,
-            **tally.summary(learner.mesh.data),
+            **sums,
             test_error=None if self.test is None else learner.error(self.test),
             temperature=learner.model.temperature,
             learning_rate=self.recipe.learning_rate_at(epoch),
@@ -158,6 +163,17 @@ class _Run:
         )
         self.keeping.keep(record)
         return record
+
+    def _check_finite(self, epoch: int, objective: float) -> None:
+        """InputError where there is nothing to go on with; on all processes alike."""
+        found = [] if math.isfinite(objective) else ["objective"]
+        what = next(iter([*self.learner.not_finite(), *found]), None)
+        if what is None:
+            return
+        message, folder = diverged(self.recipe, epoch, what), self.keeping.folder
+        if folder is not None and epoch > 0:
+            message += f"; the checkpoint of epoch {epoch} stays in {folder.path}"
+        raise InputError(message)
 
     def _tell(self, epoch: int, number: int) -> None:
         for callback in self.callbacks:
@@ -172,12 +188,14 @@ class _Run:
         warnings.warn(message, DenseAMWarning, stacklevel=4 + depth)
 
 
-def _check_divisible(recipe: Recipe, images: ImageSet, mesh: Mesh) -> None:
+def _check_divisible(recipe: Recipe, images: ImageSet, test: ImageSet | None, mesh: Mesh) -> None:
     """InputError where there is less to do, or to hold, than there are processes."""
     D, M = mesh.data.size, mesh.memory.size
     batch = recipe.per_class * images.n_classes
     if batch < D:
         raise InputError(f"batches of {batch} images among {D} data ranks: wanted one for each")
+    if test is not None and len(test) < D:
+        raise InputError(f"{len(test)} test images among {D} data ranks: wanted one for each")
     if M > 1 and recipe.network != DenseAM.kind:
         raise InputError(f"memory_ranks = {M}: only the memories of a dam can be divided")
     if recipe.n_memories < M:

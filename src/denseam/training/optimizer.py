@@ -32,7 +32,8 @@ class MaxNormMomentum(torch.optim.Optimizer):
         lr: eps, the largest step of any component.
         momentum: p, in [0, 1).
         gradient_scale: s above; change it in ``param_groups`` along a temperature ramp.
-        floor: velocities smaller than this move less than ``lr``; a guard against 0/0 only.
+        floor: velocities smaller than this move less than ``lr``; a guard against 0/0 only. At
+            least the smallest normal number of the memories' dtype (6e-5 in float16).
 
     Raises:
         InputError: for hyperparameters out of range or parameters that are not matrices.
@@ -46,14 +47,6 @@ class MaxNormMomentum(torch.optim.Optimizer):
         gradient_scale: float = 1.0,
         floor: float = 1e-30,
     ) -> None:
-        if not 0 < lr < math.inf:
-            raise InputError(f"lr = {lr}: wanted a number > 0")
-        if not 0 <= momentum < 1:
-            raise InputError(f"momentum = {momentum}: wanted 0 <= momentum < 1")
-        if not (gradient_scale > 0 and floor > 0):
-            raise InputError(
-                f"gradient_scale = {gradient_scale}, floor = {floor}: wanted numbers > 0"
-            )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -63,13 +56,17 @@ class MaxNormMomentum(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Train more memories, by hyperparameters of their own where the group has any.
+
+        Raises:
+            InputError: as for the optimizer itself; the group is not added then.
+        """
         super().add_param_group(param_group)
-        for parameter in self.param_groups[-1]["params"]:
-            if parameter.ndim != 2:
-                self.param_groups.pop()
-                raise InputError(
-                    f"parameter of shape {tuple(parameter.shape)}: wanted memories (K, N + C)"
-                )
+        try:
+            _check_group(self.param_groups[-1])
+        except InputError:
+            self.param_groups.pop()
+            raise
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -102,6 +99,23 @@ class MaxNormMomentum(torch.optim.Optimizer):
             state["velocity"] = torch.zeros_like(memories, memory_format=torch.contiguous_format)
         found: Tensor = state["velocity"]
         return found
+
+
+def _check_group(group: dict[str, Any]) -> None:
+    for name in ("lr", "momentum", "gradient_scale", "floor"):
+        momentum = name == "momentum"
+        try:
+            value = float(group[name])
+        except (TypeError, ValueError):
+            value = math.nan
+        if not (0 <= value < 1 if momentum else 0 < value < math.inf):
+            wanted = "0 <= momentum < 1" if momentum else "a number > 0"
+            raise InputError(f"{name} = {group[name]!r}: wanted {wanted}")
+    for parameter in group["params"]:
+        if parameter.ndim != 2:
+            raise InputError(
+                f"parameter of shape {tuple(parameter.shape)}: wanted memories (K, N + C)"
+            )
 
 
 def update(

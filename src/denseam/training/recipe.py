@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+import torch
+
 from denseam.baselines import NETWORKS
 from denseam.classifier import check_power, check_temperature
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.kernels.choice import PRODUCTS
+from denseam.training.fields import exact, number, whole
 
 __all__ = ["Recipe"]
 
@@ -21,6 +24,12 @@ SHORT_EPOCHS = 300
 SHORTEST_EPOCHS = 20
 MOST_LOSS_POWER = 500  # (Y - t)^(2m) reaches 4^m, which must stay finite
 MOST_SEED = 2**32 - 1  # PyTorch's generator drops the bits above
+_RANGES = {  # lowest, highest, whether the lowest itself is too low
+    "loss_power": (1, MOST_LOSS_POWER, False),
+    "learning_rate": (0, 2, True),
+    "learning_rate_decay": (0, 1, True),
+    "momentum": (0, 1 - 1e-9, False),
+}
 
 
 class _Preset(NamedTuple):
@@ -70,7 +79,8 @@ class Recipe:
     Two runs with equal recipes, data and thread count end in the same bits. Epochs count from 0.
 
     Raises:
-        InputError: for a value out of range.
+        InputError: for a value out of range, and for a ramp by which (T_i / T_f)^n leaves the range
+            of dtype: beyond the square root of it, so that gradients have the other half.
     """
 
     power: float  # n >= 1
@@ -92,19 +102,17 @@ class Recipe:
     binarised: bool = False  # whether it sees every pixel as -1 or +1
 
     def __post_init__(self) -> None:
-        check_power(self.power)
-        check_temperature(self.temperature)
+        self._set("power", check_power(self.power))
+        self._set("temperature", check_temperature(self.temperature))
+        start = number("temperature_start", self.temperature_start, 0, math.inf, open_low=True)
+        self._set("temperature_start", start)
         for name in ("temperature_epochs", "epochs", "n_memories", "per_class", "seed"):
-            value, least = getattr(self, name), 0 if name in ("temperature_epochs", "seed") else 1
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InputError(f"{name} = {value!r}: wanted a whole number >= {least}")
+            least = 0 if name in ("temperature_epochs", "seed") else 1
+            self._set(name, whole(name, getattr(self, name), least))
         if self.seed > MOST_SEED:
             raise InputError(f"seed = {self.seed}: wanted a whole number < 2^32")
-        _check_range("temperature_start", self.temperature_start, 0, math.inf, open_low=True)
-        _check_range("loss_power", self.loss_power, 1, MOST_LOSS_POWER)
-        _check_range("learning_rate", self.learning_rate, 0, 2, open_low=True)
-        _check_range("learning_rate_decay", self.learning_rate_decay, 0, 1, open_low=True)
-        _check_range("momentum", self.momentum, 0, 1 - 1e-9)
+        for name, (low, high, open_low) in _RANGES.items():
+            self._set(name, number(name, getattr(self, name), low, high, open_low=open_low))
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype = {self.dtype!r}: wanted 'float32' or 'float64'")
         if self.products not in PRODUCTS:
@@ -114,6 +122,24 @@ class Recipe:
                 f"{self.products} products go with dtype 'float32', not {self.dtype!r}"
             )
         self._check_network()
+        self._check_ramp()
+
+    def _set(self, name: str, value: float) -> None:
+        """What was checked, as a number of Python."""
+        object.__setattr__(self, name, value)
+
+    def _check_ramp(self) -> None:
+        """InputError where ``gradient_scale_at`` would leave its half of the range."""
+        most = math.log(torch.finfo(getattr(torch, self.dtype)).max) / 2
+        T_i, T_f = self.temperature_start, self.temperature
+        exponent = self.power * (math.log(T_i) - math.log(T_f))
+        if self.temperature_epochs and abs(exponent) > most:
+            raise InputError(
+                f"temperature_start = {T_i:g} with temperature = {T_f:g} at power = "
+                f"{self.power:g}: (T_i / T_f)^n = 10^{exponent / math.log(10):.0f} leaves "
+                f"{self.dtype} no room for gradients: wanted nearer temperatures, 10^"
+                f"{-most / math.log(10):.0f} to 10^{most / math.log(10):.0f}"
+            )
 
     def _check_network(self) -> None:
         if self.network not in NETWORKS:
@@ -166,17 +192,15 @@ class Recipe:
             power = _POWERS.get(network)
         if power is None:
             raise InputError(f"power: network {network!r} needs one, n >= 1")
-        check_power(power)
+        power, epochs = check_power(power), whole("epochs", epochs, 1)
         preset = _preset(power) if network == "dam" else _NETWORK_PRESETS[network]
-        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-            raise InputError(f"epochs = {epochs!r}: wanted a whole number >= 1")
         dam = network == "dam"
         rate, last_step = (
             _steps(preset, epochs) if dam else (preset.learning_rate, preset.last_step)
         )
         ramps = preset.temperature_start != preset.temperature
         fields: dict[str, Any] = {
-            "power": float(power),
+            "power": power,
             "loss_power": round(preset.loss_power, 1),
             "temperature": float(round(preset.temperature)),
             "temperature_start": float(round(preset.temperature_start)),
@@ -247,7 +271,7 @@ class Recipe:
         """
         words = ["denseam", "train"]
         words += [] if self.network == "dam" else ["--model", self.network]
-        words += [] if self.network in _POWERS else ["--power", f"{self.power:g}"]
+        words += [] if self.network in _POWERS else ["--power", exact(self.power)]
         words += [] if self.network == "nearest" else ["--epochs", str(self.epochs)]
         preset = self.paper(self.power, self.epochs, network=self.network).to_json()
         for name, value in self.to_json().items():
@@ -307,13 +331,3 @@ def _between(x: float, low_x: float, high_x: float, low: float, high: float) -> 
 
 def _three_digits(x: float) -> float:
     return float(f"{x:.3g}")
-
-
-def _check_range(
-    name: str, value: float, low: float, high: float, *, open_low: bool = False
-) -> None:
-    valid = isinstance(value, int | float) and math.isfinite(value)
-    if not (valid and (low < value if open_low else low <= value) and value <= high):
-        least = f"{'>' if open_low else '>='} {low:g}"
-        most = f" and <= {high:g}" if math.isfinite(high) else ""
-        raise InputError(f"{name} = {value!r}: wanted a number {least}{most}")

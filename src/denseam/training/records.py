@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,14 @@ class EpochRecord:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """The record of ``to_json``."""
-        return cls(**{**fields, "class_errors": tuple(fields["class_errors"])})
+        """The record of ``to_json``, or of a line; an objective of null is NaN."""
+        objective = math.nan if fields["objective"] is None else fields["objective"]
+        errors = tuple(fields["class_errors"])
+        return cls(**{**fields, "objective": objective, "class_errors": errors})
 
 
 def append_record(path: Path, record: EpochRecord) -> None:
-    """Add one line.
+    """Add one line, and wait until it is on the disk; a crash meanwhile may leave a part of it.
 
     Raises:
         SaveError: when it cannot be written.
@@ -48,6 +51,8 @@ def append_record(path: Path, record: EpochRecord) -> None:
     try:
         with path.open("a") as file:
             file.write(_line(record))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise SaveError(f"{path} could not be written: {error.strerror or error}") from error
 

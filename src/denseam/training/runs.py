@@ -5,8 +5,10 @@
     checkpoint.safetensors   memories and velocity after the last whole epoch
     model.safetensors        the trained model, once all epochs are done
 
-The order within an epoch is record, then checkpoint, each atomic. A process killed anywhere leaves
-a checkpoint and at most one record too many, which the next one drops.
+The order within an epoch is record, then checkpoint. The record is a line at the end, on the disk
+before the checkpoint is written; the checkpoint takes the place of the last one as a whole. A crash
+anywhere leaves a checkpoint, all records before it and at most one more, or a part of one, which
+the next run drops.
 """
 
 import contextlib
@@ -117,7 +119,7 @@ class RunFolder:
         """The last checkpoint, or None before the first.
 
         Raises:
-            FileFormatError: when it is truncated, garbled or of other sizes.
+            FileFormatError: when it is truncated, garbled, of other sizes or not finite.
         """
         if not self.checkpoint.exists():
             return None
@@ -131,6 +133,11 @@ class RunFolder:
                 raise FileFormatError(
                     f"{self.checkpoint}: {name} is {tuple(tensor.shape)} {tensor.dtype}, "
                     f"wanted {tuple(shape)} {dtype}"
+                )
+            if not bool(tensor.isfinite().all()):  # of a denseam that kept what had diverged
+                raise FileFormatError(
+                    f"{self.checkpoint}: {name} that are NaN or infinite, nothing to go on from: "
+                    "choose another folder, and smaller steps or nearer temperatures"
                 )
         return state
 

@@ -1,0 +1,60 @@
+"""tools/publish.py: nothing is deleted before it is known that everything has a place."""
+
+import json
+from pathlib import Path
+
+import publish
+import pytest
+
+MARKS = "<!-- results -->\nold\n<!-- /results -->\n"
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A repository with old results, and the folder of a study."""
+    root, results = tmp_path / "root", tmp_path / "results"
+    (root / "docs" / "figures").mkdir(parents=True)
+    (root / "docs" / "figures" / "old.png").write_text("old")
+    (root / "docs" / "results.md").write_text("old")
+    (root / "README.md").write_text(MARKS)
+    (results / "figures").mkdir(parents=True)
+    (results / "figures" / "new.png").write_text("new")
+    (results / "results.md").write_text("new")
+    (results / "results.json").write_text(json.dumps({"quick": False}))
+    monkeypatch.setattr(publish, "ROOT", root)
+    monkeypatch.setattr(publish, "table", lambda _: "the table\n")
+    return root, results
+
+
+def contents(root: Path) -> dict[str, str]:
+    return {str(p.relative_to(root)): p.read_text() for p in root.rglob("*") if p.is_file()}
+
+
+def test_a_study_takes_the_place_of_the_last_one(places: tuple[Path, Path]) -> None:
+    root, results = places
+    publish.main(results)
+    found = contents(root)
+    assert set(found) == {
+        "README.md", "docs/results.md", "docs/results.json", "docs/figures/new.png"
+    }  # fmt: skip
+    assert found["README.md"] == MARKS.replace("old", "the table")
+    assert found["docs/results.md"] == "new"
+
+
+@pytest.mark.parametrize("lack", ["place", "figures", "results.md", "table"])
+def test_where_something_is_missing_all_stays(
+    places: tuple[Path, Path], lack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, results = places
+    if lack == "place":
+        (root / "README.md").write_text("no marks")
+    elif lack == "figures":
+        (results / "figures").rename(results / "pictures")
+    elif lack == "table":
+        monkeypatch.setattr(publish, "table", lambda found: found["models"])
+    else:
+        (results / "results.md").unlink()
+    before = contents(root)
+    with pytest.raises((SystemExit, KeyError)):
+        publish.main(results)
+    assert contents(root) == before
