@@ -314,3 +314,13 @@ def test_a_model_that_a_file_cannot_hold_is_refused(tmp_path, monkeypatch):
     for model, takes in product((dense(), baselines.Binarised(dense())), ("images", "visible")):
         with pytest.raises(InputError, match="holds up to 2 GB"):
             export_onnx(model, tmp_path / "a.onnx", takes=takes)
+
+
+def test_a_polynomial_network_whose_neurons_leave_the_range_keeps_its_label(exported):
+    model = baselines.PolynomialNetwork(N, C, K, 30.0, 1e-2, seed=1, dtype=torch.float32)
+    batch = pixels(12, torch.float32)
+    visible = 2 * batch.flatten(1) - 1
+    logits, label = exported(model, "energy_gap", shape=(4, 5))(batch)
+    assert logits.isfinite().all()
+    assert torch.equal(label, model.predict(visible))
+    assert len(label.unique()) > 1

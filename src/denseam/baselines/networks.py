@@ -19,7 +19,7 @@ __all__ = ["PolynomialNetwork", "RBFNetwork", "ReLUNetwork"]
 
 
 # Hidden neurons and factors of a gap leave this part of the range to sums over them.
-_ROOM = 2.0**-40
+ROOM = 2.0**-40
 
 
 class PolynomialNetwork(Classifier):
@@ -72,7 +72,7 @@ class PolynomialNetwork(Classifier):
         scale = _scale(overlaps.detach(), exponent)
         hidden = rectified_polynomial(overlaps / scale, exponent)
         factor = (2 * self.power / self.temperature) * scale.double() ** exponent
-        return factor.clamp(max=_ROOM * largest).to(hidden.dtype) * (hidden @ self.class_memories)
+        return factor.clamp(max=ROOM * largest).to(hidden.dtype) * (hidden @ self.class_memories)
 
 
 def _scale(overlaps: Tensor, exponent: float) -> Tensor:
@@ -81,7 +81,7 @@ def _scale(overlaps: Tensor, exponent: float) -> Tensor:
     Where it is 1 dividing by it changes no bit.
     """
     top = overlaps.amax(dim=1, keepdim=True)
-    most = math.log(_ROOM * torch.finfo(overlaps.dtype).max)
+    most = math.log(ROOM * torch.finfo(overlaps.dtype).max)
     return torch.where(exponent * top.log() > most, top, 1.0)  # NaN, of no active neuron, is not
 
 

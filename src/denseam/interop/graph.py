@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from denseam.baselines import Binarised, NearestNeighbour, PolynomialNetwork, RBFNetwork
+from denseam.baselines.networks import ROOM
 from denseam.classifier import Classifier, HeadName
 from denseam.errors import InputError
 from denseam.kernels.interface import field_shifts
@@ -149,11 +150,19 @@ def _class_sum(graph: Graph, overlaps: str, shift: Tensor, power: float) -> tupl
 
 def _polynomial(graph: Graph, visible: str, model: PolynomialNetwork) -> str:
     overlaps = graph("Gemm", visible, model.visible_memories, transB=1)
-    hidden = graph("Relu", graph("Div", overlaps, model.temperature))
-    if model.power != 2:
-        hidden = graph("Pow", hidden, model.power - 1)
-    votes = graph("MatMul", hidden, model.class_memories)
-    return graph("Mul", votes, 2 * model.power / model.temperature)
+    hidden, exponent = graph("Relu", graph("Div", overlaps, model.temperature)), model.power - 1
+    factor = 2 * model.power / model.temperature
+    if exponent == 1:
+        return graph("Mul", graph("MatMul", hidden, model.class_memories), factor)
+    # As the module does it: on the scale of the largest neuron, the gap bounded, the label kept.
+    wide, top = torch.float64, graph.over("Max", hidden)
+    powers = graph("Pow", graph("Div", hidden, graph("Max", top, _LEAST)), exponent)
+    scale = graph(
+        "Mul", graph("Pow", graph.cast(top, wide), exponent), graph.constant(factor, wide)
+    )
+    scale = graph("Min", scale, graph.constant(ROOM * graph.largest, wide))
+    votes = graph("MatMul", powers, model.class_memories)
+    return graph("Mul", votes, graph.cast(scale, graph.dtype))
 
 
 def _radial(graph: Graph, visible: str, model: RBFNetwork) -> str:
