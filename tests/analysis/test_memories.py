@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from tests.descent.small import images, prototypes, random_model
 
 from denseam import DenseAM, energy
-from denseam.analysis import likeness, memory_statistics, pick_memories, prototype_scores
+from denseam.analysis import (
+    likeness,
+    live_memories,
+    memory_statistics,
+    pick_memories,
+    prototype_scores,
+)
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
@@ -199,6 +205,24 @@ def test_picked_memories_are_random_and_always_the_same():
     assert sorted(everyone[1].tolist()) == list(range(20))
     taken = {int(pick_memories(model, 1, seed, shape=(3, 4))[1]) for seed in range(200)}
     assert len(taken) > 40, "every memory can be picked"
+    some = torch.zeros(50, dtype=torch.bool)
+    some[[3, 30, 49]] = True
+    assert sorted(pick_memories(model, 3, shape=(4, 3), among=some)[1].tolist()) == [3, 30, 49]
+
+
+def test_live_memories_are_those_that_some_image_makes_active():
+    model = DenseAM(12, 3, 50, 3.0, 9.0)
+    with torch.no_grad():
+        model.memories[7] = -model.memories[7].abs()  # dark where all images are bright
+        model.memories[7, 12:] = 0
+    images = ImageSet(torch.full((5, 4, 3), 1.0), torch.tensor([0, 1, 2, 0, 1]), 3)
+    live = live_memories(model, images)
+    assert live.dtype is torch.bool
+    assert not live[7]
+    with torch.no_grad():
+        model.memories[7, :12] *= -1
+    assert live_memories(model, images)[7]
+    assert int((~live).sum()) == memory_statistics(model, images, images).n_dead + 1
 
 
 @pytest.mark.parametrize(
@@ -207,6 +231,8 @@ def test_picked_memories_are_random_and_always_the_same():
         ({"count": 0}, r"count = 0: wanted 1 .. 50 memories"),
         ({"count": 51}, r"count = 51: wanted 1 .. 50 memories"),
         ({}, r"shape \(3, 3\) does not fit 12 pixels"),
+        ({"among": torch.ones(50)}, r"among: wanted bools \(50,\)"),
+        ({"among": torch.ones(50) < 0}, "wanted 1 .. 0 memories"),
         ({"shape": (2, 5)}, r"shape \(2, 5\) does not fit 12 pixels"),
     ],
 )

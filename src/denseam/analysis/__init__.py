@@ -11,6 +11,7 @@ from denseam.analysis.confidence import BETA_SM, confidence, confidence_of
 from denseam.analysis.memories import (
     MemoryStatistics,
     likeness,
+    live_memories,
     memory_statistics,
     pick_memories,
     prototype_scores,
@@ -39,6 +40,7 @@ __all__ = [
     "confidence_of",
     "fit_temperature",
     "likeness",
+    "live_memories",
     "memory_statistics",
     "pick_memories",
     "prototype_scores",

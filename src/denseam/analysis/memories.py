@@ -26,6 +26,7 @@ __all__ = [
     "STRONG",
     "MemoryStatistics",
     "likeness",
+    "live_memories",
     "memory_statistics",
     "pick_memories",
     "prototype_scores",
@@ -104,10 +105,9 @@ def memory_statistics(model: Classifier, images: ImageSet, reference: ImageSet) 
         InputError: when ``images`` or ``reference`` do not fit the model, or it has no energy.
     """
     check_fit(model, images)
-    if not isinstance(model, DenseAM):
-        raise InputError(f"contributions to an energy: wanted a DenseAM, not {model.kind!r}")
+    memory = _with_energy(model)
     scores = prototype_scores(model, reference)
-    alive, counts = _contributions(model, images)
+    alive, counts = _contributions(memory, images)
     bins = _bins(model.n_memories)
     classes = model.class_memories.detach()
     votes, firm = ((classes > least).sum(dim=1) for least in (0, FIRM))
@@ -126,6 +126,16 @@ def memory_statistics(model: Classifier, images: ImageSet, reference: ImageSet) 
         prototype_mean=float(living.mean()),
         prototype_median=float(living.quantile(0.5)) if len(living) else math.nan,
     )
+
+
+def live_memories(model: Classifier, images: ImageSet) -> Tensor:
+    """Which memories are active for some image, whatever class neuron is on: (K,) bool.
+
+    Raises:
+        InputError: when ``images`` do not fit the model, or it has no energy.
+    """
+    check_fit(model, images)
+    return _contributions(_with_energy(model), images)[0]
 
 
 def prototype_scores(model: Classifier, reference: ImageSet) -> Tensor:
@@ -168,15 +178,22 @@ def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
 
 
 def pick_memories(
-    model: Classifier, count: int = 25, seed: int = 0, *, shape: tuple[int, int] | None = None
+    model: Classifier,
+    count: int = 25,
+    seed: int = 0,
+    *,
+    shape: tuple[int, int] | None = None,
+    among: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Random memories to look at (Fig. 2), each of the K as likely as any other, dead ones too.
+    """Random memories to look at (Fig. 2), each as likely as any other.
 
     Args:
         model: whose memories to take.
-        count: how many, 1 .. K, all different.
+        count: how many, all different.
         seed: the same seed takes the same places in any model of K memories.
         shape: (H, W) of an image; by default a square.
+        among: (K,) bool: from which to pick, such as ``live_memories``; by default from all, dead
+            ones too.
 
     Returns:
         Their visible parts, (count, H, W) in [-1, 1], and their places in the model, (count,).
@@ -184,16 +201,33 @@ def pick_memories(
     Raises:
         InputError: for another count, or a shape that is not that of N pixels.
     """
-    if not 1 <= count <= model.n_memories:
-        raise InputError(f"count = {count}: wanted 1 .. {model.n_memories} memories")
+    chosen = _to_pick(model, among)
+    if not 1 <= count <= len(chosen):
+        raise InputError(f"count = {count}: wanted 1 .. {len(chosen)} memories")
     side = round(model.n_visible**0.5)
     height, width = (side, side) if shape is None else shape
     if height * width != model.n_visible:
         raise InputError(f"shape {(height, width)} does not fit {model.n_visible} pixels")
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(model.n_memories, generator=generator)[:count]
+    chosen = chosen[torch.randperm(len(chosen), generator=generator)[:count]]
     visible = model.visible_memories.detach().cpu()[chosen]
     return visible.reshape(count, height, width), chosen
+
+
+def _with_energy(model: Classifier) -> DenseAM:
+    if not isinstance(model, DenseAM):
+        raise InputError(f"contributions to an energy: wanted a DenseAM, not {model.kind!r}")
+    return model
+
+
+def _to_pick(model: Classifier, among: Tensor | None) -> Tensor:
+    """The places of those that may be picked."""
+    if among is None:
+        return torch.arange(model.n_memories)
+    if among.dtype is not torch.bool or among.shape != (model.n_memories,):
+        shape, dtype = tuple(among.shape), among.dtype
+        raise InputError(f"among: wanted bools ({model.n_memories},), got {shape} {dtype}")
+    return among.cpu().nonzero().flatten()
 
 
 def _contributions(model: DenseAM, images: ImageSet) -> tuple[Tensor, Tensor]:

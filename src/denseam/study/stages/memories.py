@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from denseam.analysis import MemoryStatistics, memory_statistics, pick_memories
+from denseam.analysis import MemoryStatistics, live_memories, memory_statistics, pick_memories
 from denseam.analysis.memories import FIRM, STRONG
 from denseam.figures import memories as figure
 from denseam.figures import votes as votes_figure
@@ -34,7 +34,7 @@ def stage(study: Study) -> Stage:
         "memories", "memories (Fig. 2)", study.alone("memories"), partial(_run, study),
         settings={"shown": plan.shown_memories, "reference": plan.reference_images,
                   "seed": plan.seed},
-        inputs=study.inputs(train=True), expected=plan.reference_images / 7500,
+        inputs=study.inputs(train=True), expected=plan.reference_images / 7500, revision=2,
     )  # fmt: skip
 
 
@@ -52,8 +52,11 @@ def _run(study: Study, place: Place) -> Findings:
         known = {row.id for row in made}
         cells = [f"memories/{subject.name}/{column}" for column in _COLUMNS]
         lines.append((subject.label, tuple(c if c in known else None for c in cells)))
-        count = min(plan.shown_memories, found.n_memories)
-        grids.append(pick_memories(subject.model, count, plan.seed, shape=test.shape)[0])
+        live = live_memories(subject.model, test)
+        live |= ~live.any()  # where all are dead, all are shown
+        count = min(plan.shown_memories, int(live.sum()))
+        looks = pick_memories(subject.model, count, plan.seed, shape=test.shape, among=live)[0]
+        grids.append(looks)
         place.progress(i + 1, len(study.subjects))
     least = min(map(len, grids))
     names = tuple(subject.label for subject in study.subjects)
@@ -62,8 +65,9 @@ def _run(study: Study, place: Place) -> Findings:
     figures = [
         Figure(
             "fig2", "fig2.png", "Memories",
-            f"{least} random memories of each model, weights from -1 to +1: features at small n, "
-            "prototypes at large n. The paper's Fig. 2.",
+            f"{least} memories of each model, drawn at random from those that are active for some "
+            "test image, weights from -1 to +1: features at small n, prototypes at large n. The "
+            "paper's Fig. 2.",
         )
     ]  # fmt: skip
     if all(found.n_dead < found.n_memories for found in statistics):
