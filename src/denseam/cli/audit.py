@@ -140,4 +140,4 @@ def _print(found: Audit, args: argparse.Namespace) -> None:
     else:
         stdout.print(f"no number can be believed: {plainest.name} fails a check")
     if args.page is not None:
-        stdout.print(f"page in {args.page}", markup=False)
+        stdout.print(f"page in {args.page}")

@@ -75,7 +75,7 @@ def print_json(value: Any) -> None:
 
 def say_error(command: str, error: DenseAMError) -> None:
     """One line about what went wrong."""
-    stderr.print(f"denseam {command}: {error}", markup=False, soft_wrap=True)
+    stderr.print(f"denseam {command}: {error}", soft_wrap=True)
 
 
 def percent(fraction: float) -> str:

@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for name, value in dataclasses.asdict(found).items():
         text = ", ".join(value) if isinstance(value, tuple) else value
-        stdout.print(f"{name.replace('_', ' '):<10} {text}", markup=False)
+        stdout.print(f"{name.replace('_', ' '):<10} {text}")
     for path in checked:
-        stdout.print(f"{'checked':<10} {path}: as published", markup=False)
+        stdout.print(f"{'checked':<10} {path}: as published")
     return 0
 
 

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         if votes is not None and votes.n_active:
             stdout.print(_printed(found, votes, names))
     if args.out is not None:
-        stdout.print(f"figure in {args.out}", markup=False)
+        stdout.print(f"figure in {args.out}")
     return 0
 
 

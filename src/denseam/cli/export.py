@@ -57,7 +57,5 @@ def run(args: argparse.Namespace) -> int:
         facts = {"model": args.model, "out": str(args.out)}
         print_json({**facts, "head": args.head, "takes": args.takes, "bytes": size})
         return 0
-    stdout.print(
-        f"model in {args.out}, {size / 1e6:.1f} MB: {args.takes} -> logits, label", markup=False
-    )
+    stdout.print(f"model in {args.out}, {size / 1e6:.1f} MB: {args.takes} -> logits, label")
     return 0

@@ -99,8 +99,7 @@ def run(args: argparse.Namespace) -> int:
                 found = reproduce(study, args.out, lines, args.only, mesh)
     except KeyboardInterrupt:
         stderr.print(
-            f"\nstopped; the same command goes on from where it was, in {args.out}",
-            markup=False, soft_wrap=True,
+            f"\nstopped; the same command goes on from where it was, in {args.out}", soft_wrap=True,
         )  # fmt: skip
         raise
     if not mesh.first:
@@ -192,8 +191,7 @@ class _Lines:
         took = "up to date" if outcome.reused else _time(outcome.seconds)
         rest = f"   about {_time(left)} left" if left and not outcome.reused else ""
         stderr.print(
-            f"[{number:>2}/{total}] {outcome.stage.title:<52} {took:>12}{rest}",
-            markup=False, soft_wrap=True,
+            f"[{number:>2}/{total}] {outcome.stage.title:<52} {took:>12}{rest}", soft_wrap=True,
         )  # fmt: skip
 
 
@@ -206,9 +204,9 @@ def _time(seconds: float) -> str:
 def _summary(found: Reproduction) -> None:
     claims = found.results["claims"]
     if found.results["quick"]:
-        stdout.print(found.results["quick_note"], markup=False)
+        stdout.print(found.results["quick_note"])
     for claim in claims:
         if claim["verdict"] == "not reproduced":
-            stdout.print(f"not reproduced: {claim['where']}, {claim['claim']}", markup=False)
+            stdout.print(f"not reproduced: {claim['where']}, {claim['claim']}")
     stdout.print(f"{len(claims)} claims of the paper: {counts_of(claims)}")
-    stdout.print(f"report in {found.report}, numbers in {found.out / 'results.json'}", markup=False)
+    stdout.print(f"report in {found.report}, numbers in {found.out / 'results.json'}")

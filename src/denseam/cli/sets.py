@@ -64,7 +64,7 @@ def making(args: argparse.Namespace) -> Iterator[Making]:
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; finished chunks are kept beside {args.out}, the same command goes on",
-            markup=False, soft_wrap=True,
+            soft_wrap=True,
         )  # fmt: skip
         raise
 
@@ -128,4 +128,4 @@ def report(
     )
     for what, path in (("set", args.out), ("figure", args.figure), ("grid", args.grid)):
         if path is not None:
-            stdout.print(f"{what} in {path}", markup=False)
+            stdout.print(f"{what} in {path}")

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; the same command goes on from the last epoch in {args.out}",
-            markup=False, soft_wrap=True,
+            soft_wrap=True,
         )  # fmt: skip
         raise
     if mesh.first:

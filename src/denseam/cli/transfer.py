@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     if any(row.source is not None for row in found.rows):
         stdout.print(Text.assemble(("bold", "bold"), ": made against that model itself"))
     if args.figure is not None:
-        stdout.print(f"figure in {args.figure}", markup=False)
+        stdout.print(f"figure in {args.figure}")
     return 0
 
 

@@ -297,14 +297,17 @@ def test_after_the_deadline_it_is_refused():
     run(scenario, deadline=0.1)
 
 
-def test_an_error_reaches_those_who_asked_and_nobody_else():
-    class Broken(Models):
-        def __call__(self, batch):
-            found = super().__call__(batch)
-            if 13 in self.passes[-1]:
-                raise RuntimeError("broken")
-            return found
+class Broken(Models):
+    """Fails where one of the images is the thirteenth."""
 
+    def __call__(self, batch):
+        found = super().__call__(batch)
+        if 13 in self.passes[-1]:
+            raise RuntimeError("broken")
+        return found
+
+
+def test_an_error_reaches_those_who_asked_and_nobody_else():
     async def scenario(batcher, models):
         with pytest.raises(RuntimeError, match="broken"):
             await batcher.ask(images(13))
@@ -314,13 +317,6 @@ def test_an_error_reaches_those_who_asked_and_nobody_else():
 
 
 def test_a_shared_pass_that_fails_is_tried_one_by_one():
-    class Broken(Models):
-        def __call__(self, batch):
-            found = super().__call__(batch)
-            if 13 in self.passes[-1]:
-                raise RuntimeError("broken")
-            return found
-
     async def scenario(batcher, models):
         models.go.clear()
         (first,) = await asked(batcher, images(9))

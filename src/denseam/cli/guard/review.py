@@ -107,7 +107,7 @@ def _show(args: argparse.Namespace) -> int:
         return 0
     for name, value in _facts(item).items():
         stdout.print(foreign(f"{name}: {'' if value is None else value}"))
-    stdout.print(in_blocks(item.grey()), markup=False)
+    stdout.print(in_blocks(item.grey()))
     return 0
 
 

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({"url": url, "settings": settings.to_json(), "guard": guard.to_json()})
         else:
-            stdout.print(f"{guard!r} at {url}", markup=False)
+            stdout.print(f"{guard!r} at {url}")
         sys.stdout.flush()
 
     with logging_as_json(args.log_level):
