@@ -13,7 +13,7 @@ from denseam.guard.server.quarantine import DatabaseAwayError, Keeper, Spool, St
 from denseam.guard.server.service import Service
 
 from .serving import eventually
-from .test_store import item
+from .test_store import damage, item
 
 
 @pytest.fixture
@@ -111,9 +111,8 @@ def test_of_a_damaged_file_what_is_whole_is_moved_and_the_rest_is_kept(tmp_path,
     items = [item(minute) for minute in range(6)]
     spool.append(items)
     (path,) = spool.files()
-    contents = bytearray(path.read_bytes())
-    contents[place] ^= 64
-    path.write_bytes(contents)
+    damage(path, place)
+    contents = path.read_bytes()
 
     async def main():
         keeper = Keeper(store, spool, retention_days=0, retention_count=0)

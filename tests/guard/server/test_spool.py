@@ -12,7 +12,7 @@ from denseam.errors import RunFolderError, SaveError
 from denseam.guard.server.quarantine import Spool
 from denseam.guard.server.quarantine import spool as spool_module
 
-from .test_store import item
+from .test_store import damage, item
 
 
 def items_in(spool):
@@ -61,9 +61,7 @@ def test_what_is_whole_in_a_damaged_file_is_found(spool, place):
     items = [item(minute) for minute in range(6)]
     spool.append(items)
     (path,) = spool.files()
-    contents = bytearray(path.read_bytes())
-    contents[place] ^= 64
-    path.write_bytes(contents)
+    damage(path, place)
     assert spool.read(path) == (items[1:], "a part of it is damaged")
 
 

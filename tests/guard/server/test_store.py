@@ -13,6 +13,13 @@ from denseam.guard.server.quarantine import DatabaseAwayError, Item, Store
 _START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
+def damage(path, place):
+    """One bit of a file is another one."""
+    contents = bytearray(path.read_bytes())
+    contents[place] ^= 64
+    path.write_bytes(contents)
+
+
 def item(minute=0, **more):
     facts = {
         "id": uuid.uuid4(),
