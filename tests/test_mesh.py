@@ -89,9 +89,14 @@ def test_a_device_that_fails_without_words(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(torch, "empty", fail)
+    monkeypatch.setattr(torch, "zeros", fail)
     with pytest.raises(InputError, match="cannot be used here: AssertionError"):
         check_device("cpu")
+
+
+def test_a_device_without_numbers() -> None:
+    with pytest.raises(InputError, match="device meta cannot be used here"):
+        check_device("meta")
 
 
 def test_what_is_gathered_is_on_the_cpu() -> None:

@@ -307,7 +307,7 @@ def check_device(device: torch.device | str) -> torch.device:
     """The device; InputError where there is none of that name."""
     try:
         found = torch.device(device)
-        torch.empty(1, device=found)
+        torch.zeros(1, device=found).item()  # "meta" has tensors and no numbers
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"device {device} cannot be used here: {reason}") from error

@@ -236,7 +236,7 @@ BAD = {
     "a huge seed elsewhere": (["rubbish", "OUT", "--seed", f"{2**80}", "--out", "x.npz"], "< 2^32"),
     "training without --train": (["reproduce", "--epochs", "5"], "--epochs is for --train"),
     "no threads": (["bench", "--threads", "0"], "--threads 0: wanted"),
-    "a bench elsewhere": (["bench", "--device", "meta"], "--device meta"),
+    "a bench elsewhere": (["bench", "--device", "meta"], "device meta"),
     "an unknown command": (["trian"], "trian"),
     "an unknown option": (["data", "--jsn"], "--jsn"),
 }  # fmt: skip

@@ -114,6 +114,9 @@ def test_modules_that_are_not_deterministic_are_refused():
     with pytest.raises(InputError, match="Dropout is training"):
         cross_boundary(module, images(3, 12))
     cross_boundary(module.eval(), images(3, 12), max_steps=2)
+    norm = nn.BatchNorm1d(12, track_running_stats=False)
+    with pytest.raises(InputError, match="BatchNorm1d has no running statistics"):
+        cross_boundary(nn.Sequential(norm, nn.Linear(12, 3)).double().eval(), images(3, 12))
 
 
 def test_noise_for_a_module_needs_a_shape():

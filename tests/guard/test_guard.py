@@ -147,7 +147,7 @@ def test_clean_images_have_to_be_clean():
     with torch.no_grad():
         guard.detector.network.memories[:, : small.N] = -1
         guard.detector.network.memories[:, small.N :] = 0
-    with pytest.raises(InputError, match="no active memory"):
+    with pytest.raises(InputError, match="no_active_memory"):
         Guard(guard.detector.network, guard.classifier, score="gap", image_shape=small.SHAPE
               ).calibrate(torch.ones(100, small.N), 0.05)  # fmt: skip
 
@@ -156,6 +156,9 @@ def test_an_infinite_score_of_ones_own_detector_says_nothing_of_memories():
     guard = Guard(lambda v: v[:, 0] * 0 + torch.inf, small.memories(), n_visible=small.N)
     with pytest.raises(InputError, match="400 of 400 clean images have an infinite score"):
         guard.calibrate(small.clean(), 0.05)
+    some = Guard(lambda v: v[:, 0].where(v[:, 0] > 0, torch.inf), small.memories(), n_visible=2)
+    verdicts = some.calibrate(torch.full((100, 2), 0.5), 0.05).predict(torch.tensor([[-0.5, 0.5]]))
+    assert verdicts[0].reason == "low_confidence"
 
 
 def test_a_calibration_that_fails_changes_nothing():
@@ -169,7 +172,7 @@ def test_a_calibration_that_fails_changes_nothing():
     guard = Guard(model, model, image_shape=small.SHAPE).calibrate(-0.9 * noise - 0.05, 0.05)
     before, facts = guard.predict(-0.5 * noise), guard.to_json()
     mixed = torch.cat([-0.2 * noise[:250], noise[250:]])
-    with pytest.raises(InputError, match="no active memory"):
+    with pytest.raises(InputError, match="no_active_memory"):
         guard.calibrate(mixed, 0.1)
     after = guard.predict(-0.5 * noise)
     assert torch.equal(after.scores, before.scores)

@@ -31,10 +31,10 @@ Progress = Callable[[int, int], None]
 
 Result = TypeVar("Result")
 
-_ONLY_IN_TRAINING = (
+_DROPOUTS = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
 )  # fmt: skip
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def bounds_of(*, clip: bool) -> tuple[float, float] | None:
@@ -92,8 +92,14 @@ def check_images(model: nn.Module, visible: Tensor) -> None:
 def check_deterministic(model: nn.Module) -> None:
     """InputError where dropout or batch normalisation work as in training."""
     for module in model.modules():
-        if module.training and isinstance(module, _ONLY_IN_TRAINING):
-            raise InputError(f"the model's {type(module).__name__} is training: call .eval() first")
+        name = f"the model's {type(module).__name__}"
+        if module.training and isinstance(module, (*_DROPOUTS, *_BATCH_NORMS)):
+            raise InputError(f"{name} is training: call .eval() first")
+        if isinstance(module, _BATCH_NORMS) and module.running_mean is None:
+            raise InputError(
+                f"{name} has no running statistics, so that its answer to an image depends on the "
+                "others in the batch: wanted track_running_stats=True"
+            )
 
 
 def check_targets(targets: Tensor, count: int, n_classes: int, top: Tensor) -> None:

@@ -16,6 +16,7 @@ from denseam.guard.blocks import SIZES, Blocks
 from denseam.guard.evidence import energies, evidence, gather
 from denseam.guard.samples import square
 from denseam.guard.scores import Score
+from denseam.guard.verdict import Reason
 from denseam.model import DenseAM
 from denseam.pretrained import load_any
 
@@ -43,7 +44,7 @@ class Memories:
         InputError: for a score that the network does not have.
     """
 
-    endless = "no active memory"  # what an infinite score says of an image
+    endless: Reason = "no_active_memory"  # why an image whose score is infinite is junk
 
     def __init__(
         self, network: Classifier, score: Score, shape: tuple[int, int] | None = None
@@ -101,7 +102,7 @@ class Custom:
     """Somebody's own detector, which has scores and no labels."""
 
     needs_reference = False
-    endless = "an infinite score"
+    endless: Reason = "low_confidence"
     prompt = False
     n_visible: int | None = None
     n_classes: int | None = None

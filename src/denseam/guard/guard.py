@@ -151,8 +151,8 @@ class Guard:
         scores = scores.sort().values
         if conformal.threshold(scores, rate) == torch.inf:
             raise InputError(
-                f"{int(scores.isposinf().sum())} of {len(scores)} clean images have "
-                f"{detector.endless}: no threshold rejects as few as {rate:g}"
+                f"{int(scores.isposinf().sum())} of {len(scores)} clean images have an infinite "
+                f"score ({detector.endless}): no threshold rejects as few as {rate:g}"
             )
         self.detector, self._calibration, self.target_rejection = detector, scores, rate
         return self
@@ -176,7 +176,8 @@ class Guard:
         labels = self._classify(samples.visible, accepted)
         return Verdicts(
             labels, accepted, scores, conformal.p_values(self._calibration, scores),
-            detector_labels, labels.clone(), _reasons(samples, scores, detector_labels, labels),
+            detector_labels, labels.clone(),
+            _reasons(samples, scores, detector_labels, labels, self.detector.endless),
         )  # fmt: skip
 
     def prepare(self) -> None:
@@ -280,7 +281,7 @@ def _look(detector: Detector, visible: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reasons(
-    samples: Samples, scores: Tensor, detector_labels: Tensor, labels: Tensor
+    samples: Samples, scores: Tensor, detector_labels: Tensor, labels: Tensor, endless: Reason
 ) -> tuple[Reason | None, ...]:
     """Why each image is junk, or marked."""
     found: list[Reason | None] = []
@@ -292,7 +293,7 @@ def _reasons(
         elif out_of_range:
             found.append("out_of_range")
         elif label == JUNK:
-            found.append("no_active_memory" if score == torch.inf else "low_confidence")
+            found.append(endless if score == torch.inf else "low_confidence")
         else:
             found.append("disagree" if detected not in (JUNK, label) else None)
     return tuple(found)
