@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from denseam.descent.heads import Head
+from denseam.descent.heads import Head, own_and_best_other
 
 __all__ = ["RELATIVE_MARGIN", "bisect"]
 
@@ -52,8 +52,6 @@ def _margin(head: Head, images: Tensor, targets: Tensor) -> Tensor:
 
     In energy gaps, so that Y differs by no larger part: g (tanh g)' is never above tanh g.
     """
-    scores = head(images).values
-    own = scores.gather(1, targets[:, None]).squeeze(1)
-    other = scores.scatter(1, targets[:, None], -torch.inf).amax(dim=1)
+    own, other = own_and_best_other(head(images).values, targets)
     largest = torch.maximum(own.abs(), other.abs())
     return torch.where(largest > 0, (own - other) / largest, 0.0)

@@ -18,7 +18,15 @@ from denseam.classifier import Classifier, HeadName
 from denseam.kernels import Sums, choose, energies
 from denseam.model import DenseAM
 
-__all__ = ["Head", "Scores", "energy_gap_head", "head_of", "log_energy_head", "module_head"]
+__all__ = [
+    "Head",
+    "Scores",
+    "energy_gap_head",
+    "head_of",
+    "log_energy_head",
+    "module_head",
+    "own_and_best_other",
+]
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,12 @@ def head_of(model: nn.Module, shape: torch.Size, *, log_energy: bool) -> Head:
     if isinstance(model, Classifier):
         return module_head(partial(model.scores, head=_NAMES[log_energy]), shape)
     return module_head(model, shape)
+
+
+def own_and_best_other(values: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores (B, C) of images, classes (B,) -> their class's score and the largest other, (B,)."""
+    own = values.gather(1, classes[:, None]).squeeze(1)
+    return own, values.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
 
 
 def energy_gap_head(model: DenseAM) -> Head:

@@ -29,7 +29,7 @@ from denseam.descent.common import (
     in_parts,
 )
 from denseam.descent.goals import Margin
-from denseam.descent.heads import Head, head_of
+from denseam.descent.heads import Head, head_of, own_and_best_other
 from denseam.descent.loop import Norm, unit
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.errors import InputError
@@ -237,8 +237,7 @@ def _margin(values: Tensor, labels: Tensor) -> Tensor:
 
     Where no memory is active, and all scores are -inf, there is a tie as well.
     """
-    own = values.gather(1, labels[:, None]).squeeze(1)
-    other = values.scatter(1, labels[:, None], -math.inf).amax(dim=1)
+    own, other = own_and_best_other(values, labels)
     return torch.where(own == other, 0.0, own - other)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from denseam.data.validate import check_labels
 from denseam.descent.common import Progress, check_counts, check_images, check_length, in_parts
-from denseam.descent.heads import Head, head_of
+from denseam.descent.heads import Head, head_of, own_and_best_other
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.errors import InputError
 
@@ -134,7 +134,5 @@ def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 def _margins(head: Head, images: Tensor, labels: Tensor) -> Tensor:
     """(B,): the score of the class minus the best other one; NaN counts as lost."""
-    values = head(images).values
-    own = values.gather(1, labels[:, None]).squeeze(1)
-    other = values.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+    own, other = own_and_best_other(head(images).values, labels)
     return torch.nan_to_num(own - other, nan=0.0)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from denseam.data.validate import check_labels, check_visible
 from denseam.descent import minimum_norm
+from denseam.descent.heads import own_and_best_other
 from denseam.errors import InputError
 from denseam.guard.guard import Guard
 from denseam.guard.model import GuardedModel
@@ -192,10 +193,9 @@ class _Search:
     def margin(self, images: Tensor) -> Tensor:
         """(B,): the right label's score minus the best other one's, relative to their spread."""
         logits = self.model.logits(images)
-        own = logits.gather(1, self.labels[:, None])[:, 0]
-        others = logits.scatter(1, self.labels[:, None], -torch.inf).amax(dim=1)
+        own, other = own_and_best_other(logits, self.labels)
         spread = (logits - logits.mean(dim=1, keepdim=True)).detach().abs().amax(dim=1)
-        return (own - others) / spread.clamp(min=torch.finfo(logits.dtype).tiny)
+        return (own - other) / spread.clamp(min=torch.finfo(logits.dtype).tiny)
 
     def inside(self, images: Tensor, radii: Tensor) -> Tensor:
         """The images within their radius of the clean ones, and within [-1, 1]."""

@@ -23,7 +23,7 @@ from denseam.analysis.audit.surfaces import (
 from denseam.data import ImageSet
 from denseam.descent import basic_iterative, minimum_norm
 from denseam.descent.facts import describe_model, inputs
-from denseam.descent.heads import head_of
+from denseam.descent.heads import head_of, own_and_best_other
 from denseam.descent.square import square_attack
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
@@ -220,9 +220,8 @@ class _Work:
 
     def is_right(self, images: Tensor, labels: Tensor) -> Tensor:
         """(B,) bool: the score of the right class is larger than every other one."""
-        values = self.head(images.flatten(1)).values
-        own = values.gather(1, labels[:, None]).squeeze(1)
-        return own > values.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+        own, other = own_and_best_other(self.head(images.flatten(1)).values, labels)
+        return own > other
 
     def outlives(self, images: Tensor, eps: float) -> tuple[Tensor, int]:
         """Which images are labelled rightly still, (B,) bool, and how many are no images."""
