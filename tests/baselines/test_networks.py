@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import denseam
+from denseam import energy
 from denseam.baselines import (
     NETWORKS,
     Binarised,
+    ExponentialAM,
     NearestNeighbour,
     PolynomialNetwork,
     RBFNetwork,
@@ -32,7 +34,7 @@ def network(kind: str, dtype: torch.dtype = torch.float64):
     if kind == "nearest":
         v = images(9, seed=1).to(dtype)
         return NearestNeighbour(v, torch.arange(9) % C, C)
-    power = {"dam": 4.0, "polynomial": 3.0}.get(kind, 2.0)
+    power = {"dam": 4.0, "exponential": 4.5, "polynomial": 3.0}.get(kind, 2.0)
     model = NETWORKS[kind](N, C, K, power, 3.0, dtype=dtype)
     generator = torch.Generator().manual_seed(2)
     model.memories.data = (2 * torch.rand(K, N + C, generator=generator) - 1).to(dtype)
@@ -70,6 +72,55 @@ def test_it_is_the_gap_of_a_memory_to_first_order_in_the_class_neurons(power):
     torch.testing.assert_close(
         without_common(dual.energy_gap(v)), without_common(dam.energy_gap(v)), rtol=1e-3, atol=1e-6
     )
+
+
+def of_exponentials(power=4.5, temperature=3.0, dtype=torch.float64):
+    return ExponentialAM(N, C, K, power, temperature, seed=1, dtype=dtype)
+
+
+@pytest.mark.parametrize("power", [1, 2.5, 30])
+def test_an_energy_of_exponentials(power):
+    model, v = of_exponentials(power), images()
+    on, off = energy.fields(v, model.memories)
+    gain, loss = (torch.exp(power * (field / 3.0 - 1)) for field in (on, off))
+    torch.testing.assert_close(model.energy_gap(v), (gain - loss[:, :, None]).sum(dim=1))
+    torch.testing.assert_close(model.log_energy(v), gain.sum(dim=1).log())
+
+
+@pytest.mark.parametrize(("power", "temperature"), [(1, 0.5), (2.5, 3.0), (30, 600.0)])
+def test_the_exponential_touches_the_polynomial_at_the_temperature(power, temperature):
+    """One memory of one pixel, its class neuron at 0: fields are what the pixel times it is."""
+    model = ExponentialAM(1, 1, 1, power, temperature, dtype=torch.float64)
+    model.memories.data = torch.tensor([[2 * temperature, 0.0]], dtype=torch.float64)
+    pixel = torch.linspace(-1, 1, 81, dtype=torch.float64)[:, None].requires_grad_()
+    found = model.log_energy(pixel)
+    polynomial = power * torch.log((2 * pixel).clamp(min=0))
+    assert (found >= polynomial - 1e-12).all()
+    assert float((found - polynomial).detach()[60]) == pytest.approx(0, abs=1e-12)  # pixel 1/2
+    (slope,) = torch.autograd.grad(found.sum(), pixel)
+    torch.testing.assert_close(slope, torch.full_like(slope, 2 * power))
+
+
+@pytest.mark.parametrize(("power", "temperature"), [(30, 3.0), (300, 40.0), (1e6, 1e5), (1e4, 1e6)])
+def test_exponents_beyond_the_range_leave_the_label(power, temperature):
+    """The largest overlap times n / T decides, and the class neurons: in float64 as here."""
+    model = ExponentialAM(784, 10, 50, power, temperature)
+    exact = ExponentialAM(784, 10, 50, power, temperature, dtype=torch.float64)
+    mnist = denseam.data.load("mnist")
+    model.memories.data[:, :784] = mnist.train.visible()[:50]
+    exact.memories.data = model.memories.data.double()
+    v = mnist.test.visible()[:40].requires_grad_()
+    labels = exact.log_energy(v.detach().double()).argmax(dim=1)
+    assert len(labels.unique()) > 1
+    assert torch.equal(model.predict(v), labels)
+    gap = model.energy_gap(v)
+    assert gap.isfinite().all()
+    if gap.any():  # with T beyond all fields the energy underflows, as that of a polynomial does
+        assert torch.equal(gap.argmax(dim=1), labels)
+    (gap.sum() + model.log_energy(v).sum()).backward()
+    assert v.grad.isfinite().all()
+    assert model.memories.grad.isfinite().all()
+    assert model.scores(1e37 * v.detach(), "log_energy").isfinite().all()
 
 
 def test_a_relu_network_is_one_hidden_layer_of_relu():
@@ -219,6 +270,7 @@ def test_a_binarised_network_sees_black_and_white_and_lets_gradients_through():
     [
         (lambda: PolynomialNetwork(N, C, K, 1.0, 3.0), "wanted n > 1"),
         (lambda: ReLUNetwork(N, C, K, 3.0), "dual of n = 2"),
+        (lambda: ExponentialAM(N, C, K, 31, 3.0), "power = 31 at temperature = 3: wanted n <= 10"),
         (lambda: RBFNetwork(N, C, K, 3.0), "a Gaussian has 2"),
         (lambda: RBFNetwork(N, C, K, temperature=0.0), "temperature = 0.0"),
         (lambda: Binarised(network("relu"), threshold=1.0), "threshold = 1.0"),

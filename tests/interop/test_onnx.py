@@ -52,6 +52,7 @@ def networks(dtype):
     radial.at_images(visible, labels, seed=1)
     return {
         "dam": dense(dtype=dtype),
+        "exponential": baselines.ExponentialAM(N, C, K, 4.5, 5.0, seed=1, dtype=dtype),
         "relu": baselines.ReLUNetwork(N, C, K, temperature=2.0, seed=1, dtype=dtype),
         "polynomial": baselines.PolynomialNetwork(N, C, K, 4.5, 2.0, seed=1, dtype=dtype),
         "rbf": radial,

@@ -11,7 +11,7 @@ from denseam.errors import InputError
 from denseam.training.gradient import network_gradient
 from denseam.training.learner import initial_model
 
-NETWORKS = {"relu": None, "polynomial": 3.0, "rbf": None}
+NETWORKS = {"exponential": 4.0, "relu": None, "polynomial": 3.0, "rbf": None}
 
 
 def recipe(network: str, epochs: int = 12, **fields: object) -> Recipe:
@@ -120,7 +120,7 @@ def test_a_recipe_of_any_network_goes_through_json_and_names_its_command(network
     words = one.command().split()
     assert words[:2] == ["denseam", "train"]
     assert ("--model" in words) is (network != "dam")
-    assert ("--power" in words) is (network in ("polynomial", "dam"))
+    assert ("--power" in words) is (network in ("exponential", "polynomial", "dam"))
     assert "--binarised" in words
     assert "True" not in words
     assert "--network" not in words

@@ -1,9 +1,12 @@
 """The networks that the paper is compared with (section 7), with the contract of ``DenseAM``.
 
+``ExponentialAM`` is none of the paper's: a dense associative memory with another energy function.
+
 To add one: a subclass of ``Classifier`` with its ``kind`` and ``_scores``, named in ``NETWORKS``.
 """
 
 from denseam.baselines.binarised import Binarised, binarise
+from denseam.baselines.exponential import ExponentialAM
 from denseam.baselines.nearest import Metric, NearestNeighbour
 from denseam.baselines.networks import PolynomialNetwork, RBFNetwork, ReLUNetwork
 from denseam.classifier import Classifier
@@ -12,6 +15,7 @@ from denseam.model import DenseAM
 __all__ = [
     "NETWORKS",
     "Binarised",
+    "ExponentialAM",
     "Metric",
     "NearestNeighbour",
     "PolynomialNetwork",
@@ -22,6 +26,13 @@ __all__ = [
 
 NETWORKS: dict[str, type[Classifier]] = {
     network.kind: network
-    for network in (DenseAM, ReLUNetwork, PolynomialNetwork, RBFNetwork, NearestNeighbour)
+    for network in (
+        DenseAM,
+        ExponentialAM,
+        ReLUNetwork,
+        PolynomialNetwork,
+        RBFNetwork,
+        NearestNeighbour,
+    )
 }
 """Every kind of network that can be saved and trained, by its name."""

@@ -54,10 +54,11 @@ torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out r
     )
     parser.add_argument(
         "--model", choices=NETWORKS, default="dam", dest="network",
-        help="dam: a dense associative memory (default); relu, polynomial: a feedforward network, "
-        "the dual of DAM_n; rbf: radial basis functions; nearest: nearest neighbours",
+        help="dam: a dense associative memory (default); exponential: one whose energy is a sum of "
+        "exponentials; relu, polynomial: a feedforward network, the dual of DAM_n; rbf: radial "
+        "basis functions; nearest: nearest neighbours",
     )  # fmt: skip
-    parser.add_argument("--power", type=float, help="n >= 1 of F_n(x) = x^n, of dam and polynomial")
+    parser.add_argument("--power", type=float, help="n >= 1, of dam, exponential and polynomial")
     parser.add_argument("--out", type=Path, required=True, help="run folder, made if need be")
     parser.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS, help="(default: %(default)s)")
     parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")

@@ -9,13 +9,20 @@ Differences of log-energies are of the order of 0.01 where these are 200, so wha
 classes is taken out before float32 can round.
 """
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from denseam.baselines import Binarised, NearestNeighbour, PolynomialNetwork, RBFNetwork
+from denseam.baselines import (
+    Binarised,
+    ExponentialAM,
+    NearestNeighbour,
+    PolynomialNetwork,
+    RBFNetwork,
+)
 from denseam.baselines.networks import ROOM
 from denseam.classifier import Classifier, HeadName
 from denseam.errors import InputError
@@ -87,6 +94,8 @@ def build(graph: Graph, model: Classifier, head: HeadName, takes: str) -> None:
         model = model.network
     if isinstance(model, DenseAM):
         scores, gap = _dense_memory(graph, visible, model, head)
+    elif isinstance(model, ExponentialAM):
+        scores, gap = _exponential(graph, visible, model)
     elif isinstance(model, PolynomialNetwork):
         scores = gap = _polynomial(graph, visible, model)
     elif isinstance(model, RBFNetwork):
@@ -146,6 +155,19 @@ def _class_sum(graph: Graph, overlaps: str, shift: Tensor, power: float) -> tupl
     top = graph.over("Max", fields)
     scaled = graph("Div", fields, graph("Max", top, _LEAST))
     return top, graph.over("Sum", graph("Pow", scaled, power))
+
+
+def _exponential(graph: Graph, visible: str, model: ExponentialAM) -> tuple[str, str]:
+    """Relative log-energies and the energy gap, (B, C)."""
+    n, T, classes = model.power, model.temperature, model.class_memories.detach()
+    overlaps = graph("Gemm", visible, model.visible_memories, -classes.sum(dim=1), transB=1)
+    exponents = graph("Mul", graph("Sub", graph("Div", overlaps, T), 1.0), n)
+    top = graph.over("Max", exponents)
+    shares, shift = graph("Exp", graph("Sub", exponents, top)), 2 * n / T * classes
+    most = math.log(ROOM * graph.largest)
+    gap = graph("MatMul", shares, torch.expm1(shift))
+    gap = graph("Mul", gap, graph("Exp", graph("Min", top, most)))
+    return graph("Log", graph("MatMul", shares, torch.exp(shift))), gap
 
 
 def _polynomial(graph: Graph, visible: str, model: PolynomialNetwork) -> str:

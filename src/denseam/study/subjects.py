@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from denseam.baselines import Binarised, PolynomialNetwork
+from denseam.baselines import Binarised, ExponentialAM, PolynomialNetwork
 from denseam.classifier import Classifier
 from denseam.data import Dataset
 from denseam.descent.facts import describe_model
@@ -28,6 +28,9 @@ from denseam.pretrained import (
 from denseam.training import Recipe
 
 __all__ = ["Subject", "networks_of_package", "of_models", "of_package"]
+
+_WITH_POWER = (ExponentialAM.kind, PolynomialNetwork.kind)
+"""Networks of several powers, which stands in their names."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def _label(model: Classifier) -> str:
     label = {"relu": "ReLU", "rbf": "RBF", "nearest": "nearest neighbour"}.get(model.kind)
     if label is None:
         label = f"n = {model.power:g}" if isinstance(model, DenseAM) else model.kind
-    return f"{label}, n = {model.power:g}" if model.kind == PolynomialNetwork.kind else label
+    return f"{label}, n = {model.power:g}" if model.kind in _WITH_POWER else label
 
 
 def _name_of(model: Classifier) -> str:
@@ -118,8 +121,7 @@ def _name_of(model: Classifier) -> str:
         return f"n{model.power:g}"
     if isinstance(model, Binarised):
         return f"{_name_of(model.network)}binarised"
-    many = model.kind == PolynomialNetwork.kind
-    return f"{model.kind}{model.power:g}" if many else model.kind
+    return f"{model.kind}{model.power:g}" if model.kind in _WITH_POWER else model.kind
 
 
 def _card_of_run(folder: Path) -> dict[str, Any]:

@@ -61,6 +61,8 @@ _NETWORK_PRESETS = {
     "rbf": _Preset(2, 10, 10, 0, 0.04, 0.02, 0.04),
     "nearest": _Preset(1, 10, 10, 0, 0.04, 1, 0.04),
 }
+# Dense associative memories, whose presets go by the power.
+_MEMORIES = ("dam", "exponential")
 # Those whose power is not theirs to choose.
 _POWERS = {"relu": 2.0, "rbf": 2.0, "nearest": 1.0}
 
@@ -98,7 +100,7 @@ class Recipe:
     dtype: str = "float32"  # or float64
     products: str = "full"  # in dtype; faster: "8-bit" (kernels/eightbit.py), on a card "tf32" or
     # "bfloat16" (docs/gpu.md)
-    network: str = "dam"  # or "relu", "polynomial", "rbf", "nearest"; see denseam.baselines
+    network: str = "dam"  # or one of denseam.baselines: "exponential", "relu", "polynomial", ...
     binarised: bool = False  # whether it sees every pixel as -1 or +1
 
     def __post_init__(self) -> None:
@@ -174,8 +176,8 @@ class Recipe:
           above, it shrinks at n = 30, down to 0.01 at 3000.
         * The temperature ramp takes half of the epochs at n = 2 and a third of them from n = 3 on,
           at most the paper's 200.
-        * The networks that it is compared with have one preset each for any number of epochs, with
-          a constant temperature.
+        * "exponential" has the presets of its power. The other networks have one each for any
+          number of epochs, with a constant temperature.
 
         Args:
             power: n >= 1; not needed for "relu", "rbf" and "nearest", which have but one.
@@ -193,10 +195,10 @@ class Recipe:
         if power is None:
             raise InputError(f"power: network {network!r} needs one, n >= 1")
         power, epochs = check_power(power), whole("epochs", epochs, 1)
-        preset = _preset(power) if network == "dam" else _NETWORK_PRESETS[network]
-        dam = network == "dam"
+        by_power = network in _MEMORIES
+        preset = _preset(power) if by_power else _NETWORK_PRESETS[network]
         rate, last_step = (
-            _steps(preset, epochs) if dam else (preset.learning_rate, preset.last_step)
+            _steps(preset, epochs) if by_power else (preset.learning_rate, preset.last_step)
         )
         ramps = preset.temperature_start != preset.temperature
         fields: dict[str, Any] = {
