@@ -127,6 +127,23 @@ def test_labels_change_in_float32_and_in_float64_and_barely(norm):
     assert (exact.predict(short_of) == found.labels).all()
 
 
+def test_labels_stay_changed_in_any_batch():
+    """Products of many images round otherwise than those of few, and on two threads than on one."""
+    model = denseam.load_pretrained("mnist-n3")
+    v, threads = denseam.data.load("mnist").test.visible()[:100], torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        found = minimum_norm(model, v, norm="linf", rounds=3)
+        assert found.success.all()
+        for count in (2, 1):
+            torch.set_num_threads(count)
+            for size in (1, 16, 100):
+                labels = torch.cat([model.predict(part) for part in found.images.split(size)])
+                assert (labels != found.labels).all()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_it_is_nearer_than_the_way_of_the_paper():
     model = denseam.load_pretrained("mnist-n20")
     v = denseam.data.load("mnist").test.visible()[:12]

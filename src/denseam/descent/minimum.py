@@ -42,6 +42,8 @@ _LOOKS_AGAIN = 6  # at later ones, about as long as the last
 _TRIED = 2  # rounds for every start; only the nearest go on
 _KEPT = 3
 _LARGEST_PUSH = 17  # doublings of a relative 1e-6, behind the boundary
+_SAMPLES = 8  # points at which rounding is looked at,
+_SAFETY = 4  # and how many times the largest of them an end lies behind the boundary
 
 
 def minimum_norm(
@@ -59,7 +61,8 @@ def minimum_norm(
     """The nearest images that are labelled otherwise.
 
     An image that is not labelled as its class to begin with stays where it is, at distance 0. An
-    image succeeds when its label has changed for the model and for the same model in float64.
+    image succeeds when its label has changed for the model and for the same model in float64, there
+    by several times what rounding amounts to, so that it keeps it in any other batch.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
@@ -282,22 +285,39 @@ def _behind(head: Head, exact: Head, search: _Search) -> tuple[Tensor, Tensor]:
     ways, labels = search.ways, search.labels
     met = ways.lengths.isfinite()
     lengths = torch.where(met, ways.lengths, 0.0)
+    off = _off(head, exact, search, lengths)
     images = search.points(ways.rows, ways.directions, lengths)
-    crossed = met & _is_behind(head, exact, images, labels)
+    crossed = met & _is_behind(head, exact, images, labels, off)
     for push in range(_LARGEST_PUSH):
         left = (met & ~crossed).nonzero().flatten()
         if not len(left):
             break
         pushed = lengths[left] * (1 + 1e-6 * 2**push)
         images[left] = search.points(ways.rows[left], ways.directions[left], pushed)
-        crossed[left] = _is_behind(head, exact, images[left], labels[left])
+        crossed[left] = _is_behind(head, exact, images[left], labels[left], off[left])
     return torch.where(crossed[:, None], images, search.start), crossed
 
 
-def _is_behind(head: Head, exact: Head, images: Tensor, labels: Tensor) -> Tensor:
-    """(A,) bool: for the model, and in float64 by twice what the model is off there."""
+def _off(head: Head, exact: Head, search: _Search, lengths: Tensor) -> Tensor:
+    """By how much the model's margin is off that of float64 about the end of each way, (A,).
+
+    The most of a few points, in one batch: at a single point it may be small by chance, and another
+    batch, another number of threads, rounds in another way.
+    """
+    ways, labels = search.ways, search.labels
+    points = [
+        search.points(ways.rows, ways.directions, lengths * (1 + 1e-6 * 2**push))
+        for push in range(_SAMPLES)
+    ]
+    images, own = torch.cat(points), labels.repeat(_SAMPLES)
+    margins = _margin(exact(images.double()).values, own)
+    off = (margins - _margin(head(images).values, own)).abs()
+    off = torch.where(off.isfinite(), off, 0.0)  # of classes that are masked by -inf
+    return off.view(_SAMPLES, -1).amax(dim=0)
+
+
+def _is_behind(head: Head, exact: Head, images: Tensor, labels: Tensor, off: Tensor) -> Tensor:
+    """(A,) bool: for the model, and in float64 by a multiple of what the model is off."""
     here = _margin(head(images).values, labels)
     margins = _margin(exact(images.double()).values, labels)
-    off = (margins - here).abs()
-    off = torch.where(off.isfinite(), off, 0.0)  # of classes that are masked by -inf
-    return (here < 0) & (margins < -2 * off)
+    return (here < 0) & (margins < -_SAFETY * off)

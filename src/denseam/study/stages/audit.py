@@ -30,7 +30,7 @@ def stage(study: Study) -> Stage:
         "audit", "masking audit (section 6)", study.alone("audit"), partial(_run, study),
         {"count": plan.audit_images, "eps": plan.audit_eps, "queries": plan.audit_queries,
          "seed": plan.seed},
-        study.inputs(), expected=len(study.subjects) * plan.audit_images / 8, revision=3,
+        study.inputs(), expected=len(study.subjects) * plan.audit_images / 8, revision=4,
     )  # fmt: skip
 
 
