@@ -18,15 +18,25 @@ __all__ = ["Evaluation", "evaluate", "predict_images"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What ``evaluate`` found. Errors are fractions of 1."""
+    """What ``evaluate`` found. Errors are fractions of 1.
+
+    Attributes:
+        n_images: M.
+        error: of all of them.
+        error_interval: 95 %, Wilson.
+        class_errors: (C,); NaN for a class without images.
+        confusion: (C, C): [right class][predicted class], counts.
+        mean_activity: mean of |Y| over images and classes.
+        seconds_per_1000: for 1000 images, labels only.
+    """
 
     n_images: int
     error: float
-    error_interval: tuple[float, float]  # 95 %, Wilson
-    class_errors: tuple[float, ...]  # (C,); NaN for a class without images
-    confusion: tuple[tuple[int, ...], ...]  # (C, C): [right class][predicted class], counts
-    mean_activity: float  # mean of |Y| over images and classes
-    seconds_per_1000: float  # images, labels only
+    error_interval: tuple[float, float]
+    class_errors: tuple[float, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    mean_activity: float
+    seconds_per_1000: float
 
     def to_json(self) -> dict[str, object]:
         """Plain JSON values; a class without images has error null."""
@@ -36,6 +46,13 @@ class Evaluation:
 
 def evaluate(model: Classifier, images: ImageSet) -> Evaluation:
     """Error, errors by class, confusions, mean |Y| and speed of a model on a set.
+
+    Args:
+        model: any network of the package; it labels by the argmax of Y.
+        images: with the right labels; they are moved to its dtype and device part by part.
+
+    Returns:
+        An ``Evaluation``, its errors as fractions of 1.
 
     Raises:
         InputError: when the images do not fit the model.

@@ -18,7 +18,15 @@ class DenseAM(Classifier):
     """A dense associative memory, DAM_n (Eqs. 2.1 and 2.2).
 
     Sizes: B images, N visible neurons, K memories, C classes. Images are ``visible``: (B, N) in
-    [-1, 1], of the model's dtype and on its device.
+    [-1, 1], of the model's dtype and on its device. For an image v, with component i of memory mu
+    as xi_i^mu and its vote for class c as xi_c^mu,
+
+        off^mu  = sum_i xi_i^mu v_i - sum_c xi_c^mu       the field with all class neurons at -1
+        on_c^mu = off^mu + 2 xi_c^mu                      the field with neuron c at +1
+        E = -sum_mu F_n(field^mu),   F_n(x) = x^n for x >= 0, else 0                  (Eq. 2.2)
+        Y_c = tanh(beta (E_off - E_on_c)),   beta = 1 / T^n                           (Eq. 2.1)
+
+    and the label is the argmax of Y.
 
     Args:
         n_visible: N, pixels of an image.
@@ -29,6 +37,9 @@ class DenseAM(Classifier):
         seed: of the initial memories, normal with mean -0.3 and deviation 0.3, clipped to [-1, 1].
         dtype: float32 or float64.
         device: where the memories live.
+
+    Attributes:
+        memories: (K, N + C) in [-1, 1], the only parameter: N visible components, then C votes.
 
     Raises:
         InputError: for sizes below 1, n < 1, T <= 0, another seed or dtype.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from denseam.errors import DenseAMError, InputError, SaveError
+from denseam.errors import InputError, MissingPackageError, SaveError
 from denseam.figures import boundary, canvas, confidence, memories, rubbish, sign, votes
 from denseam.figures.grid import grid, save_grid
 
@@ -135,9 +135,9 @@ def test_without_matplotlib_the_first_drawing_says_what_to_install(tmp_path, mon
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, missing, None)
             record = some_grid()  # records are plain data
-            with pytest.raises(DenseAMError, match=wanted):
+            with pytest.raises(MissingPackageError, match=wanted):
                 rubbish.save(record, tmp_path / "a.png")
-            with pytest.raises(DenseAMError, match=wanted):
+            with pytest.raises(MissingPackageError, match=wanted):
                 save_grid(torch.zeros(1, 2, 2), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
 

@@ -54,7 +54,8 @@ def test_the_promise_holds_on_average():
     assert abs(sum(rejected) / len(rejected) - 0.05) < 0.0075
 
 
+@pytest.mark.parametrize("takes_a_rate", [conformal.check_rate, conformal.needed])
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 2, True, "0.1", float("nan")])
-def test_bad_rates_are_refused(rate):
+def test_bad_rates_are_refused(takes_a_rate, rate):
     with pytest.raises(InputError, match="target_rejection"):
-        conformal.check_rate(rate)
+        takes_a_rate(rate)

@@ -73,13 +73,21 @@ def solve_beta(activity: Tensor, accuracy: float) -> float:
 
 @dataclass(frozen=True)
 class ConfidenceBins:
-    """Images sorted by confidence; a bin without images has NaN. J bins."""
+    """Images sorted by confidence; a bin without images has NaN. J bins.
 
-    edges: tuple[float, ...]  # (J + 1,), rising; a bin holds low <= Z < high, the last one 1 too
-    counts: tuple[int, ...]  # (J,)
-    errors: tuple[float, ...]  # (J,) fraction of the bin's images
-    intervals: tuple[tuple[float, float], ...]  # (J,) 95 % intervals of the errors
-    confidences: tuple[float, ...]  # (J,) mean Z of the bin's images
+    Attributes:
+        edges: (J + 1,), rising; a bin holds low <= Z < high, the last one 1 too.
+        counts: (J,) images.
+        errors: (J,) fraction of the bin's images.
+        intervals: (J,) 95 % intervals of the errors.
+        confidences: (J,) mean Z of the bin's images.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    errors: tuple[float, ...]
+    intervals: tuple[tuple[float, float], ...]
+    confidences: tuple[float, ...]
 
     @property
     def expected_calibration_error(self) -> float:

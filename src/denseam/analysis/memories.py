@@ -41,19 +41,34 @@ STRONG = 0.9
 
 @dataclass(frozen=True)
 class MemoryStatistics:
-    """K memories of a model of C classes, on M images; histograms count memories or images."""
+    """K memories of a model of C classes, on M images; histograms count memories or images.
 
-    power: float  # n
-    n_memories: int  # K
-    n_dead: int  # memories whose field is positive for no image, whatever class neuron is on
-    votes: tuple[int, ...]  # (C + 1,) memories that vote for 0, 1, ..., C classes
-    live_votes: tuple[int, ...]  # (C + 1,) the same without the dead ones
-    firm_votes: tuple[int, ...]  # (C + 1,) memories by their votes above ``FIRM``
-    live_firm_votes: tuple[int, ...]  # (C + 1,)
-    n_images: int  # M
-    contributor_bins: tuple[tuple[int, int], ...]  # (0, 0), (1, 1), (2, 3), (4, 7), ...
-    contributors: tuple[int, ...]  # images on which that many memories contribute strongly
-    prototype_mean: float  # of the live memories' ``prototype_scores``; NaN without any
+    Attributes:
+        power: n.
+        n_memories: K.
+        n_dead: memories whose field is positive for no image, whatever class neuron is on.
+        votes: (C + 1,) memories that vote for 0, 1, ..., C classes.
+        live_votes: (C + 1,) the same without the dead ones.
+        firm_votes: (C + 1,) memories by their votes above ``FIRM``.
+        live_firm_votes: (C + 1,) the same without the dead ones.
+        n_images: M.
+        contributor_bins: (0, 0), (1, 1), (2, 3), (4, 7), ...
+        contributors: images on which that many memories contribute strongly.
+        prototype_mean: of the live memories' ``prototype_scores``; NaN without any.
+        prototype_median: of the same.
+    """
+
+    power: float
+    n_memories: int
+    n_dead: int
+    votes: tuple[int, ...]
+    live_votes: tuple[int, ...]
+    firm_votes: tuple[int, ...]
+    live_firm_votes: tuple[int, ...]
+    n_images: int
+    contributor_bins: tuple[tuple[int, int], ...]
+    contributors: tuple[int, ...]
+    prototype_mean: float
     prototype_median: float
 
     @property

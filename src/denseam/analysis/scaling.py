@@ -33,13 +33,22 @@ FLOOR = 1e-12
 
 @dataclass(frozen=True)
 class CalibrationWay:
-    """One number fitted on some images, its confidences measured on others."""
+    """One number fitted on some images, its confidences measured on others.
 
-    parameter: float  # beta_sm of the ways on Y, the temperature tau of those on energies
-    expected_calibration_error: float  # ten bins, as in ``ConfidenceBins``
-    nll: float  # mean over the images, nats; see ``FLOOR``
-    confidence: float  # mean of Z
-    accuracy: float  # the same for all ways: none of them changes a label
+    Attributes:
+        parameter: beta_sm of the ways on Y, the temperature tau of those on energies.
+        expected_calibration_error: ten bins, as in ``ConfidenceBins``.
+        nll: mean over the images, nats; see ``FLOOR``.
+        confidence: mean of Z.
+        accuracy: the same for all ways: none of them changes a label.
+        n_images: measured on.
+    """
+
+    parameter: float
+    expected_calibration_error: float
+    nll: float
+    confidence: float
+    accuracy: float
     n_images: int
 
 

@@ -18,13 +18,21 @@ __all__ = ["TransferTable", "transfer_confidence", "transfer_errors"]
 
 @dataclass(frozen=True, eq=False)
 class TransferTable:
-    """One number for each pair: R sets, each made against a source, and V victims."""
+    """One number for each pair: R sets, each made against a source, and V victims.
 
-    sources: tuple[str, ...]  # (R,)
-    victims: tuple[str, ...]  # (V,)
-    values: Tensor  # (R, V) float64, fractions
-    intervals: Tensor  # (R, V, 2) float64, 95 %
-    counts: tuple[int, ...]  # (R,) images of each set
+    Attributes:
+        sources: (R,) names.
+        victims: (V,) names.
+        values: (R, V) float64, fractions.
+        intervals: (R, V, 2) float64, 95 %.
+        counts: (R,) images of each set.
+    """
+
+    sources: tuple[str, ...]
+    victims: tuple[str, ...]
+    values: Tensor
+    intervals: Tensor
+    counts: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

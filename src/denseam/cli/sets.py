@@ -74,7 +74,7 @@ def check_picture(path: Path | None, suffixes: tuple[str, ...] = _FIGURE) -> Non
 
     Raises:
         InputError: for another suffix, or a folder that is not there.
-        DenseAMError: when matplotlib is not installed.
+        MissingPackageError: when matplotlib is not installed.
     """
     if path is None:
         return

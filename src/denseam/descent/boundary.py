@@ -38,14 +38,25 @@ Mode = Literal["faithful", "controlled"]
 
 @dataclass(frozen=True)
 class BoundaryResult(DescentResult):
-    """A ``DescentResult`` whose ``images`` are the first ones behind the boundary."""
+    """A ``DescentResult`` whose ``images`` are the first ones behind the boundary.
 
-    before: Tensor  # (B, N): the last ones in front of it
-    boundary: Tensor  # (B, N) float64: on it, between the two; where none was crossed, ``images``
-    boundary_distances: Distances  # of ``boundary`` from the start
-    margin: Tensor  # (B,) float64: what is left on it, relative to the larger of the two scores
-    final: Tensor | None  # (B, N): converged, where that was asked for
-    traces: tuple[Trace, ...]  # of the samples asked for, in the order of the images
+    It has these besides the attributes of that; (B, N) are images in the shape given.
+
+    Attributes:
+        before: (B, N), the last ones in front of it.
+        boundary: (B, N) float64, on it, between the two; where none was crossed, ``images``.
+        boundary_distances: of ``boundary`` from the start.
+        margin: (B,) float64, what is left on it, relative to the larger of the two scores.
+        final: (B, N), converged, where that was asked for; None otherwise.
+        traces: of the samples asked for, in the order of the images.
+    """
+
+    before: Tensor
+    boundary: Tensor
+    boundary_distances: Distances
+    margin: Tensor
+    final: Tensor | None
+    traces: tuple[Trace, ...]
 
 
 def cross_boundary(
@@ -69,17 +80,22 @@ def cross_boundary(
 ) -> BoundaryResult:
     """Deform images until another class overtakes (section 4), and find the boundary itself.
 
-    The paper's procedure is the default: descend C_alpha of the model's second choice by steps of
-    fixed length; its adversarial image is the first one behind the crossing. An image succeeds
-    when that one is labelled as the target by the same model in float64.
+    The paper's procedure is the default: descend C_alpha of the model's second choice alpha by
+    steps of fixed length eps,
+
+        v <- clip(v - eps u, -1, 1),   u = grad_v C_alpha / |grad_v C_alpha|       (Eq. 3.2)
+        C_alpha = sum_c (Y_c - t_c)^(2m),   t_c = +1 at c = alpha, -1 elsewhere    (Eq. 3.1)
+
+    Its adversarial image is the first one behind the crossing. An image succeeds when that one is
+    labelled as the target by the same model in float64.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
         visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
         target: "second", "least" likely or "random" class, one class, or one for each image (B,);
             for each class in turn, repeat the images.
-        step: length of a step, visible units.
-        norm: that length's norm.
+        step: eps, the length of a step, visible units.
+        norm: that length's norm: "l2", or "linf", where u is the sign of the gradient.
         objective: "paper", C_alpha on Y (Eq. 3.1), or "margin", the log-energy of the top class
             minus that of the target (logits for other modules), which never saturates.
         mode: "faithful" takes steps of that length only. "controlled" follows the same curve by
@@ -94,6 +110,9 @@ def cross_boundary(
         chunk: images at once: the memory needed does not grow with their number.
         on_step: told of every step, with the images still on their way.
         on_progress: told of images done and images in all.
+
+    Returns:
+        A ``BoundaryResult`` of all images, failed ones included, in visible units.
 
     Raises:
         InputError: for targets equal to the top choice, images outside [-1, 1], an empty batch,

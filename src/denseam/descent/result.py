@@ -66,16 +66,27 @@ class Distances:
 
 @dataclass(frozen=True)
 class DescentResult:
-    """Images made by a descent. Failed ones are kept, with the reason."""
+    """Images made by a descent. Failed ones are kept, with the reason.
 
-    images: Tensor  # (B, N) or of the shape given, visible units
-    labels: Tensor  # (B,) int64: the model's choice, or the label given, at the start
-    targets: Tensor  # (B,) int64: the class descended to, or away from
-    success: Tensor  # (B,) bool
-    distances: Distances  # from the start
-    steps: Tensor  # (B,) int64
-    stopped: tuple[Stop, ...]  # (B,)
-    clipped: bool  # whether images were kept in [-1, 1]
+    Attributes:
+        images: (B, N) or of the shape given, visible units.
+        labels: (B,) int64, the model's choice, or the label given, at the start.
+        targets: (B,) int64, the class descended to, or away from.
+        success: (B,) bool.
+        distances: from the start.
+        steps: (B,) int64.
+        stopped: (B,), why each one stopped.
+        clipped: whether images were kept in [-1, 1].
+    """
+
+    images: Tensor
+    labels: Tensor
+    targets: Tensor
+    success: Tensor
+    distances: Distances
+    steps: Tensor
+    stopped: tuple[Stop, ...]
+    clipped: bool
 
     @classmethod
     def of(

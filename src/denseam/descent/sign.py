@@ -34,27 +34,20 @@ Loss = Literal["objective", "cross_entropy", "margin"]
 
 
 class Options(TypedDict, total=False):
-    """What all three take besides model, images, labels and ``eps``."""
+    """What all three take besides model, images, labels and ``eps``; they say what each is."""
 
     loss: Loss
-    """"objective" (default): the paper's C on Y; "cross_entropy" or "margin" on the log-energy."""
     loss_power: float | None
-    """m of the objective; by default 4 below n = 10 and 30 from there on."""
     clip: bool
-    """Keep pixels in [-1, 1] (default)."""
     chunk: int
-    """Images at once, 1000 by default: the memory needed does not grow with their number."""
     on_progress: Progress | None
-    """Told of images done and images in all."""
 
 
 class IterativeOptions(Options, total=False):
     """And what the iterative ones take."""
 
     steps: int
-    """How many; 10 by default."""
     step: float | None
-    """Linf length of one, visible units; ``eps / steps`` by default."""
 
 
 @overload
@@ -75,20 +68,33 @@ def sign_gradient(
 ) -> DescentResult | list[DescentResult]:
     """One step of length ``eps`` along the sign of the loss gradient (FGSM).
 
-    An image succeeds when it is no longer labelled as its class.
+        v' = clip(v + eps sign grad_v C, -1, 1)
+
+    C is the loss at the image's class (Goodfellow et al. 2014). An image succeeds when it is no
+    longer labelled as that class.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
         visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
         labels: (B,) right classes.
         eps: Linf size in visible units, or several, which share one gradient.
-        **options: see ``Options``.
+        **options: by name:
+            loss: C of an image and a class a: "objective" (default), sum_c (Y_c - t_c)^(2m) with
+                t_c = +1 at c = a, -1 elsewhere; "cross_entropy", -log softmax(L)_a; or "margin",
+                max_(c != a) L_c - L_a. L is the log-energy. Other modules' logits are L, and their
+                tanh is Y.
+            loss_power: m of the objective; by default 4 below n = 10 and 30 from there on.
+            clip: keep pixels in [-1, 1]; True by default.
+            chunk: images at once, 1000 by default: the memory needed does not grow with their
+                number.
+            on_progress: told of images done and images in all.
 
     Returns:
-        A result, or a list of one for each of several ``eps``.
+        A ``DescentResult``, or a list of one for each of several ``eps``.
 
     Raises:
-        InputError: for eps <= 0, images outside [-1, 1], labels that do not fit.
+        InputError: for eps <= 0, images outside [-1, 1], labels that do not fit, or options out of
+            range.
     """
     attack = _Attack(model, visible, labels, eps, **options)
 
@@ -127,7 +133,34 @@ def basic_iterative(
 ) -> DescentResult | list[DescentResult]:
     """FGSM in small steps, never farther than ``eps`` from the start (BIM).
 
-    Arguments, result and errors as for ``sign_gradient``, and those of ``IterativeOptions``.
+        v_0 = v,   v_(k+1) = clip(v_k + step sign grad_v C(v_k))
+
+    C is the loss at the image's class; clip keeps pixels within ``eps`` of v, then in [-1, 1]
+    (Kurakin et al. 2016). An image succeeds when it is no longer labelled as that class.
+
+    Args:
+        model: any network of the package, or a module that returns logits (B, C).
+        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        labels: (B,) right classes.
+        eps: Linf size in visible units, or several, each with steps of its own.
+        steps: how many.
+        step: Linf length of one, visible units; ``eps / steps`` by default.
+        **options: by name:
+            loss: C of an image and a class a: "objective" (default), sum_c (Y_c - t_c)^(2m) with
+                t_c = +1 at c = a, -1 elsewhere; "cross_entropy", -log softmax(L)_a; or "margin",
+                max_(c != a) L_c - L_a. L is the log-energy. Other modules' logits are L, and their
+                tanh is Y.
+            loss_power: m of the objective; by default 4 below n = 10 and 30 from there on.
+            clip: keep pixels in [-1, 1]; True by default.
+            chunk: images at once, 1000 by default: the memory needed does not grow with their
+                number.
+            on_progress: told of images done and images in all.
+
+    Returns:
+        A ``DescentResult``, or a list of one for each of several ``eps``.
+
+    Raises:
+        InputError: as ``sign_gradient``, and for steps < 1 or step <= 0.
     """
     attack = _Attack(model, visible, labels, eps, **options)
     return attack.iterate(labels, None, steps, step)
@@ -155,8 +188,35 @@ def least_likely(
 ) -> DescentResult | list[DescentResult]:
     """Small steps towards the class that the model finds least likely at the start (LLC).
 
-    Arguments and errors as for ``basic_iterative``. ``targets`` of the result are those classes;
-    an image succeeds when it is no longer labelled as its own.
+        v_0 = v,   v_(k+1) = clip(v_k - step sign grad_v C(v_k))
+
+    C is the loss at that class; clip keeps pixels within ``eps`` of v, then in [-1, 1] (Kurakin et
+    al. 2016). An image succeeds when it is no longer labelled as its own class.
+
+    Args:
+        model: any network of the package, or a module that returns logits (B, C).
+        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        labels: (B,) right classes.
+        eps: Linf size in visible units, or several, each with steps of its own.
+        steps: how many.
+        step: Linf length of one, visible units; ``eps / steps`` by default.
+        **options: by name:
+            loss: C of an image and a class a: "objective" (default), sum_c (Y_c - t_c)^(2m) with
+                t_c = +1 at c = a, -1 elsewhere; "cross_entropy", -log softmax(L)_a; or "margin",
+                max_(c != a) L_c - L_a. L is the log-energy. Other modules' logits are L, and their
+                tanh is Y.
+            loss_power: m of the objective; by default 4 below n = 10 and 30 from there on.
+            clip: keep pixels in [-1, 1]; True by default.
+            chunk: images at once, 1000 by default: the memory needed does not grow with their
+                number.
+            on_progress: told of images done and images in all.
+
+    Returns:
+        A ``DescentResult`` whose ``targets`` are the least likely classes, or a list of one for
+        each of several ``eps``.
+
+    Raises:
+        InputError: as ``sign_gradient``, and for steps < 1 or step <= 0.
     """
     attack = _Attack(model, visible, labels, eps, **options)
     least = in_parts(

@@ -16,7 +16,8 @@
 | any | `grid` | tensors | a contact sheet of images, as PNG |
 | any | `pictures` | files | the way back: picture files as images |
 
-Each figure has ``plot(record, ax)`` for your own Axes and ``save(record, path)`` for a file.
+Each figure has ``plot(record, ax)`` for your own Axes, two of them where it has two panels, and
+``save(record, path)`` for a file.
 Nothing here trains or loads a model. Matplotlib is needed to draw, not to import or to make a
 record: ``pip install 'denseam[figures]'``.
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from denseam import files
-from denseam.errors import DenseAMError, InputError
+from denseam.errors import InputError, MissingPackageError
 
 __all__ = ["CURVES", "DPI", "literal", "need_matplotlib", "save"]
 
@@ -68,13 +68,15 @@ def need_matplotlib() -> None:
     """Say what to install where there is nothing to draw with.
 
     Raises:
-        DenseAMError: when matplotlib (which brings Pillow) is not installed.
+        MissingPackageError: when matplotlib (which brings Pillow) is not installed.
     """
     try:
         import matplotlib  # noqa: ICN001, F401, PLC0415
         import PIL  # noqa: F401, PLC0415
     except ImportError as error:
-        raise DenseAMError("figures need matplotlib: pip install 'denseam[figures]'") from error
+        raise MissingPackageError(
+            "figures need matplotlib: pip install 'denseam[figures]'"
+        ) from error
 
 
 def save(
@@ -102,7 +104,7 @@ def save(
 
     Raises:
         InputError: for another suffix, or sizes that are not positive.
-        DenseAMError: when matplotlib is not installed.
+        MissingPackageError: when matplotlib is not installed.
         SaveError: when the file cannot be written; what stood there is untouched.
     """
     path = Path(path)

@@ -47,7 +47,7 @@ def grid(
 
     Raises:
         InputError: when any of it does not fit together.
-        DenseAMError: when Pillow is not installed.
+        MissingPackageError: when Pillow is not installed.
     """
     check_images(images)
     M, H, W = images.shape
@@ -90,7 +90,7 @@ def save_grid(
 
     Raises:
         InputError: when any of it does not fit together, or for another suffix.
-        DenseAMError: when Pillow is not installed.
+        MissingPackageError: when Pillow is not installed.
         SaveError: when the file cannot be written; what stood there is untouched.
     """
     path = Path(path)

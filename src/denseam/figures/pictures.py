@@ -37,7 +37,7 @@ def read_pictures(
         InputError: for an immense picture, or one of another size where that is not to be mended.
         DataUnavailableError: when there is no such file.
         FileFormatError: when it is no picture, or is damaged.
-        DenseAMError: when Pillow is not installed.
+        MissingPackageError: when Pillow is not installed.
     """
     need_matplotlib()
     read = [_read(path, shape, scale=scale) for path in paths]

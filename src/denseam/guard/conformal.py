@@ -37,8 +37,22 @@ def rank(count: int, target_rejection: float) -> int:
 
 
 def needed(target_rejection: float) -> int:
-    """The fewest clean images that can promise the rate: k must be among them."""
-    return math.ceil(1 / target_rejection * (1 - 1e-12)) - 1
+    """The fewest clean images that can promise the rate: the threshold is one of their scores.
+
+    That is ceil(1 / a) - 1, for a score that needs no fitting. ``Guard.calibrate`` needs twice as
+    many for scores that are first fitted to a reference, which half of the images become:
+    "profile" (the default), "pixels", "log_energy", and any that are joined by "+".
+
+    Args:
+        target_rejection: a, in (0, 1).
+
+    Returns:
+        n, the number of images.
+
+    Raises:
+        InputError: unless it is a number in (0, 1).
+    """
+    return math.ceil(1 / check_rate(target_rejection) * (1 - 1e-12)) - 1
 
 
 def threshold(calibration: Tensor, target_rejection: float) -> float:

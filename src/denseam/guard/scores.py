@@ -42,6 +42,8 @@ from denseam.guard.profile import Profile
 __all__ = ["DEFAULT_SCORE", "SCORES", "Scale", "Score"]
 
 DEFAULT_SCORE = "profile"
+"""The score of a guard that was not told which."""
+
 _LEAST_GAP = -40.0  # log(2 - gap) of a gap that float64 cannot tell from 2
 _LEAST_ENERGY = -1e6  # of a class without active memory, where only another one is needed
 
@@ -95,6 +97,7 @@ _PLAIN: dict[str, Callable[[Evidence, float], Tensor]] = {
 _PROFILES: dict[str, Callable[[Evidence], Tensor]] = {"pixels": _pixels, "profile": _profile}
 _TWO_SIDED = ("log_energy",)
 SCORES: tuple[str, ...] = (*_PLAIN, *_PROFILES)
+"""The names of all scores, as a guard takes them; several are joined by "+"."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ __all__ = ["JUNK", "REASONS", "Reason", "Verdict", "Verdicts"]
 
 Reason = Literal["low_confidence", "no_active_memory", "disagree", "nonfinite", "out_of_range"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Why an image is junk; "disagree" is also said of an accepted one, see ``Verdict``."""
 
 JUNK = -1
 """The label of an image that was set aside, and the place of a label that nobody was asked for."""

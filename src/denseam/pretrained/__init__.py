@@ -48,7 +48,8 @@ def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classif
     """A trained model from the package: a DenseAM, or a network to compare it with.
 
     Args:
-        name: "mnist-n2", "mnist-n3", "mnist-n20" or "mnist-n30"; or one of ``baseline_names()``.
+        name: "mnist-n2", "mnist-n3", "mnist-n20" or "mnist-n30"; or one of
+            ``denseam.pretrained.baseline_names()``.
         device: where its memories are to live.
 
     Raises:

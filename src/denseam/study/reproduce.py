@@ -57,7 +57,7 @@ def reproduce(
 
     Raises:
         InputError: for a stage that does not exist.
-        DenseAMError: when matplotlib is not installed.
+        MissingPackageError: when matplotlib is not installed.
         RunFolderError: when another process is at work in ``out``.
         SaveError: when a result cannot be written.
     """

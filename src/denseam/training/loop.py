@@ -32,12 +32,19 @@ __all__ = ["TrainResult", "train"]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run ends with."""
+    """What a training run ends with.
 
-    model: Classifier  # a DenseAM, unless the recipe says otherwise
+    Attributes:
+        model: a DenseAM, unless the recipe says otherwise.
+        recipe: what was done.
+        records: one of each epoch.
+        out: the run folder; None without one.
+    """
+
+    model: Classifier
     recipe: Recipe
     records: list[EpochRecord]
-    out: Path | None  # the run folder
+    out: Path | None
 
 
 def train(

@@ -1,15 +1,4 @@
-"""The max-norm momentum rule of NIPS16, appendix A.
-
-    V^mu  <- p V^mu - s dC/dxi^mu
-    xi^mu <- clip(xi^mu + eps V^mu / max_I |V_I^mu|, -1, 1)
-
-for every memory mu, over all its N + C components I. Every memory with a velocity moves by the
-same largest amount, however small its gradient.
-
-s, the ``gradient_scale``, is 1 in the formulas. C depends on T through beta = 1/T^n, a factor that
-the division cancels while T stays as it is, but not during a ramp of T, when old and new gradients
-meet in V. With s = (T / T_ref)^n the velocity has units that do not change with T.
-"""
+"""The max-norm momentum rule of NIPS16, appendix A, as an optimizer and as a function."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -27,8 +16,18 @@ __all__ = ["MaxNormMomentum"]
 class MaxNormMomentum(torch.optim.Optimizer):
     """The training rule of dense associative memories, for parameters of shape (K, N + C).
 
+        V^mu  <- p V^mu - s dC/dxi^mu
+        xi^mu <- clip(xi^mu + eps V^mu / max_I |V_I^mu|, -1, 1)
+
+    for every memory mu, over all its N + C components I (NIPS16, appendix A). Every memory with a
+    velocity moves by the same largest amount, however small its gradient.
+
+    s, the ``gradient_scale``, is 1 in NIPS16. C depends on T through beta = 1/T^n, a factor that
+    the division cancels while T stays as it is, but not during a ramp of T, when old and new
+    gradients meet in V. With s = (T / T_ref)^n the velocity has units that do not change with T.
+
     Args:
-        params: memories, one per row.
+        params: memories xi, one per row.
         lr: eps, the largest step of any component.
         momentum: p, in [0, 1).
         gradient_scale: s above; change it in ``param_groups`` along a temperature ramp.

@@ -76,32 +76,50 @@ MNIST_SCALE = 741.3
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a dense associative memory; NIPS16, appendix A, names in brackets.
+    """How to train a dense associative memory; symbols are those of NIPS16, appendix A.
 
     Two runs with equal recipes, data and thread count end in the same bits. Epochs count from 0.
+
+    Attributes:
+        power: n >= 1.
+        loss_power: m >= 1, of the objective sum (Y - t)^(2m).
+        temperature: T_f > 0, from the end of the ramp on.
+        temperature_start: T_i > 0; equal to temperature where there is no ramp.
+        temperature_epochs: length of the linear ramp from T_i to T_f.
+        learning_rate: eps_0, the largest step of a component of a memory.
+        learning_rate_decay: f, per epoch: eps = eps_0 f^epoch.
+        momentum: p.
+        epochs: how many.
+        n_memories: K.
+        per_class: images of each class in a minibatch.
+        seed: of the initial memories and of the order of the images.
+        dtype: "float32" or "float64".
+        products: "full", in dtype; faster: "8-bit" (kernels/eightbit.py), on a card "tf32" or
+            "bfloat16" (docs/gpu.md).
+        network: "dam", or one of denseam.baselines: "exponential", "relu", "polynomial", ...
+        binarised: whether it sees every pixel as -1 or +1.
 
     Raises:
         InputError: for a value out of range, and for a ramp by which (T_i / T_f)^n leaves the range
             of dtype: beyond the square root of it, so that gradients have the other half.
     """
 
-    power: float  # n >= 1
-    loss_power: float  # m >= 1, of the objective sum (Y - t)^(2m)
-    temperature: float  # T_f > 0, from the end of the ramp on
-    temperature_start: float  # T_i > 0; equal to temperature where there is no ramp
-    temperature_epochs: int  # length of the linear ramp from T_i to T_f
-    learning_rate: float  # eps_0, the largest step of a component of a memory
-    learning_rate_decay: float  # f, per epoch: eps = eps_0 f^epoch
-    momentum: float = 0.9  # p
+    power: float
+    loss_power: float
+    temperature: float
+    temperature_start: float
+    temperature_epochs: int
+    learning_rate: float
+    learning_rate_decay: float
+    momentum: float = 0.9
     epochs: int = PAPER_EPOCHS
-    n_memories: int = 2000  # K
-    per_class: int = 100  # images of each class in a minibatch
-    seed: int = 0  # of the initial memories and of the order of the images
-    dtype: str = "float32"  # or float64
-    products: str = "full"  # in dtype; faster: "8-bit" (kernels/eightbit.py), on a card "tf32" or
-    # "bfloat16" (docs/gpu.md)
-    network: str = "dam"  # or one of denseam.baselines: "exponential", "relu", "polynomial", ...
-    binarised: bool = False  # whether it sees every pixel as -1 or +1
+    n_memories: int = 2000
+    per_class: int = 100
+    seed: int = 0
+    dtype: str = "float32"
+    products: str = "full"
+    network: str = "dam"
+    binarised: bool = False
 
     def __post_init__(self) -> None:
         self._set("power", check_power(self.power))

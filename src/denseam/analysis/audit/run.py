@@ -69,18 +69,32 @@ class SurfaceFacts:
 
 @dataclass(frozen=True)
 class Audit:
-    """What ``audit`` found. Accuracies are fractions of all images, also of those wrong before."""
+    """What ``audit`` found. Accuracies are fractions of all images, also of those wrong before.
+
+    Attributes:
+        model: what it is, as plain JSON values.
+        images: what they are called.
+        count: B.
+        eps: Linf, visible units: half as large in [0, 1] units.
+        clean: accuracy without an attack.
+        headline: per image the best of all attacks.
+        surfaces: the plainest last.
+        others: attacks that need none of these surfaces.
+        checks: those of the model, then those of each surface.
+        distances: "l2", "linf": (B,) of the nearest wrong images, [0, 1] units.
+        seconds: of the whole audit.
+    """
 
     model: Mapping[str, Any]
-    images: str  # what they are called
+    images: str
     count: int
-    eps: float  # Linf, visible units: half as large in [0, 1] units
+    eps: float
     clean: float
-    headline: Attempt  # per image the best of all attacks
-    surfaces: tuple[SurfaceFacts, ...]  # the plainest last
-    others: tuple[Attempt, ...]  # attacks that need none of these surfaces
+    headline: Attempt
+    surfaces: tuple[SurfaceFacts, ...]
+    others: tuple[Attempt, ...]
     checks: tuple[Check, ...]
-    distances: Mapping[str, Tensor]  # "l2", "linf": (B,) of the nearest wrong images, [0, 1] units
+    distances: Mapping[str, Tensor]
     seconds: float
 
     @property
