@@ -41,6 +41,15 @@ def test_a_study_takes_the_place_of_the_last_one(places: tuple[Path, Path]) -> N
     assert found["docs/results.md"] == "new"
 
 
+def test_it_says_where_a_model_was_trained_otherwise_than_its_other_seeds() -> None:
+    commands = ["--epochs 9 --temperature 70.0", "--epochs 3 --seed 1", "--epochs 3 --seed 2"]
+    rows = {f"{i}": {"command": f"denseam train {each}"} for i, each in enumerate(commands)}
+    model = {"power": 2.0, "seeds": [{"error_row": name} for name in rows]}
+    assert publish._apart(model, rows) == "n = 2 by `--temperature 70.0`"
+    rows["0"]["command"] = "denseam train --epochs 9 --out RUN"
+    assert publish._apart(model, rows) == ""
+
+
 @pytest.mark.parametrize("lack", ["place", "figures", "results.md", "table"])
 def test_where_something_is_missing_all_stays(
     places: tuple[Path, Path], lack: str, monkeypatch: pytest.MonkeyPatch

@@ -51,13 +51,28 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"| {model['power']:g} | {own} | {mean} | {paper} |\n")
     own = [model["seeds"][0]["epochs"] for model in found["models"]]
     others = [seed["epochs"] for model in found["models"] for seed in model["seeds"][1:]]
+    apart = ", ".join(each for model in found["models"] if (each := _apart(model, rows)))
     lines.append(
         "\nIn brackets the 95 % interval of the model in the package, and the smallest and largest "
-        f"error of all seeds. The models were trained for {_range(own)} epochs, the other "
+        f"error of all seeds. The models were trained for {_range(own)} epochs"
+        f"{f' ({apart})' if apart else ''}, the other "
         f"seeds for {_range(others)}, the paper's for 3000.\n"
     )
     lines.append(f"\nOf {len(claims)} claims of the paper: {counts_of(found['claims'])}.\n")
     return "".join(lines)
+
+
+def _apart(model: dict[str, Any], rows: dict[str, Any]) -> str:
+    """By which options the model in the package was trained and its other seeds were not."""
+    own, *others = (_options(rows[seed["error_row"]]["command"]) for seed in model["seeds"])
+    only = [option for option in own if any(option not in other for other in others)]
+    return f"n = {model['power']:g} by `{' '.join(only)}`" if only else ""
+
+
+def _options(command: str) -> list[str]:
+    """Options of a training with their values, but for its length, seed and place."""
+    options = (f"--{each.strip()}" for each in command.split(" --")[1:])
+    return [each for each in options if each.split()[0] not in ("--epochs", "--seed", "--out")]
 
 
 def _range(numbers: list[int]) -> str:

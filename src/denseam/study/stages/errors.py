@@ -16,7 +16,7 @@ def stage(study: Study) -> Stage:
     """Errors of every model on the test images."""
     return Stage(
         "errors", "test errors", study.alone("errors"), partial(_run, study),
-        inputs=study.inputs(), expected=3,
+        inputs=study.inputs(), expected=3, revision=2,
         settings={s.name: [s.card.get("seeds"), s.card.get("recipe")] for s in study.subjects},
     )  # fmt: skip
 
@@ -40,8 +40,8 @@ def _run(study: Study, place: Place) -> Findings:
     table = Table(
         "errors", "Test errors",
         f"{len(study.images.test)} test images of {study.images.name}. Means are over seeds, "
-        "with the smallest and the largest; where the others were trained for fewer epochs, "
-        "the rows say so.",
+        "with the smallest and the largest; where the others were trained for fewer epochs, or "
+        "at another temperature, the commands of the rows say so.",
         ("model", "test error", "mean over seeds", "trained"), tuple(lines),
     )  # fmt: skip
     return Findings(tuple(rows), (table,))
@@ -78,4 +78,5 @@ def _trained(subject: Subject) -> dict[str, str]:
     recipe = subject.card.get("recipe")
     if not recipe:
         return {"text": "not known"}
-    return {"text": f"{recipe['epochs']} epochs, K = {recipe['n_memories']}"}
+    text = f"{recipe['epochs']} epochs, K = {recipe['n_memories']}, T = {recipe['temperature']:g}"
+    return {"text": text}

@@ -26,7 +26,7 @@ __all__ = ["HEADS", "stages"]
 
 HEADS = {
     "tanh": "the paper's objective on Y, directions exact",
-    "log_energy": "cross-entropy on the log-energy, which hides nothing",
+    "log_energy": "cross-entropy on the log-energy, whose gradient does not vanish",
     "tanh-float32": "the paper's objective on Y, gradients as float32 has them",
 }
 _LOSSES = {"tanh": "objective", "log_energy": "cross_entropy"}
@@ -61,7 +61,7 @@ def stages(study: Study) -> list[Stage]:
             partial(_run, study, method, head, count, eps),
             {"count": count, "eps": eps}
             | _further_settings(plan, method),
-            study.inputs(),
+            study.inputs(), revision=2,
             expected=len(study.subjects) * len(eps) * count / 15_000
             * (1 if method == "fgsm" else plan.iterative_steps * 0.75),
         )
