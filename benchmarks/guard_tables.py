@@ -45,6 +45,7 @@ COMBINED = ("gap+log_energy", "confidence+log_energy+distance", "gap+profile")
 RATE = 0.01
 SPLITS = 20
 MADE = 300  # held-out test images that trials are made of
+LEAST = 20  # images of a set: what holds for fewer says nothing
 COUNT = 100  # images of the adaptive attack
 LIMITS = {"l2": 3.0, "linf": 0.2}  # visible units: 1.5 and 0.1 in [0, 1]
 
@@ -263,28 +264,21 @@ def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}"
 
 
-def trial_names(found: dict[str, Any], kinds: tuple[str, ...]) -> list[str]:
-    return [t["name"] for t in found["trials"] if t["kind"] in kinds]
-
-
-def rejections(found: dict[str, Any]) -> dict[str, float]:
-    return {t["name"]: t["rejected"] for t in found["trials"]}
+def share(trial: dict[str, Any], cell: str) -> str:
+    """A share of a set's images in percent; of too few images none."""
+    return "-" if trial["count"] < LEAST else percent(trial[cell])
 
 
 def beside(columns: dict[str, dict[str, Any]]) -> str:
-    """Shares rejected, sets in rows; a clean row first."""
-    first = next(iter(columns.values()))
+    """Shares rejected, sets in rows, with how many images each has; a clean row first."""
+    sets = [{t["name"]: t for t in (f["clean"], *f["trials"])} for f in columns.values()]
     rows = [
-        [
-            "**clean, held out**",
-            *(f"**{percent(f['clean']['rejected'])}**" for f in columns.values()),
-        ]
+        [name, str(trial["count"]), *(share(each[name], "rejected") for each in sets)]
+        for name, trial in sets[0].items()
     ]
-    rows += [
-        [name, *(percent(rejections(found)[name]) for found in columns.values())]
-        for name in trial_names(first, ("junk", "attacked", "other"))
-    ]
-    return markdown(["rejected, %", *columns], rows)
+    _, count, *shares = rows[0]
+    rows[0] = ["**clean, held out**", count, *(f"**{each}**" for each in shares)]
+    return markdown(["rejected, %", "images", *columns], rows)
 
 
 def score_table(found: dict[str, Any]) -> str:
@@ -304,8 +298,10 @@ def separation_table(found: dict[str, Any]) -> str:
         if trial["separation"] is None:
             continue
         cells = [c["trials"][place]["separation"] for c in columns.values()]
+        few = trial["count"] < LEAST
         rows.append([trial["name"], *(
-            f"{s['auroc']:.3f}, {s['aupr']:.3f}, {percent(s['fpr_at_95'])}" for s in cells
+            "-" if few else f"{s['auroc']:.3f}, {s['aupr']:.3f}, {percent(s['fpr_at_95'])}"
+            for s in cells
         )])  # fmt: skip
     return markdown(["AUROC, AUPR, FPR in %", *columns], rows)
 
@@ -315,7 +311,7 @@ def outcome_table(found: dict[str, Any]) -> str:
     cells = ("alone", "rejected", "right", "wrong", "marked")
     for classifier in CLASSIFIERS:
         rows += [
-            [classifier, trial["name"], *(percent(trial[cell]) for cell in cells)]
+            [classifier, trial["name"], *(share(trial, cell) for cell in cells)]
             for trial in found[f"guard/{classifier}"]["trials"]
             if trial["kind"] == "attacked"
         ]

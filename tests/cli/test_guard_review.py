@@ -5,7 +5,10 @@ import torch
 from guard import small
 from rich.console import Console
 
+from denseam import data
 from denseam.cli.guard import review
+from denseam.data import ImageSet
+from denseam.errors import InputError
 
 pytest.importorskip("sqlalchemy")
 
@@ -68,3 +71,17 @@ def test_what_cannot_be_is_refused_in_one_line(reviewed, quarantine, arguments, 
     assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_what_is_exported_joins_the_old_images_to_calibrate_anew(reviewed, quarantine, tmp_path):
+    code, *_ = reviewed("label", quarantine[1][0], 1)
+    assert code == 0
+    code, *_ = reviewed("export", tmp_path / "reviewed.npz")
+    assert code == 0
+    old, new = small.clean(), data.load(tmp_path / "reviewed.npz")
+    assert set(new.facts) == {"score", "p_value"}
+    with pytest.raises(InputError, match="to concatenate must be alike"):
+        ImageSet.concatenate([old, new])
+    # As docs/serve.md says.
+    guard = small.guard().calibrate(torch.cat([old.visible(), new.visible()]), 0.05)
+    assert guard.to_json()["n_calibration"] == (len(old) + len(new) + 1) // 2

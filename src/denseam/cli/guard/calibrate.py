@@ -19,7 +19,8 @@ def add_to(commands: Any) -> None:
         "make a guard, and set its threshold from clean images",
         "Clean images like those that will come: the promised rejection holds for images that are\n"
         "exchangeable with these, on average. Not those that the members were trained on, and not\n"
-        "those that the guard is to be evaluated on.",
+        "those that the guard is to be evaluated on: `evaluate` takes MNIST's test images too,\n"
+        "unless both are given a --dataset of their own.",
         """
 denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --out guard
 denseam guard calibrate --detector runs/n30 --classifier cnn.onnx --dataset clean.npz --out guard

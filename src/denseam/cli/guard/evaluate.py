@@ -29,15 +29,24 @@ def add_to(commands: Any) -> None:
         "Noise of several kinds, blanks, permuted and inverted images; against each of --models\n"
         "rubbish, boundary and FGSM images; and whatever else is named. Beside every share of\n"
         "junk that is rejected stands that of clean images which the same threshold rejects.\n"
-        "These have to be others than the guard was calibrated on.",
+        "These have to be others than the guard was calibrated on, which is not checked: both\n"
+        "commands take MNIST's test images by default. Save one half as clean.safetensors, the\n"
+        "other as others.safetensors (ImageSet.subset, save), and give each its own.",
         """
-denseam guard evaluate guard
-denseam guard evaluate guard --models mnist-n2 mnist-n30 --count 200 --figure guard.png
-denseam guard evaluate guard --junk fashion-mnist --junk letters.npz --json
+denseam guard calibrate --detector mnist-n30 --classifier mnist-relu \\
+    --dataset clean.safetensors --out guard
+denseam guard evaluate guard --dataset others.safetensors
+denseam guard evaluate guard --dataset others.safetensors --models mnist-n2 mnist-n30 \\
+    --count 200 --figure guard.png
+denseam guard evaluate guard --dataset others.safetensors --junk fashion-mnist \\
+    --junk letters.npz --json
 """,
     )
     parser.add_argument("guard", metavar="GUARD", type=Path, help="made by denseam guard calibrate")
-    parser.add_argument("--dataset", default="mnist", help="clean images (default: %(default)s)")
+    parser.add_argument(
+        "--dataset", default="mnist",
+        help="clean images, others than those of `calibrate` (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
     parser.add_argument(
         "--count", type=int, default=1000, help="clean images, the first so many "
