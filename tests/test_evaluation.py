@@ -104,6 +104,11 @@ def test_images_of_other_pixels_are_refused_with_both_sizes() -> None:
         denseam.evaluate(model_of_corners(), images)
 
 
+def test_a_module_that_is_none_of_the_package_is_refused() -> None:
+    with pytest.raises(InputError, match="wanted a network of denseam, not Linear"):
+        denseam.evaluate(torch.nn.Linear(4, 3), corners([0], [0]))
+
+
 def test_more_classes_than_the_model_has_are_refused() -> None:
     with pytest.raises(InputError, match="5 classes, but the model has 3"):
         denseam.evaluate(model_of_corners(), corners([0], [4], n_classes=5))

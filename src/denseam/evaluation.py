@@ -92,6 +92,11 @@ def visible_parts(model: Classifier, images: ImageSet) -> Iterator[Tensor]:
 
 def check_fit(model: Classifier, images: ImageSet) -> None:
     """InputError unless the images have the model's pixels and no more than its classes."""
+    if not isinstance(model, Classifier):
+        raise InputError(
+            f"wanted a network of denseam, not {type(model).__name__}: compare what another one "
+            "says with images.labels"
+        )
     if images.n_visible != model.n_visible:
         raise InputError(
             f"{images.name}: images of {images.shape[0]} x {images.shape[1]} = {images.n_visible} "

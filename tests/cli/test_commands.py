@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -146,6 +148,29 @@ def test_evaluate_prints_error_interval_confusions_and_speed(run, trained, toy):
     assert re.search(r"mean \|Y\| 0\.\d{4}", out)
     assert re.search(r"[\d.]+ ms for 1000 images", out)
     assert "predicted class (columns)" in out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "boundary"])
+def test_scale_says_the_units_of_floating_pixels(command, run, trained, toy, tmp_path):
+    with np.load(toy) as file:
+        arrays = dict(file)
+    for part in ("x_train", "x_test"):
+        arrays[part] = arrays[part].astype(np.float32) / 255
+    np.savez(tmp_path / "unit.npz", **arrays)
+    words = (command, trained, *(("--out", tmp_path / "b.npz") if command == "boundary" else ()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no doubt about the units
+        code, unit, err = run(
+            *words, "--dataset", tmp_path / "unit.npz", "--scale", "unit", "--json"
+        )
+    assert (code, err) == (0, "")
+    if command == "evaluate":
+        wanted = json.loads(run(*words, "--dataset", toy, "--json")[1])
+        assert json.loads(unit)["error"] == wanted["error"]
+        assert json.loads(unit)["confusion"] == wanted["confusion"]
+    code, _, err = run("evaluate", "mnist-n2", "--scale", "unit")
+    assert code == 2
+    assert "mnist has known units" in err
 
 
 def test_evaluate_json_is_one_value_with_the_facts_of_the_library(run, trained, toy):

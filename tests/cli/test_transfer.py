@@ -363,7 +363,7 @@ BAD = {
     "betas of other models": (
         "n2 --sets r2.npz --confidence --beta-sm 3 4", "2 values for 1 models, wanted one for all"
     ),
-    "a data set for nothing": ("n2 --sets r2.npz --dataset TOY", "--dataset is for --clean and"),
+    "a data set for nothing": ("n2 --sets r2.npz --dataset TOY", "and --scale are for --clean"),
     "a model twice": ("n2 n2 --sets r2.npz", "n2 is given twice"),
     "a set twice": ("n2 --sets r2.npz b8.npz r2.npz", "r2.npz is given twice"),
     "a figure of another kind": ("n2 --sets r2.npz --figure f.gif", "f.gif: wanted a .png or"),

@@ -22,6 +22,7 @@ from denseam.descent import (
     attack_set,
     boundary_set,
     cross_boundary,
+    minimum_set,
     rubbish_set,
     sign_gradient,
 )
@@ -79,6 +80,9 @@ def test_metadata_say_what_made_the_set(model, clean):
     asked = facts["parameters"]
     assert (asked["target"], asked["step"], asked["max_steps"]) == ("least", 0.05, 7)
     assert (asked["mode"], asked["clip"], asked["loss_power"]) == ("faithful", True, 30)
+    assert attack_set(model, clean, "fgsm", 0.1).metadata["parameters"]["loss_power"] == 30
+    minimum = minimum_set(model, clean, rounds=1).metadata["parameters"]
+    assert set(minimum) == {"method", "norm", "rounds", "starts", "clip"}
     other = prototypes(20.0, seed=5).float()
     assert boundary_set(other, clean, max_steps=1).metadata["model"] != facts["model"]
 

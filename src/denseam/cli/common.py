@@ -4,20 +4,23 @@ import argparse
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 
 from denseam import data
 from denseam.data import Dataset, ImageSet
+from denseam.data.arrays import Scale
 from denseam.errors import DenseAMError, InputError
 from denseam.mesh import launched
 from denseam.training.recipe import MOST_SEED
 
 __all__ = [
     "add_command",
+    "add_dataset",
     "add_images",
     "add_model",
+    "add_part",
     "check_seed",
     "chosen_images",
     "dataset_of",
@@ -83,10 +86,29 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
+def add_dataset(
+    parser: argparse.ArgumentParser,
+    *,
+    default: str | None = "mnist",
+    text: str = "name or path, see `denseam data`",
+) -> None:
+    """The options that say which set of images, and in which units its pixels are."""
+    parser.add_argument("--dataset", default=default, help=text)
+    parser.add_argument(
+        "--scale", choices=get_args(Scale),
+        help="units of floating pixels of a --dataset by path: [-1, 1] (default), [0, 1], 0 to 255",
+    )  # fmt: skip
+
+
+def add_part(parser: argparse.ArgumentParser) -> None:
+    """The option that says which part of a set."""
+    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+
+
 def add_images(parser: argparse.ArgumentParser, *, count: int) -> None:
     """The options that say which images to start from."""
-    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
-    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    add_dataset(parser)
+    add_part(parser)
     parser.add_argument(
         "--count", type=int, default=count, help="the first so many (default: %(default)s)"
     )
@@ -98,25 +120,27 @@ def chosen_images(args: argparse.Namespace) -> ImageSet:
     Raises:
         InputError: for a count below 1.
     """
-    found = images_of(args.dataset, args.part)
+    found = images_of(args)
     if args.count < 1:
         raise InputError(f"--count {args.count}: wanted at least 1")
     return found.subset(slice(args.count))
 
 
-def images_of(name: str, part: str) -> ImageSet:
-    """A part of a data set, or the whole of an image set file."""
-    found = data.load(name)
-    return found if isinstance(found, ImageSet) else getattr(found, part)
+def images_of(args: argparse.Namespace) -> ImageSet:
+    """The part of the data set, or the whole of the image set file, that was asked for."""
+    name: str = args.dataset or "mnist"
+    found = data.load(name, scale=args.scale)
+    return found if isinstance(found, ImageSet) else getattr(found, args.part)
 
 
-def dataset_of(name: str) -> Dataset:
-    """A data set with training and test images.
+def dataset_of(args: argparse.Namespace) -> Dataset:
+    """The data set that was asked for, with training and test images.
 
     Raises:
         InputError: for the file of a single image set.
     """
-    found = data.load(name)
+    name: str = args.dataset
+    found = data.load(name, scale=args.scale)
     if isinstance(found, ImageSet):
         raise InputError(f"{name} is one set of images: wanted a data set with train and test")
     return found

@@ -18,7 +18,8 @@ def add_to(commands: Any) -> None:
         "list the known sets of images, fetch one, check its files",
         "Without a name: what is known and where it lies. Nothing is fetched unless --fetch\n"
         "says so or a command asks for that set. Your own images: any command's --dataset takes\n"
-        "the path of an .npz file (x_train, y_train, x_test, y_test) or of a folder of IDX files.",
+        "the path of an .npz file (x_train, y_train, x_test, y_test), of a folder of IDX files,\n"
+        "or of an image set file (.safetensors, .npz). docs/data.md has more.",
         """
 denseam data
 denseam data fashion-mnist --fetch

@@ -9,7 +9,9 @@ from rich.text import Text
 
 from denseam.cli.common import (
     add_command,
+    add_dataset,
     add_model,
+    add_part,
     images_of,
     percent,
     print_json,
@@ -34,15 +36,15 @@ denseam evaluate mnist-n30 --json
 """,
     )
     add_model(parser)
-    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
-    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    add_dataset(parser)
+    add_part(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     model = load_any(args.model, device=args.device)
-    images = images_of(args.dataset, args.part)
+    images = images_of(args)
     found = evaluate(model, images)
     if args.json:
         facts = {"model": args.model, "dataset": images.name, "part": args.part}

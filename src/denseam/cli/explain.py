@@ -6,7 +6,16 @@ from typing import Any, get_args
 
 from rich.table import Table
 
-from denseam.cli.common import add_command, add_model, images_of, percent, print_json, stdout
+from denseam.cli.common import (
+    add_command,
+    add_dataset,
+    add_model,
+    add_part,
+    images_of,
+    percent,
+    print_json,
+    stdout,
+)
 from denseam.cli.sets import check_picture
 from denseam.data import ImageSet
 from denseam.errors import InputError
@@ -34,8 +43,8 @@ denseam explain runs/n20 --dataset boundary.safetensors --index 3 --json
 """,
     )
     add_model(parser)
-    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
-    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    add_dataset(parser)
+    add_part(parser)
     parser.add_argument("--index", type=int, default=0, help="which image (default: the first, 0)")
     parser.add_argument(
         "--label", metavar="CLASS", help="compare with this class (default: the runner-up)"
@@ -55,7 +64,7 @@ denseam explain runs/n20 --dataset boundary.safetensors --index 3 --json
 def run(args: argparse.Namespace) -> int:
     """Explain, draw, print."""
     check_picture(args.out)
-    model, images = load_any(args.model, device=args.device), images_of(args.dataset, args.part)
+    model, images = load_any(args.model, device=args.device), images_of(args)
     if not isinstance(model, DenseAM):
         raise InputError(f"{args.model}: only a DenseAM has memories that vote, not {model.kind!r}")
     check_fit(model, images)

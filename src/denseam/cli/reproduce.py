@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from denseam.cli.common import add_command, dataset_of, print_json, stderr, stdout
+from denseam.cli.common import add_command, add_dataset, dataset_of, print_json, stderr, stdout
 from denseam.cli.job import job
 from denseam.cli.progress import TrainingBar
 from denseam.data import Dataset
@@ -63,7 +63,7 @@ torchrun --nproc-per-node 4 -m denseam reproduce
         "--models", nargs="+", metavar="MODEL",
         help="models to study: names, files or run folders (default: the ones in the package)",
     )  # fmt: skip
-    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
+    add_dataset(parser)
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="STAGE",
         help="these stages and what they need; --list names them",
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--train trains the models, --models brings them: give one of the two")
     _check_training_options(args)
     args.out = args.out or Path(default_out(quick=args.quick))
-    images = dataset_of(args.dataset)
+    images = dataset_of(args)
     study = _study(args, images, _subjects(args, images))
     if args.list:
         _list(all_stages(study), args)
@@ -133,7 +133,7 @@ def _study(args: argparse.Namespace, images: Dataset, subjects: list[Subject]) -
     fitted = plan.fitted(images.train, images.test, seed=args.seed)
     memories = tuple(s for s in subjects if isinstance(s.model, DenseAM))
     others = tuple(s for s in subjects if not isinstance(s.model, DenseAM))
-    return Study(memories, images, args.dataset, fitted, str(args.out), others)
+    return Study(memories, images, args.dataset, fitted, str(args.out), others, args.scale)
 
 
 def _subjects(args: argparse.Namespace, images: Dataset) -> list[Subject]:

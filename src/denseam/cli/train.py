@@ -7,7 +7,15 @@ from typing import Any
 
 from denseam import data
 from denseam.baselines import NETWORKS
-from denseam.cli.common import add_command, dataset_of, percent, print_json, stderr, stdout
+from denseam.cli.common import (
+    add_command,
+    add_dataset,
+    dataset_of,
+    percent,
+    print_json,
+    stderr,
+    stdout,
+)
 from denseam.cli.job import job
 from denseam.cli.progress import TrainingBar
 from denseam.errors import DenseAMWarning, LostRankError
@@ -61,7 +69,7 @@ torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out r
     parser.add_argument("--power", type=float, help="n >= 1, of dam, exponential and polynomial")
     parser.add_argument("--out", type=Path, required=True, help="run folder, made if need be")
     parser.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS, help="(default: %(default)s)")
-    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
+    add_dataset(parser)
     parser.add_argument(
         "--hold-out", type=int, metavar="COUNT",
         help="do not train on the last COUNT training images, and measure the error on them "
@@ -88,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, evaluate, say where the model lies."""
     overrides = {name: getattr(args, name) for name in _RECIPE_OPTIONS}
     given = {name: value for name, value in overrides.items() if value is not None}
-    images = dataset_of(args.dataset)
+    images = dataset_of(args)
     if args.hold_out is not None:
         images = images.hold_out(args.hold_out)
     preset = Recipe.paper(

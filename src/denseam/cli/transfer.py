@@ -23,6 +23,7 @@ from denseam.analysis import (
 from denseam.classifier import Classifier
 from denseam.cli.common import (
     add_command,
+    add_dataset,
     add_model,
     images_of,
     percent,
@@ -89,11 +90,12 @@ denseam transfer runs/n2 runs/n30 --sets fgsm.npz --clean --dataset fashion-mnis
         f"confidence on clean images is the accuracy on them (default: {BETA_SM})",
     )  # fmt: skip
     parser.add_argument("--clean", action="store_true", help="a row of clean images below")
-    parser.add_argument(
-        "--dataset", help="its test images are the clean ones, see `denseam data` (default: mnist)"
-    )
+    add_dataset(
+        parser, default=None,
+        text="its test images are the clean ones, see `denseam data` (default: mnist)",
+    )  # fmt: skip
     parser.add_argument("--figure", type=Path, help="the table in colours: .png, .svg or .pdf")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, part="test")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -141,8 +143,8 @@ def _check_options(args: argparse.Namespace) -> None:
             f"--beta-sm: {len(betas)} values for {len(args.models)} models, wanted one for all "
             "or one for each"
         )
-    if args.dataset is not None and not (args.clean or "own" in betas):
-        raise InputError("--dataset is for --clean and for --beta-sm own")
+    if (args.dataset or args.scale) and not (args.clean or "own" in betas):
+        raise InputError("--dataset and --scale are for --clean and for --beta-sm own")
     for given in (args.models, args.sets):
         for each in given:
             if given.count(each) > 1:
@@ -154,7 +156,7 @@ def _measure(args: argparse.Namespace, models: Mapping[str, Classifier]) -> _Fou
     rows = read_rows(args.sets, list(models.values()))
     given: list[Any] = args.beta_sm or [BETA_SM]
     own = given == ["own"]
-    clean = images_of(args.dataset or "mnist", "test") if args.clean or own else None
+    clean = images_of(args) if args.clean or own else None
     for row in rows:
         _check_fit(models, row.images, row.file)
     betas = None

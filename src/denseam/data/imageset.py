@@ -262,7 +262,8 @@ def _warn_if_unit_scaled(images: Tensor, name: str) -> None:
     if low >= 0 and 0 < high <= 1:
         warnings.warn(
             f"{name}: all pixels lie in {low:g}..{high:g}, which looks like [0, 1] images taken "
-            "for visible units [-1, 1]; pass scale='unit' if they are, scale='visible' if not",
+            "for visible units [-1, 1]; say scale='unit' (--scale unit) if they are, 'visible' if "
+            "they are not",
             DenseAMWarning,
             stacklevel=3,
         )

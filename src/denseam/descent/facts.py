@@ -105,7 +105,8 @@ def describe(
     signature = inspect.signature(procedure).parameters.values()
     defaults = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
     parameters = {k: v for k, v in defaults.items() if k not in _NO_MATTER} | dict(given)
-    if parameters.get("loss_power") is None:
+    has_objective = {"loss", "loss_power"} & parameters.keys()
+    if has_objective and parameters.get("loss_power") is None:
         parameters["loss_power"] = loss_power_of(model, None)
     return {
         "made_by": kind,

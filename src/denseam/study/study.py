@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from denseam.data import Dataset
+from denseam.data.arrays import Scale
 from denseam.pretrained import baseline_names, pretrained_names
 from denseam.study.plan import Plan
 from denseam.study.subjects import Subject
@@ -30,6 +31,7 @@ class Study:
     plan: Plan
     out: str = "results"  # where it is written
     others: tuple[Subject, ...] = ()  # networks to compare them with (section 7)
+    images_scale: Scale | None = None  # units of their pixels, where a command has to say so
 
     @cached_property
     def test_digest(self) -> str:
@@ -85,4 +87,5 @@ class Study:
     @property
     def dataset_option(self) -> list[str]:
         """What names the images on a command line; nothing for MNIST."""
-        return [] if self.images_source == "mnist" else ["--dataset", self.images_source]
+        named = [] if self.images_source == "mnist" else ["--dataset", self.images_source]
+        return named + ([] if self.images_scale is None else ["--scale", self.images_scale])

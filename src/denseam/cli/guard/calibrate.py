@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from denseam.cli.common import add_command, images_of, percent, print_json, stdout
+from denseam.cli.common import (
+    add_command,
+    add_dataset,
+    add_part,
+    images_of,
+    percent,
+    print_json,
+    stdout,
+)
 from denseam.cli.guard.given import check_count, foreign
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
 from denseam.guard.members import TAKES
@@ -39,8 +47,8 @@ denseam guard calibrate --detector mnist-n30 --classifier mnist-n2 --score gap+l
         "Protocol",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder, or .safetensors file")
-    parser.add_argument("--dataset", default="mnist", help="name or path, see `denseam data`")
-    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    add_dataset(parser)
+    add_part(parser)
     parser.add_argument("--count", type=int, help="the first so many (default: all)")
     parser.add_argument(
         "--target-rejection", type=float, default=0.01,
@@ -59,7 +67,7 @@ denseam guard calibrate --detector mnist-n30 --classifier mnist-n2 --score gap+l
 def run(args: argparse.Namespace) -> int:
     """Calibrate, save, report."""
     check_count(args.count)
-    images = images_of(args.dataset, args.part).subset(slice(args.count))
+    images = images_of(args).subset(slice(args.count))
     guard = Guard(
         load_any(args.detector, device=args.device), _classifier(args),
         score=args.score, image_shape=images.shape, takes=args.takes,

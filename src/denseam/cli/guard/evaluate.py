@@ -7,7 +7,14 @@ from typing import Any
 from rich.table import Table
 
 from denseam import data
-from denseam.cli.common import add_command, chosen_images, print_json, stdout
+from denseam.cli.common import (
+    add_command,
+    add_dataset,
+    add_part,
+    chosen_images,
+    print_json,
+    stdout,
+)
 from denseam.cli.guard.given import check_count, foreign
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
@@ -43,11 +50,10 @@ denseam guard evaluate guard --dataset others.safetensors --junk fashion-mnist \
 """,
     )
     parser.add_argument("guard", metavar="GUARD", type=Path, help="made by denseam guard calibrate")
-    parser.add_argument(
-        "--dataset", default="mnist",
-        help="clean images, others than those of `calibrate` (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    add_dataset(
+        parser, text="clean images, others than those of `calibrate` (default: %(default)s)"
+    )
+    add_part(parser)
     parser.add_argument(
         "--count", type=int, default=1000, help="clean images, the first so many "
         "(default: %(default)s)",
