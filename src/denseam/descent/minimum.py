@@ -41,7 +41,8 @@ _LOOKS = 14  # at the first ray, of unknown length
 _LOOKS_AGAIN = 6  # at later ones, about as long as the last
 _TRIED = 2  # rounds for every start; only the nearest go on
 _KEPT = 3
-_LARGEST_PUSH = 17  # doublings of a relative 1e-6, behind the boundary
+_PUSHES = 45  # lengths to try behind the boundary, from a relative 1e-6 on,
+_GROWTH = 1.3  # each by so much farther than the one before
 _SAMPLES = 8  # points at which rounding is looked at,
 _SAFETY = 4  # and how many times the largest of them an end lies behind the boundary
 
@@ -288,11 +289,11 @@ def _behind(head: Head, exact: Head, search: _Search) -> tuple[Tensor, Tensor]:
     off = _off(head, exact, search, lengths)
     images = search.points(ways.rows, ways.directions, lengths)
     crossed = met & _is_behind(head, exact, images, labels, off)
-    for push in range(_LARGEST_PUSH):
+    for push in range(_PUSHES):
         left = (met & ~crossed).nonzero().flatten()
         if not len(left):
             break
-        pushed = lengths[left] * (1 + 1e-6 * 2**push)
+        pushed = lengths[left] * (1 + 1e-6 * _GROWTH**push)
         images[left] = search.points(ways.rows[left], ways.directions[left], pushed)
         crossed[left] = _is_behind(head, exact, images[left], labels[left], off[left])
     return torch.where(crossed[:, None], images, search.start), crossed

@@ -6,7 +6,7 @@ more, up to the 132,104 whose sums fit 32 bits, 8-bit products round once, at th
 the products are those of float32. The gradient is a product of bfloat16
 numbers where the processor has them: weights span too many orders of magnitude for 8 bits, and the
 max-norm rule needs no more than the relation of its components. For the same reason images that
-weigh little for every memory are left out of it, once most do: at large n four of five. What that
+weigh little for every memory are left out of it, once many do: at large n four of five. What that
 costs the gradient of trained models was measured, and is less than bfloat16 does; it is no bound.
 Memories, velocity, powers and sums stay in float32.
 
@@ -32,6 +32,7 @@ _MOST_COMPONENTS = (2**31 - 1) // (127 * 128)  # whose largest sum fits 32 bits
 
 # Of an image's weight, as a part of the largest of the memory.
 _LEAST_WEIGHT = 2.0**-12
+_WORTH_IT = 3 / 4  # of the images; beyond that copying the rest takes longer than the product saves
 _TILE = 128  # memories, whose weights stay in the cache
 
 
@@ -67,7 +68,7 @@ class EightBitKernel(CpuKernel):
         if not len(visible):
             return weights.new_zeros(len(weights), visible.shape[1])
         rows = _rows_that_matter(weights)
-        if 2 * len(rows) < len(visible):
+        if len(rows) < _WORTH_IT * len(visible):
             weights, visible = weights.index_select(1, rows), visible.index_select(0, rows)
         if _has_bfloat16():
             return torch.mm(weights.bfloat16(), visible.bfloat16()).float()
