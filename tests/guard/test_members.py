@@ -295,14 +295,23 @@ class Model(BaseHTTPRequestHandler):
     asked: ClassVar[list[dict]]
     waiting: ClassVar[threading.Event]
 
+    key: ClassVar[str | None] = None  # what "Authorization" has to be
+
     def do_GET(self):
-        if self.path == "/v2/models/m":
+        if self.path == "/v2/models/moved":
+            self.send_response(302)
+            self.send_header("Location", "/v2/models/m")
+            self.end_headers()
+        elif self.key not in (None, self.headers["Authorization"]):
+            self.say(401, {"error": "no key"})
+        elif self.path == "/v2/models/m":
             self.say(200, {"name": "m", "inputs": [type(self).given], "outputs": []})
         else:
             self.say(404, {"error": "no such model"})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert self.key in (None, self.headers["Authorization"])
         type(self).asked.append(body)
         kind = type(self).break_it
         (given,) = body["inputs"]
@@ -364,6 +373,22 @@ def test_an_endpoint(url, visible):
     assert asked["inputs"][0]["shape"] == [70, 1, 5, 4]
     assert asked["inputs"][0]["datatype"] == "FP32"
     assert member.describe() == {"kind": "endpoint", "takes": "images", "url": url}
+
+
+def test_an_endpoint_that_wants_a_key_gets_that_of_the_environment(url, visible, monkeypatch):
+    monkeypatch.setattr(Model, "key", "Bearer secret")
+    with pytest.raises(EndpointError, match="answered 401"):
+        member_of(url, shape=small.SHAPE)
+    monkeypatch.setenv("DENSEAM_ENDPOINT_KEY", "secret\n")
+    member = member_of(url, shape=small.SHAPE)
+    assert torch.equal(member.labels(visible), labels(visible))
+    assert "secret" not in str(member.describe())
+    with pytest.raises(EndpointError, match="answered 401"):  # the key is not for another place
+        member_of(url[:-1] + "moved", shape=small.SHAPE)
+    monkeypatch.setenv("DENSEAM_ENDPOINT_KEY", "sec\nret")
+    with pytest.raises(EndpointError, match="DENSEAM_ENDPOINT_KEY holds") as refused:
+        member_of(url, shape=small.SHAPE)
+    assert "sec" not in str(refused.value)
 
 
 def test_many_images_are_sent_in_parts(url, visible):

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -24,12 +25,18 @@ _ANSWERS: dict[str, type[np.generic]] = {
     **_TYPES, "FP16": np.float16, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,
     "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64,
 }  # fmt: skip
+KEY = "DENSEAM_ENDPOINT_KEY"
+"""Variable of the key that endpoints are asked with; it is in no file and no message."""
+
 _LIMIT = 64 * 2**20  # bytes of an answer
 _CHUNK = 256  # images in a request
 
 
 class Endpoint(Member):
     """``POST URL/infer``, after ``GET URL`` has said how images are wanted.
+
+    Where the environment has ``DENSEAM_ENDPOINT_KEY``, both are asked with that key, as in
+    ``Authorization: Bearer KEY``, which follows no redirection.
 
     Args:
         url: of the model, as http://host:8000/v2/models/NAME; ``/infer`` at its end is left out.
@@ -92,6 +99,10 @@ class Endpoint(Member):
         body = None if value is None else json.dumps(value, allow_nan=False).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310
+        if key := os.environ.get(KEY, "").strip():
+            if not (key.isascii() and key.isprintable()):
+                raise EndpointError(f"{KEY} holds characters that no header takes")
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as reply:  # noqa: S310
                 text = reply.read(_LIMIT + 1)
