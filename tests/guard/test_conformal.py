@@ -1,5 +1,6 @@
 """One threshold with a promise."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
@@ -54,8 +55,12 @@ def test_the_promise_holds_on_average():
     assert abs(sum(rejected) / len(rejected) - 0.05) < 0.0075
 
 
+def test_rates_of_numpy_are_rates():
+    assert conformal.needed(np.float32(0.25)) == 3
+
+
 @pytest.mark.parametrize("takes_a_rate", [conformal.check_rate, conformal.needed])
-@pytest.mark.parametrize("rate", [0, 1, -0.1, 2, True, "0.1", float("nan")])
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 2, True, "0.1", float("nan"), 1e-320, 1 - 1e-13])
 def test_bad_rates_are_refused(takes_a_rate, rate):
     with pytest.raises(InputError, match="target_rejection"):
         takes_a_rate(rate)
