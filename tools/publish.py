@@ -70,9 +70,10 @@ def _apart(model: dict[str, Any], rows: dict[str, Any]) -> str:
 
 
 def _options(command: str) -> list[str]:
-    """Options of a training with their values, but for its length, seed and place."""
+    """Options of a training with their values: what it learns by, not how long or on what."""
     options = (f"--{each.strip()}" for each in command.split(" --")[1:])
-    return [each for each in options if each.split()[0] not in ("--epochs", "--seed", "--out")]
+    other = ("--epochs", "--seed", "--out", "--device", "--products")
+    return [each for each in options if each.split()[0] not in other]
 
 
 def _range(numbers: list[int]) -> str:

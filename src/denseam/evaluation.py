@@ -87,7 +87,7 @@ def visible_parts(model: Classifier, images: ImageSet) -> Iterator[Tensor]:
     """The set as visible (<= CHUNK, N) in the model's dtype and on its device."""
     for start in range(0, len(images), CHUNK):
         part = images.subset(slice(start, start + CHUNK))
-        yield part.visible(model.memories.dtype).to(model.memories.device)
+        yield part.visible(model.memories.dtype, model.memories.device)
 
 
 def check_fit(model: Classifier, images: ImageSet) -> None:

@@ -67,6 +67,19 @@ def test_tables_the_record_and_the_file_under_the_name_of_the_card(fake, capsys,
     assert json.loads(kept.read_text()) == record
 
 
+def test_what_was_measured_before_a_stop_is_kept(fake, monkeypatch, tmp_path):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_card, "measure_crossing", stopped)
+    argv = ["bench", "--device", "cuda", "--save", str(tmp_path)]
+    assert cli.main(argv) == 130
+    (kept,) = tmp_path.iterdir()
+    record = json.loads(kept.read_text())
+    assert len(record["steps"]) > 1
+    assert record["crossings"] == []
+
+
 def test_without_train_nothing_is_trained_or_kept(fake, capsys):
     assert cli.main(["bench", "--device", "cuda", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["trainings"] == []

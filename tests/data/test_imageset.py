@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from denseam.data import Dataset, ImageSet
+from denseam.data import Dataset, ImageSet, imageset
 from denseam.errors import DenseAMWarning, InputError
 
 LABELS = [0, 1, 1, 0]
@@ -42,6 +42,18 @@ def test_visible_maps_0_and_255_to_the_ends() -> None:
     assert ImageSet(images, torch.tensor([0]), 1).visible().dtype == torch.float32
     with pytest.raises(InputError, match="floating"):
         small().visible(torch.int64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_visible_is_the_same_to_the_bit_on_a_card(dtype: torch.dtype) -> None:
+    made = small()
+    flat = made.images.flatten(1)
+    assert torch.equal(imageset._looked_up(flat, dtype), made.visible(dtype))
+    there = made.visible(dtype, "meta")
+    assert (there.device.type, there.dtype, there.shape) == ("meta", dtype, (4, 6))
+    assert torch.equal(made.visible(dtype, "cpu"), made.visible(dtype))
+    if torch.cuda.is_available():
+        assert torch.equal(made.visible(dtype, "cuda").cpu(), made.visible(dtype))
 
 
 def test_visible_does_not_share_memory_with_the_set() -> None:

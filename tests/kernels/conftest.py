@@ -4,11 +4,14 @@ The interpreter takes a thousand times as long as a kernel. There, tests over ma
 of them; all run on a card.
 """
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+
+from denseam.kernels import choice
 
 ON_CARD = torch.cuda.is_available()
 
@@ -29,12 +32,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=[item])
 
 
-@pytest.fixture(autouse=True, scope="session")
-def kernels_on_the_card() -> None:
+@pytest.fixture(autouse=True, scope="package")
+def kernels_on_the_card() -> Iterator[None]:
     """Tests hand over tensors on the CPU; the kernels of a card get copies there."""
-    if ON_CARD and find_spec("triton") is not None:
-        from denseam.kernels import triton
+    if not ON_CARD or find_spec("triton") is None:
+        yield
+        return
+    from denseam.kernels import triton
 
-        from .oncard import OnCard
+    from .oncard import OnCard
 
-        triton.TritonKernel = OnCard
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triton, "TritonKernel", OnCard)
+        _forget_kernels()
+        yield
+    _forget_kernels()  # tests of other packages mean the card's own
+
+
+def _forget_kernels() -> None:
+    choice.by_name.cache_clear()
+    choice._choose.cache_clear()

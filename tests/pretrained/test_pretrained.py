@@ -64,7 +64,11 @@ def test_the_card_says_how_the_model_was_made(name, mnist):
         recipe.seed, recipe.epochs, card["command"])  # fmt: skip
     assert own["error"] == card["errors"]["test, before rounding"]["error"]
     assert len({run["seed"] for run in card["seeds"]}) == len(card["seeds"]) >= 3
-    assert all(run["epochs"] <= own["epochs"] for run in others)
+    assert own["seed"] == 0
+    for run in others:  # by their commands, whole or stopped early
+        args = parser().parse_args(run["command"].split()[1:])
+        assert (args.power, args.seed) == (recipe.power, run["seed"])
+        assert run["epochs"] <= run.get("schedule", run["epochs"]) == args.epochs
 
 
 BASELINES = [name for name in baseline_names() if (_FOLDER / f"{name}.json").exists()]

@@ -14,7 +14,7 @@ from denseam.mesh import Axis, Mesh
 from denseam.training import EpochRecord
 from denseam.training.health import HealthCheck
 from denseam.training.learner import Learner
-from denseam.training.records import append_record, read_records
+from denseam.training.records import append_records, read_records
 from denseam.training.runs import Checkpoint, RunFolder
 
 from .small import assert_same_run, dataset, images, recipe
@@ -95,7 +95,7 @@ def record(epoch, error=0.05, objective=1.0):
 @pytest.mark.parametrize("objective", [math.inf, math.nan])
 def test_a_record_without_an_objective_is_read_back(tmp_path, objective):
     path = tmp_path / "records.jsonl"
-    append_record(path, record(0, objective=objective))
+    append_records(path, [record(0, objective=objective)])
     assert json.loads(path.read_text())["objective"] is None
     (found,) = read_records(path, 1)
     assert math.isnan(found.objective)

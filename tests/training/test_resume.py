@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from denseam.errors import (
     SaveError,
 )
 from denseam.kernels import Choice, by_name, native
+from denseam.training import keeping
 from denseam.training.runs import RunFolder
 
 from .small import Callback, Stop, StopAt, assert_same_run, dataset, images, recipe
@@ -57,7 +59,9 @@ def snapshot(folder):
     [[(0, 0)], [(0,)], [(2, 3)], [(5,)], [(5, 3)], [(1,), (1 + 1, 0), (4, 2), (4,)]],
     ids=str,
 )
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, whole, stops):
+@pytest.mark.parametrize("share", [1e-9, 1], ids=["epochs wait", "none waits"])
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, whole, stops, share):
+    monkeypatch.setattr(keeping, "SHARE", share)
     interrupted(tmp_path, *stops)
     result = denseam.train(WANTED, dataset(), tmp_path)
     assert_same_run(result, whole)
@@ -331,6 +335,7 @@ def test_a_save_that_fails_leaves_the_last_checkpoint_and_the_run_goes_on(
 ):
     import denseam.training.runs as module
 
+    monkeypatch.setattr(keeping, "SHARE", 1)
     real = module.save_tensors
     calls = []
 
@@ -375,6 +380,23 @@ def test_8_bit_products_need_the_c_kernels(monkeypatch):
         denseam.train(WANTED.replace(products="8-bit"), dataset())
 
 
+def test_quick_epochs_wait_for_the_checkpoint_of_a_later_one(tmp_path, monkeypatch, whole):
+    monkeypatch.setattr(keeping, "SHARE", 1e-9)
+    run, killed, shape = tmp_path / "run", tmp_path / "killed", torch.Size((12, 28))
+
+    class Look(Callback):
+        def on_epoch(self, record):
+            if record.epoch == 4:  # what a process leaves that is killed now
+                shutil.copytree(run, killed)
+
+    with pytest.raises(Stop):
+        denseam.train(WANTED, dataset(), run, callbacks=[Look(), StopAt(4)])
+    assert RunFolder(killed).load(shape, torch.float32).epochs == 1
+    assert RunFolder(run).load(shape, torch.float32).epochs == 5
+    for folder in (killed, run):
+        assert_same_run(denseam.train(WANTED, dataset(), folder), whole)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks up a file's name in /proc")
 def test_a_record_is_on_the_disk_before_its_checkpoint_is(tmp_path, monkeypatch):
     """A power cut between the two may lose the checkpoint, never the record before it."""
@@ -385,6 +407,7 @@ def test_a_record_is_on_the_disk_before_its_checkpoint_is(tmp_path, monkeypatch)
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", watched)
+    monkeypatch.setattr(keeping, "SHARE", 1)
     denseam.train(recipe(2, 2), images(), tmp_path)
     kept = [name.removeprefix(".").split(".")[0] for name in done]
     epochs = [name for name in kept if name in ("records", "checkpoint")]

@@ -187,7 +187,7 @@ def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
     rows = _standard(visible)
     best = rows.new_full((len(rows),), -1.0)
     for part in torch.split(torch.arange(len(reference)), CHUNK):
-        images = reference.subset(part).visible(visible.dtype).to(visible.device)
+        images = reference.subset(part).visible(visible.dtype, visible.device)
         best = torch.maximum(best, kernel.overlaps(_standard(images), rows).amax(dim=1))
     return best.clamp(max=1.0)
 

@@ -90,7 +90,7 @@ def transfer_confidence(
 
     def mean(name: str, images: ImageSet) -> tuple[float, tuple[float, float]]:
         model = models[name]
-        visible = images.visible(model.memories.dtype).to(model.memories.device)
+        visible = images.visible(model.memories.dtype, model.memories.device)
         Z = confidence(model, visible, beta_of[name]).double()
         middle = float(Z.mean())
         half = 1.959964 * float(Z.std()) / len(Z) ** 0.5 if len(Z) > 1 else 1.0

@@ -5,7 +5,8 @@ import json
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from rich.progress import track
@@ -26,6 +27,8 @@ from denseam.files import write_json
 from denseam.kernels import choose
 from denseam.pretrained import load_any
 
+Row = TypeVar("Row", CardRow, CrossingRow, TrainingRow)
+
 _LARGEST = 100_000_000  # B K C: plain PyTorch holds several arrays of as many floats
 _LEGEND = """\
 full, tf32, bf16   denseam's step, as `denseam train --products` plays it from a CUDA graph
@@ -44,28 +47,35 @@ def run(args: argparse.Namespace, device: torch.device) -> int:
     if chosen.kernel.name != "triton":
         raise InputError(f"--device {args.device}: nothing of ours to measure: {chosen.reason}")
     hidden = not stderr.is_terminal
+    record: dict[str, Any] = {
+        "environment": card_environment(device), "steps": [], "crossings": [], "trainings": [],
+    }  # fmt: skip
+    path = None if args.save is None else _place(args.save, record["environment"]["card"])
+
+    def kept(kind: str, row: Row) -> Row:
+        """Minutes of a card are dear: what has been measured is kept, whatever comes after."""
+        record[kind].append(row.to_json())
+        if path is not None:
+            write_json(path, record)
+        return row
+
     cases = [case for case in CASES if case.B * case.K * case.C < _LARGEST]
     steps = [
-        measure_card_step(case, args.rounds, device)
+        kept("steps", measure_card_step(case, args.rounds, device))
         for case in track(cases, "training steps", console=stderr, disable=hidden)
     ]
     dataset = data.load("mnist")
     visible = dataset.test.visible()[: args.images or 10_000].to(device)
     crossings = [
-        measure_crossing(load_any(given, device=args.device), visible)
+        kept("crossings", measure_crossing(load_any(given, device=args.device), visible))
         for given in track(
             args.models or ["mnist-n30"], "boundaries", console=stderr, disable=hidden
         )
     ]
-    trained = [measure_training(dataset, args.epochs, args.products, device)] if args.train else []
-    record: dict[str, Any] = {
-        "environment": card_environment(device),
-        "steps": [row.to_json() for row in steps],
-        "crossings": [row.to_json() for row in crossings],
-        "trainings": [row.to_json() for row in trained],
-    }
-    if args.save is not None:
-        _save(args, record)
+    trained = []
+    if args.train:
+        row = measure_training(dataset, args.epochs, args.products, device)
+        trained.append(kept("trainings", row))
     if args.json:
         print_json(record)
         return 0
@@ -80,10 +90,9 @@ def run(args: argparse.Namespace, device: torch.device) -> int:
     return 0
 
 
-def _save(args: argparse.Namespace, record: dict[str, Any]) -> None:
-    card = re.sub(r"[^a-z0-9]+", "-", record["environment"]["card"].lower()).strip("-")
-    now = datetime.now(tz=UTC)
-    write_json(args.save / f"{card}-{now:%Y%m%dT%H%M%SZ}.json", record)
+def _place(folder: Path, card: str) -> Path:
+    name = re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")
+    return folder / f"{name}-{datetime.now(tz=UTC):%Y%m%dT%H%M%SZ}.json"
 
 
 def _step_table(rows: list[CardRow]) -> Table:

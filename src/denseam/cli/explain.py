@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.index < len(images):
         raise InputError(f"--index {args.index}: {images.name} has 0 .. {len(images) - 1}")
     one = images.subset([args.index])
-    visible = one.visible(model.memories.dtype).to(model.memories.device)
+    visible = one.visible(model.memories.dtype, model.memories.device)
     names = _class_names(model, images)
     found = model.explain(visible, args.count, label=_label(args.label, names), by=args.by)
     right = int(one.labels[0])

@@ -192,7 +192,7 @@ def _calibrated(models: Mapping[str, Classifier], clean: ImageSet) -> list[float
     """Each model's own beta_sm, (V,)."""
     betas = []
     for name, model in _bar(models.items(), "beta_sm"):
-        visible = clean.visible(model.memories.dtype).to(model.memories.device)
+        visible = clean.visible(model.memories.dtype, model.memories.device)
         try:
             betas.append(calibrate_beta(model, visible, clean.labels))
         except InputError as error:

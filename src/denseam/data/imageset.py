@@ -131,8 +131,15 @@ class ImageSet:
         """N = H * W, the number of pixels of one image."""
         return math.prod(self.shape)
 
-    def visible(self, dtype: torch.dtype = torch.float32) -> Tensor:
+    def visible(
+        self, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> Tensor:
         """The images as (M, N) in [-1, 1]: 0 becomes -1 and 255 becomes +1.
+
+        Args:
+            dtype: a floating one.
+            device: where to, if elsewhere than the images: bytes go there as bytes, and come to the
+                same numbers, bit for bit.
 
         Raises:
             InputError: when ``dtype`` is not a floating one.
@@ -140,9 +147,12 @@ class ImageSet:
         if not dtype.is_floating_point:
             raise InputError(f"visible images are floating, got dtype {dtype}")
         flat = self.images.reshape(len(self), self.n_visible)
-        if self.images.dtype == torch.uint8:
-            return flat.to(dtype).div_(127.5).sub_(1)
-        return flat.to(dtype, copy=True)
+        device = flat.device if device is None else torch.device(device)
+        if flat.dtype is not torch.uint8:
+            return flat.to(device, dtype, copy=True)
+        if device.type == flat.device.type:
+            return _levels(flat.to(device, dtype))
+        return _looked_up(flat.to(device), dtype)
 
     def class_counts(self) -> Tensor:
         """How many images each class has: (C,) int64."""
@@ -246,6 +256,16 @@ class Dataset:
             self.train.subset(slice(0, whole - count)),
             self.train.subset(slice(whole - count, whole)),
         )
+
+
+def _levels(gray: Tensor) -> Tensor:
+    """What bytes are in visible units; in place, of floats."""
+    return gray.div_(127.5).sub_(1)
+
+
+def _looked_up(gray: Tensor, dtype: torch.dtype) -> Tensor:
+    """The same of bytes on a card, which may round a division by a constant otherwise."""
+    return _levels(torch.arange(256).to(dtype)).to(gray.device)[gray.long()]
 
 
 def _infer_classes(labels: Tensor) -> int:

@@ -20,7 +20,7 @@ class Callback:
         """After every update; keep it cheap."""
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """After every epoch, when its checkpoint is on the disk."""
+        """After every epoch, when it is kept; see ``train`` for when that is on the disk."""
 
     def on_warning(self, message: str) -> None:
         """When training seems to go wrong; the message says what to change."""

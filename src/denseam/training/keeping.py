@@ -1,4 +1,12 @@
-"""The run folder as all processes of a run know it: the first reads and writes, others are told."""
+"""The run folder as all processes of a run know it: the first reads and writes, others are told.
+
+A checkpoint goes to the disk whole, which takes tens of milliseconds: nothing beside an epoch of
+seconds, more than an epoch of a graphics card. So that at most ``SHARE`` of the time is spent on
+them, quick epochs wait in memory for the checkpoint of a later one; when a run ends, for whatever
+reason short of being killed, what waits is written.
+"""
+
+import time
 
 import torch
 
@@ -6,10 +14,12 @@ from denseam.data import ImageSet
 from denseam.errors import FileFormatError
 from denseam.training import environment
 from denseam.training.learner import Learner
-from denseam.training.records import EpochRecord, append_record, read_records, write_records
+from denseam.training.records import EpochRecord, append_records, read_records, write_records
 from denseam.training.runs import Checkpoint, RunFolder
 
-__all__ = ["Keeping"]
+__all__ = ["SHARE", "Keeping"]
+
+SHARE = 0.1  # of the time of a run, for its checkpoints
 
 
 class Keeping:
@@ -23,6 +33,9 @@ class Keeping:
 
     def __init__(self, learner: Learner, folder: RunFolder | None, *, kept: bool) -> None:
         self.learner, self.folder, self._kept = learner, folder, kept
+        self._records: list[EpochRecord] = []  # of epochs that wait
+        self._state: Checkpoint | None = None  # after the last of them
+        self._next = 0.0  # when to write again
 
     def take_up(self, images: ImageSet, *, resume: bool) -> tuple[list[EpochRecord], list[str]]:
         """The epochs that are done, and what is otherwise than when they were, in words.
@@ -71,19 +84,43 @@ class Keeping:
         return [EpochRecord.from_json(fields) for fields in told["records"]]
 
     def keep(self, record: EpochRecord) -> None:
-        """Record and checkpoint of an epoch, on the disk of the first process.
+        """Keep what an epoch came to: on the disk of the first process, or until it goes there.
+
+        Raises:
+            SaveError: when it cannot be written.
+        """
+        if not self._kept:
+            return
+        learner, epochs = self.learner, record.epoch + 1
+        alone = learner.mesh.size == 1  # or the others would have to be told when
+        if alone and time.monotonic() < self._next:
+            self._records.append(record)
+            self._state = Checkpoint(epochs, learner.memories.clone(), learner.velocity.clone())
+            return
+        memories = learner.mesh.gather(learner.memories, learner.n_memories)
+        velocity = learner.mesh.gather(learner.velocity, learner.n_memories)
+        if memories is not None and velocity is not None:
+            self._records.append(record)
+            self._write(Checkpoint(epochs, memories, velocity))
+
+    def write_waiting(self) -> None:
+        """Write the epochs that wait.
 
         Raises:
             SaveError: when they cannot be written.
         """
-        if not self._kept:
-            return
-        learner = self.learner
-        memories = learner.mesh.gather(learner.memories, learner.n_memories)
-        velocity = learner.mesh.gather(learner.velocity, learner.n_memories)
-        if self.folder is not None and memories is not None and velocity is not None:
-            append_record(self.folder.records, record)
-            self.folder.save(Checkpoint(record.epoch + 1, memories, velocity))
+        if self._state is not None:
+            self._write(self._state)
+
+    def _write(self, state: Checkpoint) -> None:
+        """Records, then checkpoint. They wait no more, also where this fails."""
+        start, records = time.monotonic(), self._records
+        self._records, self._state = [], None
+        if self.folder is not None:
+            append_records(self.folder.records, records)
+            self.folder.save(state)
+        end = time.monotonic()
+        self._next = end + (end - start) * (1 / SHARE - 1)
 
     def finish(self) -> None:
         """The whole model on the first process, and in its folder."""

@@ -60,9 +60,10 @@ def train(
 ) -> TrainResult:
     """Train a network by the procedure of NIPS16, appendix A: a ``DenseAM``, by default.
 
-    With ``out``, every epoch is on the disk before the next begins, and calling again with the
-    same arguments goes on where the last call was stopped, to the same bits that an uninterrupted
-    run on as many threads would reach.
+    With ``out``, calling again with the same arguments goes on where the last call was stopped, to
+    the same bits that an uninterrupted run on as many threads would reach. Every epoch is on the
+    disk before the next begins, but where epochs are so quick that writing would take more than a
+    tenth of the time: a process that is killed then loses up to ten times as long as one takes.
 
     Args:
         recipe: what to do.
@@ -151,8 +152,11 @@ class _Run:
                 for callback in self.callbacks:
                     callback.on_epoch(records[-1])
         finally:
-            for callback in self.callbacks:
-                callback.on_end()
+            try:
+                self.keeping.write_waiting()
+            finally:
+                for callback in self.callbacks:
+                    callback.on_end()
 
     def _epoch(self, epoch: int) -> EpochRecord:
         start, learner = time.perf_counter(), self.learner

@@ -12,7 +12,7 @@ from typing import Any, Self
 from denseam.errors import SaveError
 from denseam.files import write_bytes
 
-__all__ = ["EpochRecord", "append_record", "read_records", "write_records"]
+__all__ = ["EpochRecord", "append_records", "read_records", "write_records"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class EpochRecord:
     saturated: float  # share of class activities with 1 - |Y| < 1e-6, where tanh has no slope left
     dead_memories: int  # memories whose field is positive for no image and class of the last batch
     class_errors: tuple[float, ...]  # (C,) like train_error
-    seconds: float  # of this epoch, with its test error and checkpoint
+    seconds: float  # of this epoch, with its test error, without its checkpoint
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
@@ -42,15 +42,15 @@ class EpochRecord:
         return cls(**{**fields, "objective": objective, "class_errors": errors})
 
 
-def append_record(path: Path, record: EpochRecord) -> None:
-    """Add one line, and wait until it is on the disk; a crash meanwhile may leave a part of it.
+def append_records(path: Path, records: list[EpochRecord]) -> None:
+    """Add their lines, and wait until they are on the disk; a crash may leave a part of them.
 
     Raises:
         SaveError: when it cannot be written.
     """
     try:
         with path.open("a") as file:
-            file.write(_line(record))
+            file.write("".join(map(_line, records)))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -2,13 +2,13 @@
 
     run.json                 recipe, data, versions, threads: what the run is; written once
     records.jsonl            one line per epoch
-    checkpoint.safetensors   memories and velocity after the last whole epoch
+    checkpoint.safetensors   memories and velocity after the last whole epoch, or one before
     model.safetensors        the trained model, once all epochs are done
 
-The order within an epoch is record, then checkpoint. The record is a line at the end, on the disk
-before the checkpoint is written; the checkpoint takes the place of the last one as a whole. A crash
-anywhere leaves a checkpoint, all records before it and at most one more, or a part of one, which
-the next run drops.
+The order is records, then checkpoint. Records are lines at the end, on the disk before the
+checkpoint is written; the checkpoint takes the place of the last one as a whole. A crash anywhere
+leaves a checkpoint, all records before it and perhaps some more, the last in part, which the next
+run drops.
 """
 
 import contextlib

@@ -1,6 +1,8 @@
 """Section 2: test errors, and what other seeds came to."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from denseam.evaluation import evaluate, wilson_interval
 from denseam.study.findings import Findings, Row, Table
@@ -52,14 +54,19 @@ def _seeds(subject: Subject) -> list[Row]:
     return [
         Row(
             f"errors/{subject.name}/seed-{run['seed']}",
-            f"test error of {subject.label} after training, seed {run['seed']}, "
-            f"{run['epochs']} epochs, before rounding",
+            f"test error of {subject.label} after training, seed {run['seed']}, {_epochs(run)}, "
+            "before rounding",
             run["error"], run["command"], "%",
             *wilson_interval(round(run["error"] * run["n_images"]), run["n_images"]),
             run["n_images"],
         )
         for run in subject.card.get("seeds", [])
     ]  # fmt: skip
+
+
+def _epochs(run: Mapping[str, Any]) -> str:
+    stopped = f" of a schedule of {run['schedule']}" if "schedule" in run else ""
+    return f"{run['epochs']} epochs{stopped}"
 
 
 def _mean(subject: Subject, seeds: list[Row]) -> Row | None:

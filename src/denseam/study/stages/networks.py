@@ -111,7 +111,7 @@ def _distances(study: Study, place: Place) -> Findings:
 
 def _nearest(subject: Subject, images: ImageSet, norm: Norm) -> Tensor:
     """Distances (M,) of the nearest wrong images, visible units; inf where none was found."""
-    visible = images.visible(subject.model.memories.dtype).to(subject.model.memories.device)
+    visible = images.visible(subject.model.memories.dtype, subject.model.memories.device)
     labels = images.labels.to(visible.device)
     found = minimum_norm(subject.model, visible, labels, norm=norm)
     distances = found.distances.l2 if norm == "l2" else found.distances.linf
@@ -169,7 +169,7 @@ def _one_step(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """For every size which images are labelled wrongly, and how sure the network is, (M,) each."""
     model = subject.model
-    visible = images.visible(model.memories.dtype).to(model.memories.device)
+    visible = images.visible(model.memories.dtype, model.memories.device)
     labels = images.labels.to(visible.device)
     sizes = [size for size in eps if size > 0]
     moved = sign_gradient(model, visible, labels, sizes, loss_power=loss_power_of(model, None))
