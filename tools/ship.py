@@ -50,6 +50,8 @@ def main() -> None:
     found = [run.summary(len(images.test)) for run in runs]
     now = {each["seed"] for each in found}
     if only_seeds:
+        if not known["seeds"] or known["seeds"][0]["seed"] in now:
+            raise SystemExit(f"{name} is not there, or of one of these seeds: ship it as a whole")
         own, *others = [each for each in known["seeds"] if each["seed"] not in now]
         card = {**known, "seeds": [own, *sorted(found + others, key=lambda each: each["seed"])]}
     else:
@@ -89,7 +91,7 @@ def _card(shipped: "_Run", name: str, images: data.Dataset) -> dict[str, Any]:
 
 
 class _Run:
-    """A finished run folder."""
+    """The folder of a run."""
 
     def __init__(self, folder: Path) -> None:
         self.facts: dict[str, Any] = json.loads((folder / "run.json").read_text())

@@ -53,3 +53,12 @@ def test_runs_of_two_powers_are_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["ship.py", *runs])
     with pytest.raises(SystemExit, match="differ"):
         ship.main()
+
+
+def test_the_seed_of_the_model_itself_is_no_other_seed(folder, tmp_path, monkeypatch):
+    before = (folder / "mnist-n30.json").read_bytes()
+    made = run(tmp_path / "run", json.loads(before), 1, seed=0)
+    monkeypatch.setattr(sys, "argv", ["ship.py", "--seeds", made])
+    with pytest.raises(SystemExit, match="one of these seeds"):
+        ship.main()
+    assert (folder / "mnist-n30.json").read_bytes() == before
