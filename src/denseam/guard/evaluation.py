@@ -158,7 +158,7 @@ def make_trials(
     trials = [Trial(name, "junk", made) for name, made in junk_sets(clean, seed).items()]
     total = len(trials) + len(models) * (2 + len(eps))
     for name, model in models.items():
-        visible, labels = clean.visible().to(model.memories), clean.labels
+        visible, labels = clean.visible(model.memories.dtype, model.memories.device), clean.labels
         for made in _against(name, model, visible, labels, eps=eps, seed=seed):
             trials.append(made)
             if on_progress is not None:
