@@ -5,7 +5,7 @@ the matrix products, which are the same for all. Needs numba, which denseam itse
 
     pip install numba && python benchmarks/kernel_choice.py [power]
 
-`docs/log.md` quotes it.
+`docs/developers/log.md` quotes it.
 """
 
 import math

@@ -28,7 +28,7 @@ SHOWN_RECORDS = 50
 _NAMES = {"dam": "n{0}", "polynomial": "polynomial{0}", "relu": "relu", "rbf": "rbf"}
 RULE = (
     "Seed 0 of the longest schedule of its recipe, decided before its test error was known; "
-    "recipes were compared on 10,000 held-out training images (docs/log.md)."
+    "recipes were compared on 10,000 held-out training images (docs/developers/log.md)."
 )
 
 

@@ -39,7 +39,7 @@ def test_the_table_of_the_readme_is_of_the_same_numbers():
 
 
 def test_every_link_of_the_pages_leads_somewhere():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for link in re.findall(r"\]\(([^)#]+?)\)", page.read_text()):
             assert link.startswith("https://") or (page.parent / link).exists(), (page, link)
 

@@ -13,7 +13,7 @@ Memories, velocity, powers and sums stay in float32.
 On processors with 8-bit dot products (AVX-512 VNNI and later) a step takes 0.5 to 0.9 of the time
 of float32 products. Others multiply the same rounded numbers in float32, whose sums of more than
 1,032 are rounded as they go.
-`docs/log.md` has times, and errors of models trained either way.
+`docs/developers/log.md` has times, and errors of models trained either way.
 """
 
 from functools import cache

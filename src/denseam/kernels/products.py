@@ -9,7 +9,7 @@ Both take four times as long for two images as for one, and add in another order
 product of our own, for rows, as overlaps are: as fast on AMD for a thousand images, up to four
 times faster for a few, more exact, and the same for an image whatever it comes with. MKL on Intel
 is as fast for 64 and faster for a thousand, so "by-size" leaves those beyond 64 to it.
-`docs/log.md` has the measurements, `cpu_dots.c` the order.
+`docs/developers/log.md` has the measurements, `cpu_dots.c` the order.
 """
 
 from collections.abc import Callable

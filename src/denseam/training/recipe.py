@@ -36,7 +36,7 @@ class _Preset(NamedTuple):
     """What depends on the power, for 784 pixels.
 
     NIPS16, appendix A, gives ranges for m, T and eps_0; these are the values in them that trained
-    well over 300 epochs (docs/log.md). At n = 20 and 30 the temperature is constant.
+    well over 300 epochs (docs/developers/log.md). At n = 20 and 30 the temperature is constant.
     """
 
     loss_power: float  # m
@@ -54,7 +54,7 @@ _PRESETS = {
     20: _Preset(30, 560, 560, 1 / 3, 0.02, 0.03, 0.02),
     30: _Preset(30, 600, 600, 1 / 3, 0.02, 0.015, 0.01),  # larger steps for long: memories die
 }
-# The networks of section 7: chosen by the error on held-out images (docs/log.md).
+# The networks of section 7: chosen by the error on held-out images (docs/developers/log.md).
 _NETWORK_PRESETS = {
     "relu": _Preset(4, 20, 20, 0, 0.01, 0.02, 0.01),
     "polynomial": _Preset(4, 20, 20, 0, 0.01, 0.02, 0.01),
