@@ -1,8 +1,11 @@
 """Saved models of every kind."""
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from denseam.baselines import NETWORKS, Binarised
 from denseam.classifier import Classifier, check_device
@@ -10,7 +13,7 @@ from denseam.errors import DataUnavailableError, FileFormatError
 from denseam.files import load_tensors, there_is
 from denseam.model import DenseAM
 
-__all__ = ["load"]
+__all__ = ["describe_model", "load"]
 
 
 def load(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
@@ -45,3 +48,20 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileFormatError(f"{path} is not a whole denseam model file: {error!r}") from error
     return model.to(check_device(device))
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """Return which model it is, as plain JSON values: its kind and the SHA-256 of its numbers."""
+    sha = hashlib.sha256()
+    for name, value in sorted(
+        {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()
+    ):
+        sha.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
+        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+    facts: dict[str, Any] = {"type": type(model).__name__}
+    if isinstance(model, DenseAM):
+        facts |= {"power": model.power, "temperature": model.temperature}
+        facts["n_memories"] = model.n_memories
+    elif isinstance(model, Classifier):
+        facts |= model.settings()
+    return {**facts, "sha256": sha.hexdigest()}

@@ -11,8 +11,8 @@ from torch import Tensor
 from denseam import data
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
-from denseam.descent.facts import describe_model
 from denseam.errors import InputError
+from denseam.saved import describe_model
 from denseam.training.fields import exact
 
 __all__ = ["Row", "first_distinct", "read_rows", "row_names", "samples"]

@@ -1,6 +1,5 @@
 """What is written down of generated images: facts for each, metadata for the set."""
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,9 +12,9 @@ from denseam.data import ImageSet
 from denseam.descent.common import check_images, in_parts, loss_power_of
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
-from denseam.model import DenseAM
+from denseam.saved import describe_model
 
-__all__ = ["describe", "describe_model", "facts_of", "inputs", "outputs", "reached", "to_set"]
+__all__ = ["describe", "facts_of", "inputs", "outputs", "reached", "to_set"]
 
 
 REACHED = 0.5  # Y of a class that an image has come to
@@ -117,23 +116,6 @@ def describe(
         "scores": "Y" if isinstance(model, Classifier) else "outputs of the module",
         "units": "pixels and distances in visible units, black -1, white +1",
     }
-
-
-def describe_model(model: nn.Module) -> dict[str, Any]:
-    """Which model it was: its kind and the SHA-256 of its numbers."""
-    sha = hashlib.sha256()
-    for name, value in sorted(
-        {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()
-    ):
-        sha.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
-        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
-    facts: dict[str, Any] = {"type": type(model).__name__}
-    if isinstance(model, DenseAM):
-        facts |= {"power": model.power, "temperature": model.temperature}
-        facts["n_memories"] = model.n_memories
-    elif isinstance(model, Classifier):
-        facts |= model.settings()
-    return {**facts, "sha256": sha.hexdigest()}
 
 
 def to_set(

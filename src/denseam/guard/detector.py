@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from denseam.classifier import Classifier
-from denseam.descent.facts import describe_model
 from denseam.errors import InputError
 from denseam.guard import compiled
 from denseam.guard.answers import checked_scores
@@ -19,6 +18,7 @@ from denseam.guard.scores import Score
 from denseam.guard.verdict import Reason
 from denseam.model import DenseAM
 from denseam.pretrained import load_any
+from denseam.saved import describe_model
 
 __all__ = ["Custom", "Detector", "Memories", "Scorer", "detector_of"]
 

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from denseam.classifier import Classifier
 from denseam.descent.common import check_deterministic
-from denseam.descent.facts import describe_model
 from denseam.errors import InputError
 from denseam.guard.answers import checked, to_labels
 from denseam.guard.blocks import Blocks
 from denseam.guard.evidence import scores
 from denseam.pretrained import load_any
+from denseam.saved import describe_model
 
 __all__ = [
     "TAKES",

@@ -12,10 +12,10 @@ import torch
 
 from denseam.baselines import Binarised
 from denseam.classifier import HEADS, Classifier, HeadName
-from denseam.descent.facts import describe_model
 from denseam.errors import InputError, MissingPackageError
 from denseam.files import write_bytes
 from denseam.interop.graph import Graph, build
+from denseam.saved import describe_model
 from denseam.version import __version__
 
 __all__ = ["InputName", "export_onnx", "need_onnx"]

@@ -13,7 +13,6 @@ import torch
 from denseam.baselines import Binarised, ExponentialAM, PolynomialNetwork
 from denseam.classifier import Classifier
 from denseam.data import Dataset
-from denseam.descent.facts import describe_model
 from denseam.errors import FileFormatError, InputError
 from denseam.evaluation import check_fit
 from denseam.files import read_json
@@ -25,6 +24,7 @@ from denseam.pretrained import (
     pretrained_card,
     pretrained_names,
 )
+from denseam.saved import describe_model
 from denseam.training import Recipe
 
 __all__ = ["Subject", "networks_of_package", "of_models", "of_package"]

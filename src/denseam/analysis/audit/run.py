@@ -22,11 +22,12 @@ from denseam.analysis.audit.surfaces import (
 )
 from denseam.data import ImageSet
 from denseam.descent import basic_iterative, minimum_norm
-from denseam.descent.facts import describe_model, inputs
+from denseam.descent.facts import inputs
 from denseam.descent.heads import head_of, own_and_best_other
 from denseam.descent.square import square_attack
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
+from denseam.saved import describe_model
 
 __all__ = ["Attempt", "Audit", "SurfaceFacts", "audit"]
 
