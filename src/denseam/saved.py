@@ -1,11 +1,12 @@
 """Saved models of every kind."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from denseam.baselines import NETWORKS, Binarised
 from denseam.classifier import Classifier, check_device
@@ -13,7 +14,7 @@ from denseam.errors import DataUnavailableError, FileFormatError
 from denseam.files import load_tensors, there_is
 from denseam.model import DenseAM
 
-__all__ = ["describe_model", "load"]
+__all__ = ["describe_model", "load", "restore"]
 
 
 def load(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
@@ -38,16 +39,25 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
                 "it goes on with it"
             )
     tensors, settings = load_tensors(path, "model")
+    return restore(tensors, settings, path).to(check_device(device))
+
+
+def restore(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], file: Path) -> Classifier:
+    """Return the network whose tensors and settings were read from a file.
+
+    Raises:
+        FileFormatError: when they are not whole, or of a kind that this version does not know.
+    """
     kind = settings.get("network", DenseAM.kind)
     if kind not in NETWORKS:
-        raise FileFormatError(f"{path} holds a network of kind {kind!r}: update denseam to read it")
+        raise FileFormatError(f"{file} holds a network of kind {kind!r}: update denseam to read it")
     try:
         model = NETWORKS[kind].restore(tensors, settings)
         if "binarised_at" in settings:
             model = Binarised(model, threshold=settings["binarised_at"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise FileFormatError(f"{path} is not a whole denseam model file: {error!r}") from error
-    return model.to(check_device(device))
+        raise FileFormatError(f"{file} is not a whole denseam model file: {error!r}") from error
+    return model
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:

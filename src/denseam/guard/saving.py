@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denseam.baselines import NETWORKS, Binarised
-from denseam.classifier import Classifier, check_device
+from denseam.classifier import check_device
 from denseam.errors import (
     DataUnavailableError,
     DenseAMError,
@@ -23,7 +22,7 @@ from denseam.guard import conformal
 from denseam.guard.detector import Memories
 from denseam.guard.guard import Guard
 from denseam.guard.members import Member, Network
-from denseam.model import DenseAM
+from denseam.saved import restore
 
 __all__ = ["FILE", "load", "place", "save"]
 
@@ -74,7 +73,7 @@ def load(
         raise FileFormatError(f"{file}: the description in it is not the one that was written")
     try:
         members = [
-            _network(facts[name]["settings"], _inside(tensors, name), file).to(where)
+            restore(_inside(tensors, name), facts[name]["settings"], file).to(where)
             if given is None and facts[name]["kind"] == "network"
             else _elsewhere(name, given, facts[name], file)
             for name, given in (("detector", detector), ("classifier", classifier))
@@ -148,17 +147,6 @@ def _inside(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Those of one part of the guard, under their own names."""
     start = f"{name}."
     return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}
-
-
-def _network(settings: Mapping[str, Any], tensors: Mapping[str, Tensor], file: Path) -> Classifier:
-    """A network that was saved inside."""
-    kind = settings.get("network", DenseAM.kind)
-    if kind not in NETWORKS:
-        raise FileFormatError(f"{file} holds a network of kind {kind!r}: update denseam to read it")
-    network = NETWORKS[kind].restore(tensors, settings)
-    if "binarised_at" in settings:
-        network = Binarised(network, threshold=settings["binarised_at"])
-    return network
 
 
 def _elsewhere(name: str, given: object | None, facts: Mapping[str, Any], file: Path) -> object:
