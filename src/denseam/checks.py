@@ -15,7 +15,7 @@ from torch import Tensor
 
 from denseam.errors import InputError
 
-__all__ = ["choice", "is_number", "number", "numbers", "whole"]
+__all__ = ["choice", "exact", "is_number", "number", "numbers", "whole"]
 
 T = TypeVar("T")
 
@@ -144,6 +144,15 @@ def is_number(value: Any) -> bool:
     """Return whether a value is a single real number, as ``number`` takes it; NaN is one too."""
     scalar = _scalar(value)
     return isinstance(scalar, Real) and not isinstance(scalar, bool)
+
+
+def exact(x: float) -> str:
+    """Return the shortest text that reads back as the same float.
+
+    >>> exact(30.0), exact(10 / 3)
+    ('30', '3.3333333333333335')
+    """
+    return f"{x:g}" if float(f"{x:g}") == x else repr(x)
 
 
 def _scalar(value: Any) -> Any:

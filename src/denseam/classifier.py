@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from denseam.data.validate import check_visible
 from denseam.errors import InputError
 from denseam.files import save_tensors
+from denseam.presets import Preset
 
 __all__ = [
     "HEADS",
@@ -59,6 +60,11 @@ class Classifier(nn.Module):
 
     kind: ClassVar[str]  # the name in files and on the command line
     initial: ClassVar[tuple[float, float]]  # mean and deviation of the memories to begin with
+    presets: ClassVar[Mapping[float, Preset]]  # training values by power, see ``Recipe.paper``
+    only_power: ClassVar[float | None] = None  # n, for a network that has no other
+    products: ClassVar[tuple[str, ...]] = ("full",)  # precisions it can be trained with
+    compares_distances: ClassVar[bool] = False  # T scales distances to memories, not overlaps
+    learns: ClassVar[bool] = True  # training changes its memories
     memories: nn.Parameter  # (K, N + C) in [-1, 1]
 
     def __init__(

@@ -1,6 +1,7 @@
 """DenseAM: the network of the paper as a PyTorch module, fast inside and checked at the edge."""
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from denseam import kernels
 from denseam.classifier import Classifier, HeadName
 from denseam.errors import InputError
 from denseam.explanation import Explanation, Order, explain
+from denseam.presets import Preset
 
 __all__ = ["DenseAM"]
 
@@ -47,6 +49,15 @@ class DenseAM(Classifier):
 
     kind: ClassVar[str] = "dam"
     initial: ClassVar[tuple[float, float]] = (-0.3, 0.3)  # NIPS16, appendix A
+    # NIPS16, appendix A, gives ranges for m, T and eps_0; these are the values in them that trained
+    # well over 300 epochs (docs/log.md). At n = 30 memories die of larger steps over 3000 epochs.
+    presets: ClassVar[Mapping[float, Preset]] = {
+        2: Preset(4, 400, 100, 1 / 2, 0.02, 0.16, 0.02),
+        3: Preset(4, 400, 100, 1 / 3, 0.04, 0.06639, 0.04),
+        20: Preset(30, 560, 560, 1 / 3, 0.02, 0.03, 0.02),
+        30: Preset(30, 600, 600, 1 / 3, 0.02, 0.015, 0.01),
+    }
+    products: ClassVar[tuple[str, ...]] = tuple(kernels.choice.PRODUCTS)
 
     def energy_gap(self, visible: Tensor) -> Tensor:
         """(B, N) -> (B, C): beta (E_off - E_on), the argument of tanh in Eq. 2.1.

@@ -8,6 +8,7 @@ paper's polynomial where the field is T, so that n and T mean what they mean the
 """
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 from denseam.baselines.networks import ROOM
 from denseam.classifier import Classifier, HeadName
 from denseam.errors import InputError
+from denseam.model import DenseAM
+from denseam.presets import Preset
 
 __all__ = ["ExponentialAM"]
 
@@ -47,6 +50,7 @@ class ExponentialAM(Classifier):
 
     kind: ClassVar[str] = "exponential"
     initial: ClassVar[tuple[float, float]] = (-0.3, 0.3)  # as for DenseAM
+    presets: ClassVar[Mapping[float, Preset]] = DenseAM.presets
 
     def __init__(
         self,

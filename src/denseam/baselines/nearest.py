@@ -15,6 +15,7 @@ from denseam.data import ImageSet
 from denseam.data.validate import check_labels, check_visible
 from denseam.errors import InputError
 from denseam.kernels.products import PRODUCTS, default_product
+from denseam.presets import Preset
 
 __all__ = ["Metric", "NearestNeighbour"]
 
@@ -45,6 +46,10 @@ class NearestNeighbour(Classifier):
     kind: ClassVar[str] = "nearest"
     half_lengths: Tensor
     initial: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    presets: ClassVar[Mapping[float, Preset]] = {1: Preset(1, 10, 10, 0, 0.04, 1)}
+    only_power: ClassVar[float | None] = 1.0
+    compares_distances: ClassVar[bool] = True
+    learns: ClassVar[bool] = False  # they are its training images
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ training rule applies to them as it stands.
 """
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from denseam.classifier import Classifier, HeadName
 from denseam.energy import rectified_polynomial
 from denseam.errors import InputError
+from denseam.presets import Preset
 
 __all__ = ["PolynomialNetwork", "RBFNetwork", "ReLUNetwork"]
 
@@ -46,6 +48,8 @@ class PolynomialNetwork(Classifier):
 
     kind: ClassVar[str] = "polynomial"
     initial: ClassVar[tuple[float, float]] = (0.0, 0.1)
+    # As those of the other networks: chosen by the error on held-out images (docs/log.md).
+    presets: ClassVar[Mapping[float, Preset]] = {2: Preset(4, 20, 20, 0, 0.01, 0.02)}
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class ReLUNetwork(PolynomialNetwork):
     """
 
     kind: ClassVar[str] = "relu"
+    only_power: ClassVar[float | None] = 2.0
 
     def __init__(
         self,
@@ -135,6 +140,9 @@ class RBFNetwork(Classifier):
 
     kind: ClassVar[str] = "rbf"
     initial: ClassVar[tuple[float, float]] = (0.0, 0.1)
+    presets: ClassVar[Mapping[float, Preset]] = {2: Preset(2, 10, 10, 0, 0.04, 0.02)}
+    only_power: ClassVar[float | None] = 2.0
+    compares_distances: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import torch
 
 from denseam.analysis import confidence_of
+from denseam.checks import exact
 from denseam.classifier import Classifier
 from denseam.cli.common import add_command, add_images, add_model, chosen_images, percent
 from denseam.cli.sets import add_output, given_options, making, report
@@ -19,7 +20,6 @@ from denseam.errors import InputError
 from denseam.figures import budget, sign
 from denseam.figures.records import budget_curves, sign_curves
 from denseam.pretrained import load_any
-from denseam.training.fields import exact
 
 _OPTIONS = ("loss", "loss_power")
 _HEADS = {"tanh": "objective", "log_energy": "cross_entropy"}  # and their losses

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from denseam.training.fields import exact
+from denseam.checks import exact
 
 __all__ = ["Flag", "add_flags", "from_fields", "from_signature", "typed"]
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from denseam import data
+from denseam.checks import exact
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.saved import describe_model
-from denseam.training.fields import exact
 
 __all__ = ["Row", "first_distinct", "read_rows", "row_names", "samples"]
 
