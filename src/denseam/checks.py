@@ -15,7 +15,7 @@ from torch import Tensor
 
 from denseam.errors import InputError
 
-__all__ = ["choice", "exact", "is_number", "number", "numbers", "whole"]
+__all__ = ["choice", "exact", "is_number", "number", "numbers", "plain", "seed", "whole"]
 
 T = TypeVar("T")
 
@@ -45,6 +45,19 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     if result is None or result < least or (most is not None and result > most):
         raise _wrong(name, value, "a whole number", {"least": least, "most": most})
     return result
+
+
+def seed(value: Any) -> int:
+    """Return a seed as an int.
+
+    Raises:
+        InputError: for anything but a whole number that PyTorch's generators take: 64 bits, with a
+            sign or without.
+
+    >>> seed(np.uint64(7))
+    7
+    """
+    return whole("seed", value, -(2**63), 2**64 - 1)
 
 
 def number(
@@ -153,6 +166,16 @@ def exact(x: float) -> str:
     ('30', '3.3333333333333335')
     """
     return f"{x:g}" if float(f"{x:g}") == x else repr(x)
+
+
+def plain(value: Any) -> Any:
+    """Return a scalar of NumPy or PyTorch as Python's, and anything else as it is.
+
+    >>> plain(np.float32(0.5)), plain("margin")
+    (0.5, 'margin')
+    """
+    is_array = isinstance(value, Tensor | np.ndarray | np.generic)
+    return value.item() if is_array and value.ndim == 0 else value
 
 
 def _scalar(value: Any) -> Any:

@@ -282,7 +282,7 @@ def test_kill_9_costs_at_most_the_chunk_at_work(tmp_path):
         (lambda m, c, t: rubbish_set(m, [], shape=(4, 3)), "classes"),
         (lambda m, c, t: rubbish_set(m, [7], shape=(4, 3)), "classes"),
         (lambda m, c, t: rubbish_set(m, shape=(4, 4)), "pixels"),
-        (lambda m, c, t: rubbish_set(m, shape=(-4, -3)), "a height and a width > 0"),
+        (lambda m, c, t: rubbish_set(m, shape=(-4, -3)), "shape = -4: wanted a whole number >= 1"),
         (lambda m, c, t: rubbish_set(m, shape=(4, 3), noise=float("inf")), "noise = inf"),
         (lambda m, c, t: attack_set(m, c, "fgsm", [float("inf")]), "eps = "),
         (lambda m, c, t: attack_set(m, c, "fgsm", 0.1, loss_power=-3), "loss_power = -3"),

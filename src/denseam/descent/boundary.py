@@ -4,21 +4,20 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import choice, whole
 from denseam.descent.bisection import bisect
 from denseam.descent.common import (
     Progress,
     bounds_of,
-    check_choice,
-    check_counts,
     check_images,
-    check_length,
     in_parts,
     loss_power_of,
+    visible_length,
     watch,
 )
 from denseam.descent.controller import descend_controlled
@@ -118,15 +117,18 @@ def cross_boundary(
         InputError: for targets equal to the top choice, images outside [-1, 1], an empty batch,
             another dtype or device than the model's, or numbers out of range.
     """
-    check_length("step", step)
-    check_counts(max_steps=max_steps, chunk=chunk)
+    step, max_steps, chunk = (
+        visible_length("step", step),
+        whole("max_steps", max_steps),
+        whole("chunk", chunk),
+    )
     m = loss_power_of(model, loss_power)
     check_images(model, visible)
-    check_choice(objective=(objective, Objective), norm=(norm, Norm), mode=(mode, Mode))
+    objective = choice("objective", objective, get_args(Objective))
+    norm, mode = choice("norm", norm, get_args(Norm)), choice("mode", mode, get_args(Mode))
     if mode == "controlled" and norm != "l2":
         raise InputError(f"norm = {norm!r}: the controlled mode follows the curve of the L2 norm")
-    if not all(0 <= i < len(visible) for i in samples):
-        raise InputError(f"samples = {list(samples)}: wanted some of 0 .. {len(visible) - 1}")
+    samples = [whole("samples", i, 0, len(visible) - 1) for i in samples]
     shape, flat = visible.shape[1:], visible.flatten(1)
     head = head_of(model, shape, log_energy=objective == "margin")
     exact = head_of(copy.deepcopy(model).double(), shape, log_energy=False)

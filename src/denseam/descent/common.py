@@ -1,11 +1,11 @@
 """What the descents share: defaults, checks of arguments, work in parts."""
 
-import math
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from denseam.checks import number
 from denseam.classifier import Classifier
 from denseam.data.validate import check_labels, check_visible
 from denseam.descent.loop import OnStep, Step
@@ -15,14 +15,12 @@ from denseam.errors import InputError
 __all__ = [
     "Progress",
     "bounds_of",
-    "check_choice",
-    "check_counts",
     "check_deterministic",
     "check_images",
-    "check_length",
     "check_targets",
     "in_parts",
     "loss_power_of",
+    "visible_length",
     "watch",
 ]
 
@@ -42,17 +40,9 @@ def bounds_of(*, clip: bool) -> tuple[float, float] | None:
     return (-1.0, 1.0) if clip else None
 
 
-def check_counts(**counts: int) -> None:
-    """InputError unless each is a whole number above 0."""
-    for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name} = {value!r}: wanted a whole number >= 1")
-
-
-def check_length(name: str, value: float) -> None:
-    """InputError unless it is a number above 0, in visible units."""
-    if not (isinstance(value, int | float) and 0 < value < math.inf):
-        raise InputError(f"{name} = {value!r}: wanted a finite length > 0, in visible units")
+def visible_length(name: str, value: Any) -> float:
+    """Return a length > 0 in visible units; InputError for anything else."""
+    return number(name, value, above=0, unit="visible units")
 
 
 def loss_power_of(model: nn.Module, given: float | None) -> float:
@@ -65,9 +55,7 @@ def loss_power_of(model: nn.Module, given: float | None) -> float:
     """
     if given is None:
         return 30.0 if isinstance(model, Classifier) and model.power >= 10 else 4.0
-    if not (isinstance(given, int | float) and 1 <= given < math.inf):
-        raise InputError(f"loss_power = {given!r}: wanted a finite number >= 1")
-    return float(given)
+    return number("loss_power", given, least=1)
 
 
 def check_images(model: nn.Module, visible: Tensor) -> None:
@@ -111,14 +99,6 @@ def check_targets(targets: Tensor, count: int, n_classes: int, top: Tensor) -> N
             f"{len(same)} of {count} targets are the model's own top choice (the first: image "
             f"{int(same[0])}, class {int(targets[same[0]])}): there is no boundary to cross"
         )
-
-
-def check_choice(**choices: tuple[Any, Any]) -> None:
-    """InputError unless each value is one of its ``Literal``'s."""
-    for name, (value, literal) in choices.items():
-        if value not in get_args(literal):
-            wanted = " or ".join(map(repr, get_args(literal)))
-            raise InputError(f"{name} = {value!r}: wanted {wanted}")
 
 
 def in_parts(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import plain
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent.common import check_images, in_parts, loss_power_of
@@ -103,7 +104,8 @@ def describe(
         raise InputError("clip = False: an image set holds pixels in [-1, 1]")
     signature = inspect.signature(procedure).parameters.values()
     defaults = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
-    parameters = {k: v for k, v in defaults.items() if k not in _NO_MATTER} | dict(given)
+    parameters = {k: v for k, v in defaults.items() if k not in _NO_MATTER}
+    parameters |= {name: plain(value) for name, value in given.items()}
     has_objective = {"loss", "loss_power"} & parameters.keys()
     if has_objective and parameters.get("loss_power") is None:
         parameters["loss_power"] = loss_power_of(model, None)

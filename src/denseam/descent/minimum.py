@@ -15,16 +15,16 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import choice, whole
 from denseam.data.validate import check_labels
 from denseam.descent.common import (
     Progress,
     bounds_of,
-    check_choice,
-    check_counts,
     check_images,
     in_parts,
 )
@@ -84,8 +84,8 @@ def minimum_norm(
     Raises:
         InputError: for images outside [-1, 1], labels that do not fit, or numbers out of range.
     """
-    check_counts(rounds=rounds, starts=starts, chunk=chunk)
-    check_choice(norm=(norm, Norm))
+    rounds, starts = whole("rounds", rounds), whole("starts", starts)
+    chunk, norm = whole("chunk", chunk), choice("norm", norm, get_args(Norm))
     check_images(model, visible)
     shape, flat = visible.shape[1:], visible.flatten(1)
     head = head_of(model, shape, log_energy=True)

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from denseam import checks
+from denseam.checks import whole
 from denseam.classifier import Classifier
 from denseam.descent.common import (
     Progress,
     bounds_of,
-    check_counts,
     check_images,
-    check_length,
     in_parts,
     loss_power_of,
+    visible_length,
     watch,
 )
 from denseam.descent.goals import PaperObjective, log_objective
@@ -76,8 +77,8 @@ def rubbish(
     Raises:
         InputError: for classes that the model has not, or arguments out of range.
     """
-    check_length("step", step)
-    check_counts(max_steps=max_steps, per_class=per_class, chunk=chunk)
+    step, chunk = visible_length("step", step), whole("chunk", chunk)
+    max_steps, per_class = whole("max_steps", max_steps), whole("per_class", per_class)
     m = loss_power_of(model, loss_power)
     if start is None:
         start = _noise(model, shape, per_class, noise, seed)
@@ -85,11 +86,13 @@ def rubbish(
     shape, flat = start.shape[1:], start.flatten(1)
     head = head_of(model, shape, log_energy=False)
     n_classes = head(flat[:1]).values.shape[1]
-    wanted = list(range(n_classes)) if classes is None else list(classes)
-    if not wanted or not all(0 <= c < n_classes for c in wanted):
-        raise InputError(f"classes = {classes}: wanted some of 0 .. {n_classes - 1}")
-    images = flat.repeat(len(wanted), 1)
-    targets = torch.tensor(wanted, device=flat.device).repeat_interleave(len(flat))
+    if classes is not None:
+        classes = [whole("classes", c, 0, n_classes - 1) for c in classes]
+        if not classes:
+            raise InputError(f"classes = {classes}: wanted some of 0 .. {n_classes - 1}")
+    aims = torch.arange(n_classes) if classes is None else torch.tensor(classes)
+    images = flat.repeat(len(aims), 1)
+    targets = aims.to(flat.device).repeat_interleave(len(flat))
 
     def run(part: slice) -> DescentResult:
         begin, goal = images[part], PaperObjective(targets[part], m)
@@ -113,12 +116,12 @@ def _noise(
     model: nn.Module, shape: Sequence[int] | None, count: int, deviation: float, seed: int
 ) -> Tensor:
     """Normal noise around 0 (count, *shape), clipped to [-1, 1]."""
-    check_length("noise", deviation)
+    deviation = visible_length("noise", deviation)
     if shape is None:
         if not isinstance(model, Classifier):
             raise InputError("noise for a module of another kind: wanted the shape of one image")
         shape = (model.n_visible,)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed(seed))
     noise = (deviation * torch.randn(count, *shape, generator=generator)).clamp_(-1, 1)
     own = next(model.parameters(), None)
     return noise if own is None else noise.to(own)

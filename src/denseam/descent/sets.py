@@ -12,7 +12,6 @@ Boundary sets add ``margin``, ``boundary_l2``, ``boundary_linf`` and what ``keep
 the sign family ``eps``. ``metadata`` says which model, images and parameters made them.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,10 +19,12 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from denseam import checks
+from denseam.checks import choice, numbers, whole
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent.boundary import cross_boundary
-from denseam.descent.common import Progress, check_choice, check_counts, in_parts
+from denseam.descent.common import Progress, in_parts
 from denseam.descent.facts import describe, facts_of, inputs, outputs, to_set
 from denseam.descent.heads import head_of
 from denseam.descent.loop import Norm
@@ -83,7 +84,7 @@ def boundary_set(
     """
     if not set(keep) <= set(get_args(Keep)):
         raise InputError(f"keep = {list(keep)}: wanted some of {', '.join(get_args(Keep))}")
-    check_counts(chunk=chunk)
+    chunk, seed = whole("chunk", chunk), checks.seed(seed)
     visible = inputs(model, images, input_shape)
     rows, targets = _rows_and_targets(model, visible, target, seed=seed, chunk=chunk)
     given = target.tolist() if isinstance(target, Tensor) else target
@@ -141,15 +142,16 @@ def rubbish_set(
         InputError: as ``rubbish``.
         RunFolderError: when ``out`` is there and was made otherwise.
     """
-    if not all(isinstance(side, int) and side > 0 for side in shape):
-        raise InputError(f"shape = {tuple(shape)}: wanted a height and a width > 0")
-    as_taken = tuple(input_shape or (shape[0] * shape[1],))
+    height, width = (whole("shape", side) for side in shape)
+    shape, chunk, per_class = (height, width), whole("chunk", chunk), whole("per_class", per_class)
+    as_taken = tuple(input_shape or (height * width,))
     if isinstance(model, Classifier) and as_taken != (model.n_visible,):
         raise InputError(f"shape = {shape}: the model's images have {model.n_visible} pixels")
     n_classes = outputs(model, _blank(model, as_taken), 1)[1].shape[1]
-    wanted = list(range(n_classes)) if classes is None else list(classes)
-    if not wanted or per_class < 1:
-        raise InputError(f"classes = {wanted}, per_class = {per_class}: wanted at least one image")
+    wanted = range(n_classes) if classes is None else classes
+    wanted = [whole("classes", c, 0, n_classes - 1) for c in wanted]
+    if not wanted:
+        raise InputError("classes = []: wanted one class or more")
     asked = {**options, "classes": wanted, "per_class": per_class}
     names = tuple(class_names)
     metadata = describe("rubbish", model, None, rubbish, asked)
@@ -165,7 +167,6 @@ def rubbish_set(
         like = ImageSet(images, found.targets.cpu(), n_classes, names)
         return to_set(images, like.labels, like, facts, metadata)
 
-    check_counts(chunk=chunk)
     cuts = _cuts(len(wanted) * per_class, max(1, chunk // per_class) * per_class)
     return build(make, cuts, out, metadata, on_progress, shared=shared)
 
@@ -201,11 +202,8 @@ def attack_set(
         InputError: as those.
         RunFolderError: when ``out`` is there and was made otherwise.
     """
-    check_choice(method=(method, Method))
-    sizes = [float(eps)] if isinstance(eps, int | float) else [float(size) for size in eps]
-    if not sizes or not all(0 <= size < math.inf for size in sizes):
-        raise InputError(f"eps = {eps!r}: wanted finite Linf sizes >= 0, in visible units")
-    check_counts(chunk=chunk)
+    method, chunk = choice("method", method, get_args(Method)), whole("chunk", chunk)
+    sizes = numbers("eps", eps, least=0, unit="visible units")
     visible, count = inputs(model, images, input_shape), len(images)
     attack = _METHODS[method]
     asked = {"loss": "objective", "clip": True, **options, "method": method, "eps": sizes}
@@ -261,7 +259,7 @@ def minimum_set(
         InputError: as ``minimum_norm``.
         RunFolderError: when ``out`` is there and was made otherwise.
     """
-    check_counts(chunk=chunk)
+    chunk, norm = whole("chunk", chunk), choice("norm", norm, get_args(Norm))
     visible = inputs(model, images, input_shape)
     asked = {**options, "method": "minimum", "norm": norm}
     metadata = describe("attack", model, images, minimum_norm, asked)

@@ -6,27 +6,25 @@ gradient of zero from a saturated tanh, its sign is still known here.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypedDict, Unpack, overload
+from typing import Literal, TypedDict, Unpack, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import choice, is_number, numbers, whole
 from denseam.data.validate import check_labels
 from denseam.descent.common import (
     Progress,
     bounds_of,
-    check_choice,
-    check_counts,
     check_images,
-    check_length,
     in_parts,
     loss_power_of,
+    visible_length,
 )
 from denseam.descent.goals import CrossEntropy, Goal, Margin, PaperObjective
 from denseam.descent.heads import Head, head_of
 from denseam.descent.loop import reasons, unit
 from denseam.descent.result import RUNNING, Descended, DescentResult, Stop, code
-from denseam.errors import InputError
 
 __all__ = ["Loss", "basic_iterative", "least_likely", "sign_gradient"]
 
@@ -242,17 +240,11 @@ class _Attack:
         chunk: int = 1000,
         on_progress: Progress | None = None,
     ) -> None:
-        check_choice(loss=(loss, Loss))
         check_images(model, visible)
-        check_counts(chunk=chunk)
-        self.one = isinstance(eps, int | float)
-        self.sizes = [eps] if isinstance(eps, int | float) else list(eps)
-        if not self.sizes:
-            raise InputError(f"eps = {eps!r}: wanted one size at least")
-        for size in self.sizes:
-            check_length("eps", size)
-        self.loss, self.bounds = loss, bounds_of(clip=clip)
-        self.chunk, self.on_progress = chunk, on_progress
+        self.one = is_number(eps)
+        self.sizes = numbers("eps", eps, above=0, unit="visible units")
+        self.loss, self.bounds = choice("loss", loss, get_args(Loss)), bounds_of(clip=clip)
+        self.chunk, self.on_progress = whole("chunk", chunk), on_progress
         self.loss_power = loss_power_of(model, loss_power)
         self.shape, self.images = visible.shape[1:], visible.flatten(1)
         self.head: Head = head_of(model, self.shape, log_energy=loss != "objective")
@@ -284,9 +276,8 @@ class _Attack:
         self, labels: Tensor, targets: Tensor | None, steps: int, step: float | None
     ) -> DescentResult | list[DescentResult]:
         """Steps along signs within each size: away from the labels, or towards ``targets``."""
-        check_counts(steps=steps)
-        if step is not None:
-            check_length("step", step)
+        steps = whole("steps", steps)
+        step = None if step is None else visible_length("step", step)
         aims = labels if targets is None else targets
 
         def to(size: float, part: slice) -> DescentResult:

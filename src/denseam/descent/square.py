@@ -10,8 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from denseam import checks
+from denseam.checks import whole
 from denseam.data.validate import check_labels
-from denseam.descent.common import Progress, check_counts, check_images, check_length, in_parts
+from denseam.descent.common import Progress, check_images, in_parts, visible_length
 from denseam.descent.heads import Head, head_of, own_and_best_other
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.errors import InputError
@@ -53,9 +55,9 @@ def square_attack(
     Raises:
         InputError: for eps <= 0, another shape, images outside [-1, 1], labels that do not fit.
     """
-    check_counts(queries=queries, chunk=chunk)
+    queries, chunk, seed = whole("queries", queries), whole("chunk", chunk), checks.seed(seed)
     check_images(model, visible)
-    check_length("eps", eps)
+    eps = visible_length("eps", eps)
     flat = visible.flatten(1)
     if shape[0] * shape[1] != flat.shape[1]:
         raise InputError(f"shape = {shape}: images have {flat.shape[1]} pixels")

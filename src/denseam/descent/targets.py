@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from denseam.checks import plain
 from denseam.descent.common import check_targets
 from denseam.errors import InputError
 
@@ -30,7 +31,7 @@ def resolve(target: Target, scores: Tensor, *, seed: int) -> Tensor:
     B, C = scores.shape
     if C < 2:
         raise InputError(f"a model of {C} class has no boundary")
-    top = scores.argmax(dim=1)
+    top, target = scores.argmax(dim=1), plain(target)
     if isinstance(target, str):
         order = scores.argsort(dim=1, descending=True, stable=True)
         if target == "second":
