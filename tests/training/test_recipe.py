@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denseam import Recipe, data
+from denseam.baselines import NETWORKS
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.training.recipe import MNIST_SCALE
@@ -208,15 +209,44 @@ def test_for_data_leaves_mnist_alone_and_scales_other_sets():
     ],
 )  # fmt: skip
 def test_the_command_of_a_recipe_is_what_trains_by_it(epochs, fields, options):
-    from denseam.cli import parser
-
     recipe = Recipe.paper(3, epochs, **fields)
     command = recipe.command()
     assert command == " ".join([f"denseam train --power 3 --epochs {epochs}", *options])
+    assert trained_by(command) == recipe
+
+
+def trained_by(command):
+    """Return the recipe that `denseam train` makes of a command, on images like MNIST's."""
+    from denseam.cli import parser
+    from denseam.cli.train import recipe_of
+
     args = parser().parse_args([*command.split()[1:], "--out", "run"])
-    given = {name: getattr(args, name, None) for name in recipe.to_json()}
-    preset = Recipe.paper(args.power, args.epochs, seed=args.seed)
-    assert preset.replace(**{k: v for k, v in given.items() if v is not None}) == recipe
+    grey = torch.full((3, 28, 28), MNIST_SCALE / 784)
+    return recipe_of(args, ImageSet(grey, torch.arange(3), 3))
+
+
+OTHER = {
+    "power": 10 / 3, "loss_power": 7.5, "temperature": 81.25, "temperature_start": 333.0,
+    "temperature_epochs": 3, "learning_rate": 1e-5, "learning_rate_decay": 0.75, "momentum": 0.0,
+    "epochs": 41, "n_memories": 17, "per_class": 3, "seed": 2**32 - 1, "dtype": "float64",
+    "products": "bfloat16", "network": "exponential", "binarised": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
+@pytest.mark.parametrize("power", [2, 30])
+def test_the_command_repeats_every_field(name, power):
+    recipe = Recipe.paper(power, 60)
+    changed = dataclasses.replace(recipe, **{name: OTHER[name]})
+    assert changed != recipe
+    assert trained_by(changed.command()) == changed
+
+
+@pytest.mark.parametrize("network", [*NETWORKS])
+def test_the_command_repeats_every_network(network):
+    power = NETWORKS[network].only_power or 3
+    recipe = Recipe.paper(power, 77, network=network, binarised=True, temperature=5.5)
+    assert trained_by(recipe.command()) == recipe
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,13 @@ import dataclasses
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from denseam.checks import exact
 
-__all__ = ["Flag", "add_flags", "from_fields", "from_signature", "typed"]
+__all__ = ["Flag", "add_flags", "from_fields", "from_signature", "summary", "typed"]
 
 _REQUIRED = inspect.Parameter.empty
 
@@ -51,7 +51,7 @@ class Flag:
     kind: type
     default: Any = _REQUIRED
     help: str = ""
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
     several: bool = False
 
 
@@ -103,6 +103,12 @@ def typed(args: argparse.Namespace, flags: Iterable[Flag]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def summary(documented: Callable[..., Any]) -> str:
+    """Return the first line of a docstring as a phrase: without its capital and its full stop."""
+    line = inspect.cleandoc(documented.__doc__ or " ").splitlines()[0].rstrip(".")
+    return line[:1].lower() + line[1:]
+
+
 def described(documented: Callable[..., Any]) -> dict[str, str]:
     """Return what a docstring's "Args:" or "Attributes:" section says of each name."""
     lines = inspect.cleandoc(documented.__doc__ or "").splitlines()
@@ -128,7 +134,7 @@ def _flag(
 ) -> Flag:
     more = metadata or {}
     kind, several = _kind(hint)
-    choices = tuple(more.get("choices", ()))
+    choices = more.get("choices", ())  # as it is: a table may grow
     if get_origin(kind) is Literal:
         choices, kind = get_args(kind), str
     option = more.get("option", name).replace("_", "-")

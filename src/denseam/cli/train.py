@@ -2,6 +2,7 @@
 
 import argparse
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,20 @@ from denseam.cli.common import (
     stderr,
     stdout,
 )
+from denseam.cli.flags import add_flags, from_fields, summary, typed
 from denseam.cli.job import job
 from denseam.cli.progress import TrainingBar
+from denseam.data import ImageSet
 from denseam.errors import DenseAMWarning, LostRankError
 from denseam.evaluation import evaluate
 from denseam.mesh import Mesh
 from denseam.training import Callback, Recipe, TensorBoard, TrainResult, train
+from denseam.training.recipe import COMMAND_EPOCHS
 
-# Enough for errors close to the paper's in minutes; --epochs 3000 is the paper's own.
-DEFAULT_EPOCHS = 300
-
-_RECIPE_OPTIONS: dict[str, tuple[type, str]] = {
-    "temperature": (float, "T, from the end of the ramp on"),
-    "temperature_start": (float, "T at the start of the ramp"),
-    "temperature_epochs": (int, "epochs of the ramp"),
-    "learning_rate": (float, "eps_0, the largest first step of a pixel of a memory"),
-    "learning_rate_decay": (float, "f: eps = eps_0 f^epoch"),
-    "momentum": (float, "p"),
-    "loss_power": (float, "m of the objective sum (Y - t)^(2m)"),
-    "n_memories": (int, "K (default: 2000)"),
-    "per_class": (int, "images of each class in a minibatch (default: 100)"),
-    "products": (str, "full (default); faster: 8-bit on the CPU, tf32 or bfloat16 on a GPU"),
-}
+_PRESET = from_fields(Recipe, "network", "power", "epochs")  # what ``Recipe.paper`` goes by
+_OVERRIDES = tuple(
+    flag for flag in from_fields(Recipe) if flag not in _PRESET and flag.name != "seed"
+)
 
 
 def add_to(commands: Any) -> None:
@@ -60,15 +53,18 @@ denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/p
 torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out runs/n30
 """,
     )
-    parser.add_argument(
-        "--model", choices=NETWORKS, default="dam", dest="network",
-        help="dam: a dense associative memory (default); exponential: one whose energy is a sum of "
-        "exponentials; relu, polynomial: a feedforward network, the dual of DAM_n; rbf: radial "
-        "basis functions; nearest: nearest neighbours",
-    )  # fmt: skip
-    parser.add_argument("--power", type=float, help="n >= 1, of dam, exponential and polynomial")
+    kinds = (f"{name}: {summary(network)}" for name, network in NETWORKS.items())
+    with_power = (name for name, network in NETWORKS.items() if network.only_power is None)
+    network, power, epochs = _PRESET
+    add_flags(
+        parser,
+        (
+            replace(network, help="; ".join(kinds)),
+            replace(power, help=f"{power.help}, of {', '.join(with_power)}"),
+            replace(epochs, default=COMMAND_EPOCHS),
+        ),
+    )
     parser.add_argument("--out", type=Path, required=True, help="run folder, made if need be")
-    parser.add_argument("--epochs", type=int, default=DEFAULT_EPOCHS, help="(default: %(default)s)")
     add_dataset(parser)
     parser.add_argument(
         "--hold-out", type=int, metavar="COUNT",
@@ -79,30 +75,28 @@ torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out r
         "--tensorboard", action="store_true", help="write scalars to OUT/tensorboard"
     )
     parser.add_argument(
-        "--binarised", action="store_true", help="show the network every pixel as -1 or +1"
-    )
-    parser.add_argument(
         "--memory-ranks", type=int, default=1, metavar="COUNT",
         help="under torchrun: divide the memories among COUNT processes, and the images among "
         "the rest (default: 1, every process has all memories)",
     )  # fmt: skip
     recipe = parser.add_argument_group("recipe (default: the paper's, for this power)")
-    for name, (kind, text) in _RECIPE_OPTIONS.items():
-        recipe.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
+    add_flags(recipe, _OVERRIDES)
     parser.set_defaults(run=run)
+
+
+def recipe_of(args: argparse.Namespace, images: ImageSet) -> Recipe:
+    """Return the recipe of a parsed command line, its temperatures on the scale of the images."""
+    typed_preset = {"epochs": COMMAND_EPOCHS, **typed(args, _PRESET)}
+    preset = Recipe.paper(seed=args.seed, **typed_preset).for_data(images)
+    return preset.replace(**typed(args, _OVERRIDES))
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, say where the model lies."""
-    overrides = {name: getattr(args, name) for name in _RECIPE_OPTIONS}
-    given = {name: value for name, value in overrides.items() if value is not None}
     images = dataset_of(args)
     if args.hold_out is not None:
         images = images.hold_out(args.hold_out)
-    preset = Recipe.paper(
-        args.power, args.epochs, network=args.network, seed=args.seed, binarised=args.binarised
-    )
-    recipe = preset.for_data(images.train).replace(**given)
+    recipe = recipe_of(args, images.train)
     callbacks: list[Callback] = [TrainingBar()]
     if args.tensorboard:
         callbacks.append(TensorBoard(args.out / "tensorboard"))

@@ -37,24 +37,24 @@ class Recipe:
         power: n >= 1.
         loss_power: m >= 1, of the objective sum (Y - t)^(2m).
         temperature: T_f > 0, from the end of the ramp on.
-        temperature_start: T_i > 0; equal to temperature where there is no ramp.
+        temperature_start: T_i > 0, at the start of the ramp; equal to T_f without a ramp.
         temperature_epochs: length of the linear ramp from T_i to T_f.
-        learning_rate: eps_0, the largest step of a component of a memory.
+        learning_rate: eps_0, the largest first step of a component of a memory.
         learning_rate_decay: f, per epoch: eps = eps_0 f^epoch.
         momentum: p.
-        epochs: how many.
+        epochs: how often every image is shown.
         n_memories: K.
         per_class: images of each class in a minibatch.
         seed: of the initial memories and of the order of the images.
-        dtype: "float32" or "float64".
-        products: "full", in dtype; faster: "8-bit" (kernels/eightbit.py), on a card "tf32" or
-            "bfloat16" (docs/gpu.md).
-        network: "dam", or one of denseam.baselines: "exponential", "relu", "polynomial", ...
-        binarised: whether it sees every pixel as -1 or +1.
+        dtype: of memories and images.
+        products: precision of the matrix products; faster than "full" are "8-bit" on a CPU, "tf32"
+            and "bfloat16" on a GPU (docs/gpu.md).
+        network: "dam", or one of ``denseam.baselines``.
+        binarised: show the network every pixel as -1 or +1.
 
     Raises:
-        InputError: for a value out of range, and for a ramp by which (T_i / T_f)^n leaves the range
-            of dtype: beyond the square root of it, so that gradients have the other half.
+        InputError: for a value out of range, and for a ramp where (T_i / T_f)^n exceeds the square
+            root of the dtype's range: gradients need the other half.
     """
 
     power: float = field(metadata={"check": check_power})
@@ -96,7 +96,7 @@ class Recipe:
         self._check_ramp()
 
     def _check_ramp(self) -> None:
-        """InputError where ``gradient_scale_at`` would leave its half of the range."""
+        """Raise InputError where ``gradient_scale_at`` would leave its half of the range."""
         most = math.log(torch.finfo(getattr(torch, self.dtype)).max) / 2
         T_i, T_f = self.temperature_start, self.temperature
         exponent = self.power * (math.log(T_i) - math.log(T_f))
@@ -117,23 +117,23 @@ class Recipe:
         network: str = "dam",
         **overrides: Any,
     ) -> Self:
-        """The paper's procedure for a power, over any number of epochs.
+        """Return the recipe of the paper for a power, over any number of epochs.
 
         * n = 2, 3, 20, 30 have presets. Between them every value is interpolated in log n; below
           2 and above 30 the nearest preset holds.
-        * 3000 epochs decay by the paper's f = 0.998. With fewer, the steps shrink faster: the part
-          of the first step that is left at the end is set for 20, 300 and 3000 epochs, and
-          interpolated in log epochs. Below 300 epochs the first step grows, up to 0.04 at 20;
-          above, it shrinks at n = 30, down to 0.01 at 3000.
+        * 3000 epochs decay by the paper's f = 0.998. With fewer, steps shrink faster: the ratio of
+          the last step to the first is set for 20, 300 and 3000 epochs, and interpolated in log
+          epochs. Below 300 epochs the first step grows, up to 0.04 at 20; above 300 it shrinks at
+          n = 30, down to 0.01 at 3000.
         * The temperature ramp takes half of the epochs at n = 2 and a third of them from n = 3 on,
           at most the paper's 200.
-        * "exponential" has the presets of its power. The other networks have one each for any
+        * "exponential" has the same presets. The other networks have one each, for any power and
           number of epochs, with a constant temperature.
 
         Args:
-            power: n >= 1; not needed for "relu", "rbf" and "nearest", which have but one.
-            epochs: how many.
-            network: "dam", or one of ``denseam.baselines`` to be trained by the same rule.
+            power: n >= 1; may be left out for "relu", "rbf" and "nearest", which have only one.
+            epochs: how often every image is shown.
+            network: "dam", or one of ``denseam.baselines``, trained by the same rule.
             **overrides: any field of ``Recipe``, by name.
 
         Raises:
@@ -159,10 +159,10 @@ class Recipe:
         return cls.from_json(values).replace(**overrides)
 
     def replace(self, **values: Any) -> Self:
-        """The same recipe with other values in some fields.
+        """Return this recipe with other values in some fields.
 
-        A constant temperature stays constant: where there is no ramp, ``temperature`` alone
-        moves ``temperature_start`` along.
+        A constant temperature stays constant: without a ramp, ``temperature`` also sets
+        ``temperature_start``, unless that is given too.
 
         Raises:
             InputError: for a value out of range or a name that is no field.
@@ -172,15 +172,15 @@ class Recipe:
         return self.from_json({**self.to_json(), **values})
 
     def for_data(self, images: ImageSet) -> Self:
-        """The same recipe with temperatures on the scale of these images' overlaps.
+        """Return this recipe with temperatures on the scale of these images' overlaps.
 
         An overlap is at most sum_i |v_i|, which grows with the number of pixels and shrinks with
-        grey ones; temperatures follow its mean, relative to MNIST's, to three digits.
+        grey ones. Temperatures follow the mean of that sum, relative to MNIST's, to three digits.
         """
         scale = float(images.visible().abs().sum(dim=1).mean()) / MNIST_SCALE
         if NETWORKS[self.network].compares_distances:
             scale = math.sqrt(scale)
-        if abs(scale - 1) < 0.005:  # MNIST itself, or as good as
+        if abs(scale - 1) < 0.005:  # MNIST itself, or images like it
             return self
         return self.replace(
             temperature=_three_digits(self.temperature * scale),
@@ -190,24 +190,24 @@ class Recipe:
     # ---- schedules ---------------------------------------------------------------------------
 
     def learning_rate_at(self, epoch: int) -> float:
-        """eps of an epoch."""
+        """Return eps of an epoch."""
         return self.learning_rate * self.learning_rate_decay**epoch
 
     def temperature_at(self, epoch: int) -> float:
-        """T of an epoch: linear from T_i to T_f, then constant."""
+        """Return T of an epoch: linear from T_i to T_f, then constant."""
         if epoch >= self.temperature_epochs:
             return self.temperature
-        part = epoch / self.temperature_epochs
-        return self.temperature_start + part * (self.temperature - self.temperature_start)
+        done = epoch / self.temperature_epochs
+        return self.temperature_start + done * (self.temperature - self.temperature_start)
 
     def gradient_scale_at(self, epoch: int) -> float:
-        """(T / T_f)^n: what keeps the units of the velocity through the ramp."""
+        """Return (T / T_f)^n, which keeps the units of the velocity through the ramp."""
         return float((self.temperature_at(epoch) / self.temperature) ** self.power)
 
     # ---- JSON --------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values; ``from_json`` takes them back."""
+        """Return the fields as plain JSON values, which ``from_json`` reads."""
         return dataclasses.asdict(self)
 
     @classmethod
