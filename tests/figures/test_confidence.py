@@ -3,14 +3,10 @@
 import pytest
 from PIL import Image
 
-from denseam.analysis import ConfidenceBins
 from denseam.errors import InputError
 from denseam.figures import canvas, confidence
 
-from .small import some_axes, some_bins, some_confidences
-
-NAN = float("nan")
-NOTHING = ConfidenceBins((0.0, 1.0), (0,), (NAN,), ((NAN, NAN),), (NAN,))
+from .small import some_axes, some_confidences
 
 
 def test_errors_stand_at_the_mean_confidence_of_their_bins():
@@ -62,18 +58,15 @@ def test_the_figure_saves_itself(tmp_path):
         assert min(image.convert("L").getextrema()) < 60
 
 
-BAD = {
-    "no name": ({"names": ()}, "names must be"),
-    "too many": ({"names": tuple("abcdefghi")}, "9 curves cannot be told apart: at most 8"),
-    "another count": ({"names": ("a",)}, "1 names and 2 bins: wanted as many"),
-    "a list": ({"bins": [some_bins(), some_bins()]}, "bins must be a tuple of ConfidenceBins"),
-    "numbers": ({"bins": (some_bins(), 1.0)}, "bins must be a tuple of ConfidenceBins"),
-    "nothing": ({"bins": (some_bins(), NOTHING)}, "n = 30: bins of no image at all"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_curves_are_refused(case):
-    changes, message = BAD[case]
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "0 curves: wanted 1 to 8"),
+        (("a",), "1 names for 2 curves: wanted one for each"),
+        (tuple("abcdefghi"), "9 curves: wanted 1 to 8, to be told apart"),
+    ],
+)
+def test_every_curve_has_a_name_and_can_be_told_apart(names, message):
+    (ax,) = some_axes()
     with pytest.raises(InputError, match=message):
-        some_confidences(**changes)
+        confidence.plot_errors(some_confidences(names=names), ax)

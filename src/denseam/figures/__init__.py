@@ -3,7 +3,7 @@
 | figure | module | record | what it shows |
 |---|---|---|---|
 | 2 | `memories` | ``MemoryGrids`` | what memories of several powers look like |
-| 3 | `rubbish` | ``RubbishGrid`` | where each class's objective leads from noise, by model |
+| 3 | `rubbish` | ``RubbishGrid`` | images to which the objectives of the classes lead from noise |
 | 4 | `boundary` | ``BoundaryTrace`` | two objectives on the way across; clean, boundary, final |
 | 5, 7 | `transfer` | ``TransferMap`` | sets made against a model, tested on every model |
 | 6 | `confidence` | ``ConfidenceCurves`` | error against confidence, by model |
@@ -14,29 +14,19 @@
 | - | `guard` | ``GuardCurves`` | scores that set junk aside, and error against coverage |
 | - | `explanation` | ``ExplainedImage`` | an image, and the memories that label it |
 | any | `grid` | tensors | a contact sheet of images, as PNG |
-| any | `pictures` | files | the way back: picture files as images |
+| any | `pictures` | files | picture files read as images |
 
-Each figure has ``plot(record, ax)`` for your own Axes, two of them where it has two panels, and
-``save(record, path)`` for a file.
-Nothing here trains or loads a model. Matplotlib is needed to draw, not to import or to make a
-record: ``pip install 'denseam[figures]'``.
+Each module has ``plot(record, ax)``, which draws on your own Axes (two of them where the figure has
+two panels), and ``save(record, path)``, which writes a file:
+
+    from denseam.figures import sign
+    sign.save(record, "fig8.png")
+
+Nothing here trains or loads a model. Drawing needs Matplotlib (``pip install 'denseam[figures]'``);
+importing this package and making records do not.
 """
 
-from denseam.figures import (
-    audit,
-    boundary,
-    budget,
-    canvas,
-    confidence,
-    explanation,
-    grid,
-    guard,
-    memories,
-    rubbish,
-    sign,
-    transfer,
-    votes,
-)
+from denseam.figures import grid
 from denseam.figures.audit import AuditCurves
 from denseam.figures.boundary import BoundaryTrace
 from denseam.figures.budget import BudgetCurves
@@ -61,17 +51,5 @@ __all__ = [
     "SignCurves",
     "TransferMap",
     "VoteCurves",
-    "audit",
-    "boundary",
-    "budget",
-    "canvas",
-    "confidence",
-    "explanation",
     "grid",
-    "guard",
-    "memories",
-    "rubbish",
-    "sign",
-    "transfer",
-    "votes",
 ]

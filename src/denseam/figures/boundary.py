@@ -1,17 +1,16 @@
-"""Fig. 4: across a decision boundary, as two objectives and as images."""
+"""Fig. 4: the way across a decision boundary, as two objectives and as images."""
 
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from denseam.errors import InputError
 from denseam.figures import canvas
-from denseam.figures.checks import check_names, check_numbers, check_pictures
 from denseam.figures.mosaic import draw_mosaic
 
 if TYPE_CHECKING:
@@ -35,9 +34,6 @@ class BoundaryTrace:
         step: eps, the L2 length of a step, visible units.
         images: (3, H, W) floating, visible units [-1, 1]: clean, on the boundary, at the end.
         labels: of these three, like ("5", "5 / 3", "3").
-
-    Raises:
-        InputError: when any of it does not fit together.
     """
 
     name: str
@@ -49,33 +45,22 @@ class BoundaryTrace:
     labels: tuple[str, str, str]
 
     def __post_init__(self) -> None:
-        check_names((self.name,), "name")
-        check_numbers(self.log_top, "log_top")
-        check_numbers(self.log_target, "log_target")
-        check_numbers((self.step,), "step")
-        S = len(self.log_top)
-        if len(self.log_target) != S:
-            raise InputError(f"log_top has {S} values and log_target {len(self.log_target)}")
-        if self.step <= 0:
-            raise InputError(f"step = {self.step}: wanted > 0")
-        if self.crossing is not None and not 0 <= self.crossing <= S - 1:
-            raise InputError(f"crossing = {self.crossing}: wanted 0 .. {S - 1} steps, or None")
-        check_pictures(self.images, (3,))
-        check_names(self.labels, "labels")
-        if len(self.labels) != 3:
-            raise InputError(f"labels of three images, got {self.labels!r}")
+        canvas.check_pictures("images", self.images, 3)
 
 
 def plot_objectives(trace: BoundaryTrace, ax: "Axes") -> None:
     """Draw both objectives against the length of the path, and where they cross.
 
-    Convergence takes many times as long as crossing, so only the way until ``_BEYOND`` times the
-    crossing is shown; the images of ``plot_triplets`` show where it ends.
+    Convergence takes many times as long as crossing, so the path is drawn up to ``_BEYOND`` times
+    the crossing only; the images of ``plot_triplets`` show where it ends.
     """
-    path = [number * trace.step for number in range(_shown(trace))]
-    top, target = ({**c, "marker": ""} for c in canvas.CURVES[:2])
-    ax.plot(path, trace.log_top[: len(path)], label=r"$\log\,C_\mathrm{top}$", **top)
-    ax.plot(path, trace.log_target[: len(path)], label=r"$\log\,C_\mathrm{target}$", **target)
+    steps = len(trace.log_top)
+    if trace.crossing:
+        steps = min(steps, math.ceil(_BEYOND * trace.crossing) + 1)
+    path = [number * trace.step for number in range(steps)]
+    top, target = ({**look, "marker": ""} for look in canvas.CURVES[:2])
+    ax.plot(path, trace.log_top[:steps], **{**top, "label": r"$\log\,C_\mathrm{top}$"})
+    ax.plot(path, trace.log_target[:steps], **{**target, "label": r"$\log\,C_\mathrm{target}$"})
     if trace.crossing is not None:
         where = trace.crossing * trace.step
         ax.axvline(where, color="0.4", linewidth=0.7, zorder=0)
@@ -86,13 +71,6 @@ def plot_objectives(trace: BoundaryTrace, ax: "Axes") -> None:
     ax.set_ylabel(f"log objective, {canvas.literal(trace.name)}")
     # Higher still, and as wide as the Axes at most: the images below keep their width.
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=1.7)
-
-
-def _shown(trace: BoundaryTrace) -> int:
-    """How many values of the objectives to draw."""
-    if not trace.crossing:
-        return len(trace.log_top)
-    return min(len(trace.log_top), math.ceil(_BEYOND * trace.crossing) + 1)
 
 
 def plot_triplets(traces: Sequence[BoundaryTrace], ax: "Axes") -> None:
@@ -112,10 +90,10 @@ def plot_triplets(traces: Sequence[BoundaryTrace], ax: "Axes") -> None:
     for r, row in enumerate(rows.values()):
         for t, trace in enumerate(row):
             images[r, 3 * t : 3 * t + 3] = trace.images.detach()
-    made = draw_mosaic(ax, images, tuple(rows), _COLUMNS * most, row_gap=0.42, group=3)
+    mosaic = draw_mosaic(ax, images, tuple(rows), _COLUMNS * most, row_gap=0.42, group=3)
     for r, row in enumerate(rows.values()):
         for c, label in enumerate(label for trace in row for label in trace.labels):
-            x, y = made.centre(r, c)
+            x, y = mosaic.centre(r, c)
             ax.annotate(canvas.literal(label), (x, y + H / 2), (0, -1.5), ha="center", va="top",
                         textcoords="offset points", fontsize="small")  # fmt: skip
 
@@ -126,9 +104,8 @@ def plot(traces: Sequence[BoundaryTrace], axes: Sequence["Axes"]) -> None:
     Raises:
         InputError: when there is no trace, or the images differ in size.
     """
-    _by_name(traces)
-    plot_objectives(traces[0], axes[0])
     plot_triplets(traces, axes[1])
+    plot_objectives(traces[0], axes[0])
 
 
 def save(traces: Sequence[BoundaryTrace], path: str | os.PathLike[str]) -> None:
@@ -136,19 +113,16 @@ def save(traces: Sequence[BoundaryTrace], path: str | os.PathLike[str]) -> None:
     rows = _by_name(traces)
     most = max(map(len, rows.values()))
     width, height = 0.7 + 1.9 * most, 0.35 + 0.75 * len(rows)
-
-    def draw(*axes: "Axes") -> None:
-        plot(traces, axes)
-
-    if most == 1:
-        size = 3.3 + width, max(2.4, height)
-        canvas.save(path, draw, size=size, columns=2, widths=(3.3, width))
-    else:
-        canvas.save(path, draw, size=(width, 2.2 + height), rows=2, heights=(2.2, height))
+    frame: dict[str, Any] = (
+        {"size": (3.3 + width, max(2.4, height)), "columns": 2, "widths": (3.3, width)}
+        if most == 1
+        else {"size": (width, 2.2 + height), "rows": 2, "heights": (2.2, height)}
+    )
+    canvas.save(path, lambda *axes: plot(traces, axes), **frame)
 
 
 def _by_name(traces: Sequence[BoundaryTrace]) -> dict[str, list[BoundaryTrace]]:
-    """The traces of each name, in the order given."""
+    """Return the traces of each name, in the order in which they came."""
     if not traces:
         raise InputError("no trace to draw, wanted one or more")
     rows: dict[str, list[BoundaryTrace]] = {}

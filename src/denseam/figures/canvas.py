@@ -1,20 +1,31 @@
-"""From a drawing to a file: one look for all figures, the same bytes every time.
+"""The frame of all figures: one look, checks that records share, files with the same bytes.
 
 Only ``matplotlib.figure`` is used, never ``pyplot``: no windows, no current figure, no state that
 outlives a call.
 """
 
 import io
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import Tensor
 
 from denseam import files
+from denseam.data.validate import check_images
 from denseam.errors import InputError, MissingPackageError
 
-__all__ = ["CURVES", "DPI", "literal", "need_matplotlib", "save"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+__all__ = [
+    "CURVES", "DPI", "check_pictures", "check_shape", "curves", "legend", "literal",
+    "need_matplotlib", "save", "show",
+]  # fmt: skip
+
+T = TypeVar("T")
 
 DPI = 300
 
@@ -51,11 +62,6 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def literal(name: str) -> str:
-    """A user's name as a label: dollars in it do not begin a formula."""
-    return name.replace("$", r"\$")
-
-
 # Without dates and versions a file depends on nothing but what is drawn.
 _METADATA: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
@@ -65,7 +71,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def need_matplotlib() -> None:
-    """Say what to install where there is nothing to draw with.
+    """Raise an error that says what to install, where there is nothing to draw with.
 
     Raises:
         MissingPackageError: when matplotlib (which brings Pillow) is not installed.
@@ -77,6 +83,61 @@ def need_matplotlib() -> None:
         raise MissingPackageError(
             "figures need matplotlib: pip install 'denseam[figures]'"
         ) from error
+
+
+def check_shape(what: str, values: Tensor, *sizes: int | None) -> None:
+    """Refuse a tensor of another shape; None stands for any size.
+
+    Raises:
+        InputError: with the shape that came and the one that is wanted.
+    """
+    shape = tuple(values.shape)
+    fits = [b is None or a == b for a, b in zip(shape, sizes, strict=False)]
+    if len(shape) != len(sizes) or not all(fits):
+        wanted = ", ".join("any" if size is None else str(size) for size in sizes)
+        raise InputError(f"{what} must have shape ({wanted}), got {shape}")
+
+
+def check_pictures(what: str, images: Tensor, *lead: int | None) -> None:
+    """Refuse anything but floating images (*lead, H, W) in visible units [-1, 1].
+
+    Raises:
+        InputError: for another shape, type or range.
+    """
+    check_shape(what, images, *lead, None, None)
+    if not images.is_floating_point():
+        raise InputError(f"{what} must be floating, in [-1, 1], got {images.dtype}")
+    check_images(images.flatten(0, -3))
+
+
+def curves(names: Sequence[str], values: Sequence[T]) -> list[tuple[dict[str, Any], T]]:
+    """Return for each name what ``Axes.plot`` needs, look and label, and what the curve is of.
+
+    Raises:
+        InputError: for no name, more than can be told apart, or another number of values.
+    """
+    if not 1 <= len(names) <= len(CURVES):
+        raise InputError(f"{len(names)} curves: wanted 1 to {len(CURVES)}, to be told apart")
+    if len(values) != len(names):
+        raise InputError(f"{len(names)} names for {len(values)} curves: wanted one for each")
+    looks = [{**look, "label": literal(name)} for look, name in zip(CURVES, names, strict=False)]
+    return list(zip(looks, values, strict=True))
+
+
+def literal(name: str) -> str:
+    """Return a user's name as a label in which dollars do not begin a formula."""
+    return name.replace("$", r"\$")
+
+
+def legend(ax: "Axes") -> None:
+    """Put the legend to the right of the Axes, where no curve can run into it."""
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def show(ax: "Axes", image: Tensor, colours: str, **options: Any) -> "AxesImage":
+    """Draw an image (H, W) in [-1, 1], one square for each pixel; NaN stays empty."""
+    pixels = image.detach().cpu().numpy()
+    return ax.imshow(pixels, cmap=colours, vmin=-1, vmax=1, interpolation="nearest", **options)
 
 
 def save(
@@ -103,7 +164,7 @@ def save(
         heights: relative heights of the rows.
 
     Raises:
-        InputError: for another suffix, or sizes that are not positive.
+        InputError: for another suffix.
         MissingPackageError: when matplotlib is not installed.
         SaveError: when the file cannot be written; what stood there is untouched.
     """
@@ -111,7 +172,6 @@ def save(
     suffix = path.suffix.lower()
     if suffix not in _METADATA:
         raise InputError(f"{path}: a figure is a {', '.join(_METADATA)} file, got {suffix!r}")
-    _check_sizes(size, rows, columns, widths, heights)
     need_matplotlib()
     import matplotlib as mpl  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -129,19 +189,3 @@ def save(
             contents, format=suffix[1:], dpi=DPI, facecolor="white", metadata=_METADATA[suffix]
         )
     files.write_bytes(path, contents.getvalue())
-
-
-def _check_sizes(
-    size: tuple[float, float],
-    rows: int,
-    columns: int,
-    widths: Sequence[float] | None,
-    heights: Sequence[float] | None,
-) -> None:
-    if len(size) != 2 or not all(0 < s < math.inf for s in size):
-        raise InputError(f"size = {size}: wanted width and height in inches, both > 0")
-    if rows < 1 or columns < 1:
-        raise InputError(f"rows = {rows}, columns = {columns}: wanted both >= 1")
-    for what, ratios, count in (("widths", widths, columns), ("heights", heights, rows)):
-        if ratios is not None and (len(ratios) != count or not all(r > 0 for r in ratios)):
-            raise InputError(f"{what} = {ratios}: wanted {count} numbers > 0")

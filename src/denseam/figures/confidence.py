@@ -1,4 +1,4 @@
-"""Fig. 6: the surer a model is, the rarer it errs."""
+"""Fig. 6: error against confidence."""
 
 import os
 from collections.abc import Sequence
@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from denseam.analysis import ConfidenceBins
-from denseam.errors import InputError
 from denseam.figures import canvas
-from denseam.figures.checks import check_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,24 +16,10 @@ __all__ = ["ConfidenceCurves", "plot", "plot_counts", "plot_errors", "save"]
 
 @dataclass(frozen=True)
 class ConfidenceCurves:
-    """Error against confidence of R models.
+    """Error against confidence of R models."""
 
-    Attributes:
-        names: R models, like "n = 2"; at most 8, more curves cannot be told apart.
-        bins: R times what ``analysis.confidence_bins`` found.
-
-    Raises:
-        InputError: when any of it does not fit together.
-    """
-
-    names: tuple[str, ...]
-    bins: tuple[ConfidenceBins, ...]
-
-    def __post_init__(self) -> None:
-        check_curves(self.names, self.bins, ConfidenceBins, "bins")
-        for name, each in zip(self.names, self.bins, strict=True):
-            if sum(each.counts) < 1:
-                raise InputError(f"{name}: bins of no image at all")
+    names: tuple[str, ...]  # R models, like "n = 2"; at most 8
+    bins: tuple[ConfidenceBins, ...]  # R results of ``analysis.confidence_bins``
 
 
 def plot_errors(record: ConfidenceCurves, ax: "Axes") -> None:
@@ -44,29 +28,27 @@ def plot_errors(record: ConfidenceCurves, ax: "Axes") -> None:
     Bins without images are left out. The gray line is where confidence is accuracy.
     """
     ax.plot([0, 100], [100, 0], color="0.7", linewidth=0.7, zorder=0, label="calibrated")
-    for name, bins, style in zip(record.names, record.bins, canvas.CURVES, strict=False):
-        shown = [j for j, count in enumerate(bins.counts) if count]
+    for look, bins in canvas.curves(record.names, record.bins):
+        shown = _filled(bins)
         percent = [100 * bins.errors[j] for j in shown]
         away = [[100 * abs(bins.intervals[j][side] - bins.errors[j]) for j in shown]
                 for side in (0, 1)]  # fmt: skip
-        ax.errorbar([100 * bins.confidences[j] for j in shown], percent, away,
-                    label=canvas.literal(name), elinewidth=0.8, **style)  # fmt: skip
-    ax.set_xlim(-2, 102)
-    ax.set_ylim(-3, 103)
-    ax.set_ylabel("error, % of a bin's images\n(bars: 95 % interval)")
-    _legend(ax)
+        sure = [100 * bins.confidences[j] for j in shown]
+        ax.errorbar(sure, percent, away, elinewidth=0.8, **look)
+    ylabel = "error, % of a bin's images\n(bars: 95 % interval)"
+    ax.set(xlim=(-2, 102), ylim=(-3, 103), ylabel=ylabel)
+    canvas.legend(ax)
 
 
 def plot_counts(record: ConfidenceCurves, ax: "Axes") -> None:
     """Draw how many images each of these errors is measured on, on a logarithmic scale."""
-    for bins, style in zip(record.bins, canvas.CURVES, strict=False):
-        shown = [j for j, count in enumerate(bins.counts) if count]
+    for look, bins in canvas.curves(record.names, record.bins):
+        shown = _filled(bins)
         ax.plot([100 * bins.confidences[j] for j in shown], [bins.counts[j] for j in shown],
-                **{**style, "linewidth": 0.8, "markersize": 2.5})  # fmt: skip
+                **{**look, "linewidth": 0.8, "markersize": 2.5})  # fmt: skip
     ax.set_yscale("log")
     ax.set_ylim(bottom=0.7)
-    ax.set_xlim(-2, 102)
-    ax.set_ylabel("images")
+    ax.set(xlim=(-2, 102), ylabel="images")
 
 
 def plot(record: ConfidenceCurves, axes: Sequence["Axes"]) -> None:
@@ -82,6 +64,6 @@ def save(record: ConfidenceCurves, path: str | os.PathLike[str]) -> None:
     canvas.save(path, lambda *axes: plot(record, axes), size=(4.3, 3.4), rows=2, heights=(3, 1))
 
 
-def _legend(ax: "Axes") -> None:
-    """To the right of the Axes, where no curve can run into it."""
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+def _filled(bins: ConfidenceBins) -> list[int]:
+    """Return the bins with images."""
+    return [j for j, count in enumerate(bins.counts) if count]

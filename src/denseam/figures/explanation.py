@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from denseam.errors import InputError
 from denseam.explanation import ClassVotes, Explanation
 from denseam.figures import canvas
-from denseam.figures.checks import check_names, check_pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,13 +34,13 @@ class ExplainedImage:
 
     Attributes:
         name: of the model, like "n = 30".
-        found: what ``DenseAM.explain`` found.
+        found: the result of ``DenseAM.explain``.
         shape: (H, W) of the image.
         class_names: of the C classes.
         right: the right label, None where it is not known.
 
     Raises:
-        InputError: when any of it does not fit together.
+        InputError: when shape, class names or label do not fit the explanation.
     """
 
     name: str
@@ -52,10 +50,6 @@ class ExplainedImage:
     right: int | None = None
 
     def __post_init__(self) -> None:
-        check_names((self.name,), "name")
-        check_names(self.class_names, "class_names")
-        if not isinstance(self.found, Explanation):
-            raise InputError(f"found must be an Explanation, got {type(self.found).__name__}")
         n_classes, n_visible = len(self.found.log_energies), len(self.found.visible)
         if len(self.class_names) != n_classes:
             raise InputError(f"{len(self.class_names)} class_names for {n_classes} classes")
@@ -63,7 +57,6 @@ class ExplainedImage:
             raise InputError(f"shape {self.shape} does not fit {n_visible} pixels")
         if self.right is not None and not 0 <= self.right < n_classes:
             raise InputError(f"right = {self.right}: wanted 0 .. {n_classes - 1}, or None")
-        check_pictures(self.found.visible.reshape(1, *self.shape), (1,))
 
     @property
     def classes(self) -> tuple[ClassVotes, ...]:
@@ -121,14 +114,14 @@ def save(record: ExplainedImage, path: str | os.PathLike[str]) -> None:
 
 
 def _extent(record: ExplainedImage) -> tuple[float, float]:
-    """Width and height of all of it, in places of an image."""
+    """Return the width and height of the picture, in places of an image."""
     rows = [record.rows(votes) for votes in record.classes]
     height = sum(_HEAD + count * (1 + _FOOT) for count in rows)
     return _LEFT + max(record.columns, _HEADLINE) * (1 + _GAP), height
 
 
 def headline(found: Explanation, votes: ClassVotes, class_names: Sequence[str]) -> str:
-    """One line on one of the two classes: how many memories make it, and how far ahead it is."""
+    """Return a line on one of the two classes: how many memories carry it, how far it is ahead."""
     text = class_names[votes.label]
     if votes is found.predicted and found.active:
         text += " (predicted)"
@@ -150,7 +143,7 @@ def _caption(record: ExplainedImage, votes: ClassVotes, m: int) -> tuple[str, ..
 
 
 def _beside(record: ExplainedImage) -> tuple[str, ...]:
-    """What stands under the image."""
+    """Return the lines under the image."""
     found, names = record.found, record.class_names
     right = () if record.right is None else (f"right: {names[record.right]}",)
     said = names[found.predicted.label] if found.active else "nothing"
@@ -158,7 +151,7 @@ def _beside(record: ExplainedImage) -> tuple[str, ...]:
 
 
 def _percent(fraction: float) -> str:
-    """Three digits at most."""
+    """Write a fraction in %, with three digits at most."""
     percent = 100 * fraction
     return f"{percent:.0f}" if percent >= 99.5 else f"{percent:.{1 if percent >= 10 else 2}f}"
 
@@ -170,18 +163,15 @@ def _signed(fraction: float) -> str:
 
 
 def _picture(ax: "Axes", pixels: Tensor, x: float, y: float, colours: str) -> None:
-    """One image (H, W) in the middle of its square place, whose upper left corner is (x, y)."""
+    """Draw an image (H, W) amid its square place, whose upper left corner is (x, y)."""
     H, W = pixels.shape
     side = max(H, W)
     x, y = x + (side - W) / 2, y + (side - H) / 2
-    ax.imshow(
-        pixels.to(torch.float32).numpy(), cmap=colours, vmin=-1, vmax=1, interpolation="nearest",
-        extent=(x, x + W, y + H, y),
-    )  # fmt: skip
+    canvas.show(ax, pixels.float(), colours, extent=(x, x + W, y + H, y))
 
 
 def _lines(ax: "Axes", lines: tuple[str, ...], x: float, y: float, *, left: bool = False) -> None:
-    """Lines of small letters below (x, y), or to the left of it."""
+    """Write lines of small letters below (x, y), or to the left of it."""
     for number, line in enumerate(lines):
         ax.annotate(
             canvas.literal(line), (x, y), (0, -1.5 - number * _LINE), textcoords="offset points",

@@ -15,8 +15,7 @@ from torch import Tensor
 from denseam import files
 from denseam.data.validate import check_images
 from denseam.errors import InputError
-from denseam.figures.canvas import need_matplotlib
-from denseam.figures.checks import check_mask
+from denseam.figures.canvas import check_shape, need_matplotlib
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,12 +35,12 @@ def grid(
     scale: int = 1,
     marked: Tensor | None = None,
 ) -> "Image":
-    """Images row by row on white, as an RGB image of Pillow.
+    """Return images row by row on white, as an RGB image of Pillow.
 
     Args:
         images: (M, H, W) uint8, or floating in visible units [-1, 1].
         columns: images in a row; by default about as many as rows.
-        captions: M short texts to stand under the images; cut where they are wider.
+        captions: M short texts under the images, cut to their width.
         scale: sheet pixels along the edge of an image pixel.
         marked: (M,) bool: these get a frame.
 
@@ -57,7 +56,7 @@ def grid(
     if captions is not None and len(captions) != M:
         raise InputError(f"{M} images need {M} captions, got {len(captions)}")
     if marked is not None:
-        check_mask(marked, (M,), "marked")
+        check_shape("marked", marked, M)
     need_matplotlib()
     from PIL import Image  # noqa: PLC0415
 
@@ -103,7 +102,7 @@ def save_grid(
 
 
 def _bytes(images: Tensor) -> NDArray[np.uint8]:
-    """(M, H, W) as uint8: -1 becomes 0 and +1 becomes 255."""
+    """Return images (M, H, W) as uint8: -1 becomes 0 and +1 becomes 255."""
     plain = images.detach().cpu()
     if plain.dtype != torch.uint8:
         plain = plain.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
@@ -111,7 +110,7 @@ def _bytes(images: Tensor) -> NDArray[np.uint8]:
 
 
 def _caption(text: str, width: int) -> NDArray[np.uint8]:
-    """(_LINE, width): a text in the middle, black on white."""
+    """Return a text, black in the middle of white, as pixels (_LINE, width)."""
     import matplotlib as mpl  # noqa: PLC0415
     from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
 

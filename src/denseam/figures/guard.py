@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GuardCurves", "plot", "plot_coverage", "plot_scores", "save"]
 
-_MOST = 8  # curves that can be told apart
 _BINS = 60
 _LONGEST = 30  # characters of a name
 _SHOWN = 1000  # points of a coverage curve
@@ -27,7 +26,7 @@ class GuardCurves:
     """Scores of R sets of images, the first one clean, and Q curves of risk against coverage.
 
     Attributes:
-        names: R sets.
+        names: R sets, at most 8.
         scores: R tensors (M,), higher for more junk; infinite ones are left out.
         threshold: the largest score that is accepted.
         curves: Q names; may be empty.
@@ -35,7 +34,7 @@ class GuardCurves:
         risk: Q tensors (M,), errors among them.
 
     Raises:
-        InputError: when any of it does not fit together, or a set has no finite score.
+        InputError: when a set has no finite score, or two sets the same name.
     """
 
     names: tuple[str, ...]
@@ -46,58 +45,47 @@ class GuardCurves:
     risk: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_names(self.names, "sets")
-        if self.curves:
-            _check_names(self.curves, "curves")
-        sizes = {len(self.names), len(self.scores)}, {
-            len(self.curves), len(self.coverage), len(self.risk),
-        }  # fmt: skip
-        if any(len(each) > 1 for each in sizes):
-            raise InputError("names, scores, curves, coverage and risk: their numbers differ")
-        for name, scores in zip(self.names, self.scores, strict=True):
+        if len(set(self.names)) < len(self.names):
+            raise InputError(f"names = {self.names}: wanted different ones")
+        for name, scores in zip(self.names, self.scores, strict=False):
             if not bool(scores.isfinite().any()):
                 raise InputError(f"{name}: no finite score")
-        for name, coverage, risk in zip(self.curves, self.coverage, self.risk, strict=True):
-            if coverage.shape != risk.shape or coverage.ndim != 1 or not len(coverage):
-                raise InputError(f"{name}: coverage {coverage.shape}, risk {risk.shape}")
 
 
 def plot_scores(record: GuardCurves, ax: "Axes") -> None:
-    """Draw histograms of the scores, each of area one by the eye, and the threshold."""
+    """Draw histograms of the scores in % of each set, and the threshold."""
     finite = [scores[scores.isfinite()].double() for scores in record.scores]
+    curves = canvas.curves(_short(record.names), finite)
     # A few immense scores would press all others into one bin.
     low = min(float(scores.min()) for scores in finite)
     high = max(float(torch.quantile(scores, 0.95)) for scores in finite)
     middle = float(finite[0].median())
     high = min(max(high, record.threshold), middle + 8 * (record.threshold - middle))
     edges = torch.linspace(low, high, _BINS + 1, dtype=torch.float64)
-    for name, scores, style in zip(record.names, finite, canvas.CURVES, strict=False):
+    for look, scores in curves:
         counts = torch.histogram(scores.clamp(max=high), edges).hist
         shares = (100 * counts / len(scores)).tolist()
-        look = {"color": style["color"], "linestyle": style["linestyle"]}
-        ax.stairs(shares, edges.tolist(), label=_label(name), **look)
+        ax.stairs(shares, edges.tolist(), **_without_marks(look))
     ax.axvline(record.threshold, color="black", linewidth=0.8)
     ax.annotate(
         "junk", (record.threshold, 1), (3, -2), xycoords=("data", "axes fraction"),
         textcoords="offset points", va="top",
     )  # fmt: skip
     ax.set_yscale("log")
-    ax.set_xlim(low, high)
-    ax.set_xlabel("score (the last bin holds all above it)")
-    ax.set_ylabel("% of images in a bin")
+    ax.set(xlim=(low, high), xlabel="score (the last bin holds all above it)",
+           ylabel="% of images in a bin")  # fmt: skip
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def plot_coverage(record: GuardCurves, ax: "Axes") -> None:
     """Draw the error among the accepted images, in %, against the share of images accepted."""
-    rows = zip(record.curves, record.coverage, record.risk, canvas.CURVES, strict=False)
-    for name, coverage, risk, style in rows:
+    pairs = list(zip(record.coverage, record.risk, strict=True))
+    for look, (coverage, risk) in canvas.curves(_short(record.curves), pairs) if pairs else ():
         step = max(1, len(coverage) // _SHOWN)
         # The first images make an error of 0 or 100 %: nothing that a curve should show.
         kept = coverage >= 0.5
-        look = {"color": style["color"], "linestyle": style["linestyle"]}
         x, y = (100 * each[kept].flip(0)[::step] for each in (coverage, risk))
-        ax.plot(x.tolist(), y.tolist(), label=_label(name), **look)
+        ax.plot(x.tolist(), y.tolist(), **_without_marks(look))
     ax.set_xlim(50, 100)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("% of images accepted")
@@ -117,11 +105,10 @@ def save(record: GuardCurves, path: str | os.PathLike[str]) -> None:
     canvas.save(path, lambda *axes: plot(record, axes), size=(6.3, 3.4), columns=2, widths=(1.2, 1))
 
 
-def _label(name: str) -> str:
-    """A name for a legend, its end where it is long: that of a file tells more."""
-    return canvas.literal(name if len(name) <= _LONGEST else f"...{name[3 - _LONGEST :]}")
+def _short(names: Sequence[str]) -> list[str]:
+    """Return names for a legend, of long ones the end: that of a file tells more."""
+    return [name if len(name) <= _LONGEST else f"...{name[3 - _LONGEST :]}" for name in names]
 
 
-def _check_names(names: tuple[str, ...], what: str) -> None:
-    if not 1 <= len(names) <= _MOST or len(set(names)) < len(names):
-        raise InputError(f"{len(names)} {what}: wanted 1 to {_MOST} with different names")
+def _without_marks(look: dict[str, Any]) -> dict[str, Any]:
+    return {name: look[name] for name in ("color", "linestyle", "label")}

@@ -5,12 +5,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from denseam.errors import InputError
 from denseam.figures import canvas
-from denseam.figures.checks import check_names, check_pictures
+from denseam.figures.mosaic import pasted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,23 +21,13 @@ _INCHES = 0.285  # of a memory and the gap behind it
 
 @dataclass(frozen=True, eq=False)
 class MemoryGrids:
-    """As many memories of each of R models.
+    """Memories of R models, the same number of each."""
 
-    Attributes:
-        names: R models, like "n = 2".
-        images: (R, M, H, W) floating, [-1, 1]: visible parts of M memories of each.
-
-    Raises:
-        InputError: when any of it does not fit together.
-    """
-
-    names: tuple[str, ...]
-    images: Tensor
+    names: tuple[str, ...]  # R models, like "n = 2"
+    images: Tensor  # (R, M, H, W) floating, [-1, 1]: visible parts of M memories of each
 
     def __post_init__(self) -> None:
-        check_names(self.names, "names")
-        given = tuple(getattr(self.images, "shape", ()))
-        check_pictures(self.images, (len(self.names), *given[1:2]))
+        canvas.check_pictures("images", self.images, len(self.names), None)
 
     @property
     def columns(self) -> int:
@@ -56,34 +45,31 @@ def plot(record: MemoryGrids, ax: "Axes", *, across: int | None = None) -> None:
 
     Args:
         record: what to draw.
-        ax: where to; its ticks, spines and limits become those of the grids.
+        ax: Axes to draw on; its ticks, spines and limits become those of the grids.
         across: grids side by side; by default all of them.
 
     Raises:
         InputError: for less than one grid side by side.
     """
-    wide = _across(record, across)
+    wide, columns = _across(record, across), record.columns
     _, M, H, W = record.images.shape
     gap = max(1, math.ceil(0.08 * W))
-    pitch = record.rows * (H + gap) + math.ceil(0.6 * H), record.columns * (W + gap) + 3 * gap
-    high = math.ceil(len(record.names) / wide)
-    whole = torch.full((high * pitch[0], wide * pitch[1]), torch.nan)
+    pitch = record.rows * (H + gap) + math.ceil(0.6 * H), columns * (W + gap) + 3 * gap
+    corners = []
     for r, name in enumerate(record.names):
         top, left = (r // wide) * pitch[0], (r % wide) * pitch[1]
-        for m in range(M):
-            y = top + (m // record.columns) * (H + gap)
-            x = left + (m % record.columns) * (W + gap)
-            whole[y : y + H, x : x + W] = record.images[r, m].detach()
-        middle = left + (record.columns * (W + gap) - gap - 1) / 2
+        corners += [(top + (m // columns) * (H + gap), left + (m % columns) * (W + gap))
+                    for m in range(M)]  # fmt: skip
+        middle = left + (columns * (W + gap) - gap - 1) / 2
         ax.annotate(canvas.literal(name), (middle, top - 0.5), (0, 2.5), textcoords="offset points",
                     ha="center", va="bottom")  # fmt: skip
-    # Without what stands behind the last row and column.
-    whole = whole[: whole.shape[0] - gap - math.ceil(0.6 * H), : whole.shape[1] - 4 * gap]
-    drawn = ax.imshow(whole.numpy(), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    picture = pasted(record.images.flatten(0, 1), corners)
+    drawn = canvas.show(ax, picture, "RdBu_r")
     ax.set_axis_off()
     # Within the Axes' own coordinates: as high as the grids, whatever shape the figure has.
-    place = ax.inset_axes((1 + 0.35 * W / whole.shape[1], 0, 0.3 * W / whole.shape[1], 1))
-    bar = ax.figure.colorbar(drawn, cax=place, ticks=(-1, 0, 1))
+    width = picture.shape[1]
+    bar_ax = ax.inset_axes((1 + 0.35 * W / width, 0, 0.3 * W / width, 1))
+    bar = ax.figure.colorbar(drawn, cax=bar_ax, ticks=(-1, 0, 1))
     bar.ax.set_yticklabels(("\N{MINUS SIGN}1", "0", "+1"))
     bar.outline.set_linewidth(0.6)
 
@@ -103,7 +89,7 @@ def save(record: MemoryGrids, path: str | os.PathLike[str], *, across: int | Non
 
 
 def _across(record: MemoryGrids, across: int | None) -> int:
-    """Grids side by side, never more than there are."""
+    """Return the number of grids side by side, never more than there are."""
     if across is not None and across < 1:
         raise InputError(f"across = {across}: wanted 1 grid or more side by side")
     return min(across or len(record.names), len(record.names))

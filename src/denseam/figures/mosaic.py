@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from denseam.figures.canvas import literal
+from denseam.figures.canvas import literal, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Mosaic", "draw_mosaic"]
+__all__ = ["Mosaic", "draw_mosaic", "pasted"]
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Where the images lie, in data coordinates: pixels of the mosaic, y downwards."""
+    """Places of the images in data coordinates: pixels of the mosaic, y downwards."""
 
     lefts: tuple[int, ...]  # (C,): the first pixel of each column
     tops: tuple[int, ...]  # (R,): the first pixel of each row
@@ -26,9 +26,22 @@ class Mosaic:
     width: int  # W
 
     def centre(self, row: int, column: int) -> tuple[float, float]:
-        """(x, y) of the middle of an image; pixel k reaches from k - 0.5 to k + 0.5."""
+        """Return (x, y) of the middle of an image; pixel k reaches from k - 0.5 to k + 0.5."""
         x, y = self.lefts[column], self.tops[row]
         return x + (self.width - 1) / 2, y + (self.height - 1) / 2
+
+
+def pasted(
+    images: Tensor,  # (M, H, W)
+    corners: Sequence[tuple[int, int]],  # (top, left) of each
+) -> Tensor:
+    """Return one picture that holds all images, and NaN between them."""
+    _, H, W = images.shape
+    tops, lefts = zip(*corners, strict=True)
+    picture = torch.full((max(tops) + H, max(lefts) + W), torch.nan)
+    for image, top, left in zip(images.detach(), tops, lefts, strict=True):
+        picture[top : top + H, left : left + W] = image
+    return picture
 
 
 def draw_mosaic(
@@ -40,10 +53,10 @@ def draw_mosaic(
     row_gap: float = 0.1,
     group: int | None = None,
 ) -> Mosaic:
-    """Draw images in gray on one Axes, -1 black and +1 white; names stand to the left and on top.
+    """Draw images in gray, -1 black and +1 white; names stand to the left and on top.
 
     Args:
-        ax: where to; its ticks, spines and limits become those of the mosaic.
+        ax: Axes to draw on; its ticks, spines and limits become those of the mosaic.
         images: (R, C, H, W) in visible units; a place of NaN stays empty.
         rows: R names.
         columns: C names.
@@ -56,14 +69,10 @@ def draw_mosaic(
     tops = tuple(r * (H + max(1, math.ceil(row_gap * H))) for r in range(R))
     lefts = tuple(c * (W + narrow) + (c // group if group else 0) * (wide - narrow)
                   for c in range(C))  # fmt: skip
-    made = Mosaic(lefts, tops, H, W)
-    whole = torch.full((tops[-1] + H, lefts[-1] + W), torch.nan)
-    for r, top in enumerate(tops):
-        for c, left in enumerate(lefts):
-            whole[top : top + H, left : left + W] = images[r, c].detach()
-    ax.imshow(whole.numpy(), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-    ax.set_xticks([made.centre(0, c)[0] for c in range(C)], map(literal, columns))
-    ax.set_yticks([made.centre(r, 0)[1] for r in range(R)], map(literal, rows))
+    mosaic = Mosaic(lefts, tops, H, W)
+    show(ax, pasted(images.flatten(0, 1), [(y, x) for y in tops for x in lefts]), "gray")
+    ax.set_xticks([mosaic.centre(0, c)[0] for c in range(C)], map(literal, columns))
+    ax.set_yticks([mosaic.centre(r, 0)[1] for r in range(R)], map(literal, rows))
     ax.tick_params(length=0, top=False, bottom=False, labeltop=True, labelbottom=False)
     ax.spines[:].set_visible(False)
-    return made
+    return mosaic

@@ -1,4 +1,4 @@
-"""Picture files as gray images; beside ``grid``, which writes them."""
+"""Picture files read as gray images; ``grid`` writes them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "read_pictures"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
-# What Pillow raises over damage.
+# Pillow raises any of these for a damaged file.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, RuntimeError)
 _PIXELS = 50_000_000  # of one picture: more is a mistake, or a bomb
 
@@ -25,18 +25,18 @@ _PIXELS = 50_000_000  # of one picture: more is a mistake, or a bomb
 def read_pictures(
     paths: Sequence[Path], shape: tuple[int, int], *, invert: bool = False, scale: bool = True
 ) -> Tensor:
-    """Pictures as (B, H, W) uint8: gray, what is transparent black.
+    """Read pictures as gray (B, H, W) uint8; transparent pixels are black.
 
     Args:
         paths: the files.
-        shape: (H, W) that all are to have.
-        invert: whether they are black on white.
-        scale: make pictures of another size fit, each side for itself; an error otherwise.
+        shape: (H, W) of the result.
+        invert: turn black on white into white on black.
+        scale: resize pictures of another size, each side separately; otherwise they are refused.
 
     Raises:
-        InputError: for an immense picture, or one of another size where that is not to be mended.
+        InputError: for a picture of over 50 million pixels, or of another size without ``scale``.
         DataUnavailableError: when there is no such file.
-        FileFormatError: when it is no picture, or is damaged.
+        FileFormatError: when a file is no picture, or is damaged.
         MissingPackageError: when Pillow is not installed.
     """
     need_matplotlib()
@@ -64,15 +64,17 @@ def _read(path: Path, shape: tuple[int, int], *, scale: bool) -> Tensor:
         raise FileFormatError(f"{path} is not a whole picture: {error}") from error
 
 
-def _check_size(path: Path, size: tuple[int, int], wanted: tuple[int, int] | None) -> None:
+def _check_size(path: Path, size: tuple[int, int], required: tuple[int, int] | None) -> None:
     if size[0] * size[1] > _PIXELS:
         raise InputError(f"{path}: {size[0]} x {size[1]} pixels are too many")
-    if wanted is not None and wanted != size:
-        raise InputError(f"{path}: {size[0]} x {size[1]} pixels, wanted {wanted[0]} x {wanted[1]}")
+    if required is not None and required != size:
+        raise InputError(
+            f"{path}: {size[0]} x {size[1]} pixels, wanted {' x '.join(map(str, required))}"
+        )
 
 
 def _gray(picture: "Image.Image") -> "Image.Image":
-    """Gray, on black where it is transparent."""
+    """Return the picture in gray, black where it is transparent."""
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         whole = picture.convert("RGBA")
         gray, alpha = whole.convert("L"), whole.getchannel("A")

@@ -20,7 +20,7 @@ __all__ = ["boundary_traces", "budget_curves", "model_name", "rubbish_grid", "si
 
 
 def model_name(images: ImageSet) -> str:
-    """What to call the model that a generated set came from, such as "n = 30"."""
+    """Return the name of the model that a generated set came from, such as "n = 30"."""
     model = images.metadata.get("model", {})
     if "network" in model or "power" not in model:
         return str(model.get("network", model.get("type", images.name)))
@@ -28,28 +28,27 @@ def model_name(images: ImageSet) -> str:
 
 
 def rubbish_grid(sets: Sequence[ImageSet], rows: int = 1) -> RubbishGrid:
-    """Fig. 3: the first ``rows`` images of every class, set by set.
+    """Return Fig. 3's record: the first ``rows`` images of every class, set by set.
 
     Raises:
         InputError: when the sets differ in their classes, or hold too few images.
     """
-    columns = sets[0].class_names
+    class_names, classes = sets[0].class_names, sorted(set(sets[0].labels.tolist()))
     names, images, missing = [], [], []
     for each in sets:
-        arrived = reached(each)
-        shown = sorted(set(each.labels.tolist()))
-        if each.class_names != columns or shown != sorted(set(sets[0].labels.tolist())):
+        if each.class_names != class_names or sorted(set(each.labels.tolist())) != classes:
             raise InputError(f"{each.name}: wanted the same classes as in {sets[0].name}")
-        of_class = [(each.labels == c).nonzero().flatten() for c in shown]
+        arrived = reached(each)
+        of_class = [(each.labels == c).nonzero().flatten() for c in classes]
         if min(map(len, of_class)) < rows:
             raise InputError(f"{each.name}: wanted {rows} images of every class")
         for i in range(rows):
-            chosen = torch.stack([rows_of[i] for rows_of in of_class])
+            shown = torch.stack([positions[i] for positions in of_class])
             names.append(model_name(each) + (f" ({i + 1})" if rows > 1 else ""))
-            images.append(each.images[chosen])
-            missing.append(~arrived[chosen])
-    shown_names = tuple(columns[c] for c in sorted(set(sets[0].labels.tolist())))
-    return RubbishGrid(tuple(names), shown_names, torch.stack(images), torch.stack(missing))
+            images.append(each.images[shown])
+            missing.append(~arrived[shown])
+    columns = tuple(class_names[c] for c in classes)
+    return RubbishGrid(tuple(names), columns, torch.stack(images), torch.stack(missing))
 
 
 def boundary_traces(
@@ -62,7 +61,7 @@ def boundary_traces(
     name: str,
     step: float,
 ) -> tuple[BoundaryTrace, ...]:
-    """Fig. 4: one record for each trace of a descent."""
+    """Return Fig. 4's records, one for each trace of a descent."""
     return tuple(
         BoundaryTrace(
             name,
@@ -85,15 +84,15 @@ def boundary_traces(
 
 
 def sign_curves(sets: Sequence[ImageSet], beta_sm: float = BETA_SM) -> SignCurves:
-    """Fig. 8: error, its interval and the mean confidence on errors, for every size in the sets.
+    """Return Fig. 8's record: error, interval and mean confidence on errors, by set and size.
 
     Raises:
         InputError: when a set is not one of the sign family, or the sets differ in their sizes.
     """
-    eps = tuple(torch.unique(_need(sets[0], "eps")).tolist())
+    eps = _sizes(sets[0])
     errors, intervals, confidences, counts = [], [], [], set()
     for each in sets:
-        if tuple(torch.unique(_need(each, "eps")).tolist()) != eps:
+        if _sizes(each) != eps:
             raise InputError(f"{each.name}: wanted the same sizes as in {sets[0].name}, {eps}")
         wrong = each.facts["predicted"] != each.labels
         sure = confidence_of(each.facts["scores"].double(), beta_sm)
@@ -105,34 +104,31 @@ def sign_curves(sets: Sequence[ImageSet], beta_sm: float = BETA_SM) -> SignCurve
             intervals.append(wilson_interval(failed, count))
             confidences.append(float(sure[wrong & here].mean()))  # NaN where there are none
     if len(counts) > 1:
-        raise InputError(f"sets of {sorted(counts)} images: wanted as many in all, at every size")
-    R, E = len(sets), len(eps)
+        raise InputError(f"sets of {sorted(counts)} images: wanted the same number at every size")
+    shape, names = (len(sets), len(eps)), tuple(map(model_name, sets))
     return SignCurves(
-        tuple(model_name(each) for each in sets),
-        eps,
-        torch.tensor(errors).reshape(R, E),
-        torch.tensor(intervals).reshape(R, E, 2),
-        torch.tensor(confidences).reshape(R, E),
+        names, eps, torch.tensor(errors).reshape(shape),
+        torch.tensor(intervals).reshape(*shape, 2), torch.tensor(confidences).reshape(shape),
         counts.pop(),
-    )
+    )  # fmt: skip
 
 
-def _need(images: ImageSet, fact: str) -> Tensor:
-    if fact not in images.facts:
-        made = images.metadata.get("made_by", "other")
-        raise InputError(f"{images.name}: no fact {fact!r} in this set of {made} images")
-    return images.facts[fact]
+def _sizes(images: ImageSet) -> tuple[float, ...]:
+    if "eps" not in images.facts:
+        maker = images.metadata.get("made_by", "other")
+        raise InputError(f"{images.name}: no fact 'eps' in this set of {maker} images")
+    return tuple(torch.unique(images.facts["eps"]).tolist())
 
 
 def budget_curves(sets: Sequence[ImageSet]) -> BudgetCurves:
-    """Accuracy against distance, of sets made by ``minimum_set`` in one norm.
+    """Return the record of accuracy against distance, of sets by ``minimum_set`` in one norm.
 
     Raises:
         InputError: for sets of another kind, or of several norms.
     """
     norms = {each.metadata.get("parameters", {}).get("norm") for each in sets}
-    made = {each.metadata.get("parameters", {}).get("method") for each in sets}
-    if made != {"minimum"} or len(norms) != 1:
+    methods = {each.metadata.get("parameters", {}).get("method") for each in sets}
+    if methods != {"minimum"} or len(norms) != 1:
         raise InputError("wanted sets made by `denseam attack --method minimum` in one norm")
     (norm,) = norms
     distances = [

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from denseam.figures import canvas
-from denseam.figures.checks import check_mask, check_names, check_pictures
 from denseam.figures.mosaic import draw_mosaic
 
 if TYPE_CHECKING:
@@ -24,11 +23,8 @@ class RubbishGrid:
         rows: R names of models, like "n = 2".
         columns: C names of classes.
         images: (R, C, H, W) floating, visible units [-1, 1].
-        missing: (R, C) bool: the image is not what its class wants, see ``descent.facts.reached``.
-            Shown all the same, and crossed out.
-
-    Raises:
-        InputError: when any of it does not fit together.
+        missing: (R, C) bool: the image did not reach its class, see ``descent.facts.reached``.
+            It is drawn all the same, and crossed out.
     """
 
     rows: tuple[str, ...]
@@ -37,24 +33,22 @@ class RubbishGrid:
     missing: Tensor
 
     def __post_init__(self) -> None:
-        check_names(self.rows, "rows")
-        check_names(self.columns, "columns")
         shape = len(self.rows), len(self.columns)
-        check_pictures(self.images, shape)
-        check_mask(self.missing, shape, "missing")
+        canvas.check_pictures("images", self.images, *shape)
+        canvas.check_shape("missing", self.missing, *shape)
 
 
 def plot(record: RubbishGrid, ax: "Axes") -> None:
     """Draw the images as one mosaic, models by classes; missing ones are crossed out."""
-    made = draw_mosaic(ax, record.images.cpu(), record.rows, record.columns)
+    mosaic = draw_mosaic(ax, record.images, record.rows, record.columns)
     missing = record.missing.nonzero().tolist()
     caption = "gray scale: black -1, white +1"
     if missing:
         # The two strokes of every cross in one line: NaN lifts the pen.
         xs, ys = [], []
         for row, column in missing:
-            x, y = made.centre(row, column)
-            dx, dy = made.width / 2, made.height / 2
+            x, y = mosaic.centre(row, column)
+            dx, dy = mosaic.width / 2, mosaic.height / 2
             xs += [x - dx, x + dx, float("nan"), x - dx, x + dx, float("nan")]
             ys += [y - dy, y + dy, float("nan"), y + dy, y - dy, float("nan")]
         # White around black shows on any image.

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from denseam.analysis import TransferTable
-from denseam.data.validate import SLACK
 from denseam.errors import InputError
 from denseam.figures import canvas
-from denseam.figures.checks import check_fractions, check_names, check_pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,11 +29,11 @@ class TransferMap:
     Attributes:
         table: errors (Fig. 5) or mean confidences (Fig. 7), fractions.
         quantity: what they are, like "error".
-        clean: rows of the same models that belong apart: their errors on clean images.
+        clean: rows to set apart, of the same models: their errors on clean images.
         samples: (R, S, H, W) floating, visible units [-1, 1]: S images of each set.
 
     Raises:
-        InputError: when any of it does not fit together.
+        InputError: when the parts are not of the same models and sets.
     """
 
     table: TransferTable
@@ -44,17 +42,13 @@ class TransferMap:
     samples: Tensor | None = None
 
     def __post_init__(self) -> None:
-        check_names((self.quantity,), "quantity")
-        for part in self.parts:
-            _check_table(part)
         if self.clean is not None and self.clean.victims != self.table.victims:
             raise InputError(
                 f"clean is of {self.clean.victims}, wanted the models of the table, "
                 f"{self.table.victims}"
             )
         if self.samples is not None:
-            given = tuple(getattr(self.samples, "shape", ()))
-            check_pictures(self.samples, (len(self.table.sources), *given[1:2]), "samples")
+            canvas.check_pictures("samples", self.samples, len(self.table.sources), None)
 
     @property
     def parts(self) -> tuple[TransferTable, ...]:
@@ -108,7 +102,7 @@ def save(record: TransferMap, path: str | os.PathLike[str]) -> None:
 
 
 def _draw_cells(ax: "Axes", values: Tensor, top: float) -> None:
-    """Coloured squares of side 1 from ``top`` downwards, with their values in %."""
+    """Draw coloured squares of side 1 from ``top`` downwards, with their values in %."""
     R, V = values.shape
     rows = [top + r for r in range(R + 1)]
     mesh = ax.pcolormesh(range(V + 1), rows, values.tolist(), cmap="Blues", vmin=0, vmax=1,
@@ -122,26 +116,25 @@ def _draw_cells(ax: "Axes", values: Tensor, top: float) -> None:
 
 
 def _draw_samples(ax: "Axes", samples: Tensor, left: float) -> float:
-    """Rows of images in gray, each row as high as a cell; returns their width in cells."""
+    """Draw rows of images in gray, each as high as a cell; return their width in cells."""
     R, S, H, W = samples.shape
     width = W / H
     for r in range(R):
         for s in range(S):
             x = left + s * width
             extent = (x + _EDGE, x + width - _EDGE, r + 1 - _EDGE, r + _EDGE)
-            ax.imshow(samples[r, s].detach().cpu().numpy(), cmap="gray", vmin=-1, vmax=1,
-                      interpolation="nearest", extent=extent)  # fmt: skip
+            canvas.show(ax, samples[r, s], "gray", extent=extent)
     return S * width
 
 
 def _luminance(colour: Tensor) -> float:
-    """Relative luminance of an sRGB colour (3,) in [0, 1], by WCAG 2."""
+    """Return the relative luminance of an sRGB colour (3,) in [0, 1], by WCAG 2."""
     linear = torch.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
     return float(linear @ torch.tensor([0.2126, 0.7152, 0.0722], dtype=linear.dtype))
 
 
 def _caption(record: TransferMap) -> str:
-    """What is shown, on how many images, how sure."""
+    """Return a line on the quantity and its intervals, and one on the number of images."""
     counts = sorted({count for part in record.parts for count in part.counts})
     images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     away = [(part.intervals - part.values[:, :, None]).abs().max() for part in record.parts]
@@ -149,19 +142,3 @@ def _caption(record: TransferMap) -> str:
         f"{record.quantity} of each model, %, ± {100 * float(max(away)):.1f} at most (95 %)\n"
         f"{images} images in a row"
     )
-
-
-def _check_table(table: TransferTable) -> None:
-    """Refuse a table whose parts do not fit together, or with an empty cell."""
-    check_names(table.sources, "sources")
-    check_names(table.victims, "victims")
-    R, V = len(table.sources), len(table.victims)
-    check_fractions(table.values, (R, V), "values")
-    check_fractions(table.intervals, (R, V, 2), "intervals")
-    low, high = table.intervals.unbind(dim=2)
-    # Written so that NaN fails too.
-    inside = (low <= table.values + SLACK) & (table.values <= high + SLACK)
-    if not bool(inside.all()):
-        raise InputError("every value must be a number within its interval")
-    if len(table.counts) != R or min(table.counts) < 1:
-        raise InputError(f"counts = {table.counts}: wanted the images of {R} sets, each >= 1")
