@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from denseam.study.markdown import counts_of
+from denseam.study.report import counts_of
 from denseam.study.report.numbers import quantity
 
 ROOT = Path(__file__).parents[1]

@@ -6,6 +6,7 @@ The shape is the real one: four models, 4 x 4 tables, a wide table, claims of ev
 import hashlib
 import io
 import math
+import struct
 from typing import Any
 
 from .sample_claims import EPS, NAMES, claims, tables
@@ -108,6 +109,19 @@ def sample_pictures() -> dict[str, bytes]:
         figure.savefig(contents, format="png", dpi=dpi, facecolor="white")
         pictures[name] = contents.getvalue()
     return pictures
+
+
+def empty_png(width: int, height: int, chunk: bytes = b"") -> bytes:
+    """The frame of a PNG file, without pixels."""
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(
+        ">I4sII5s4s", 13, b"IHDR", width, height, b"\x08", b""
+    )
+    return (
+        header
+        + chunk
+        + struct.pack(">I4s4s", 0, b"IDAT", b"")
+        + struct.pack(">I4s4s", 0, b"IEND", b"")
+    )
 
 
 def _hex(text: str) -> str:

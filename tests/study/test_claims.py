@@ -1,10 +1,11 @@
 """Verdicts follow from rows by the rule that each claim states."""
 
+from typing import get_args
+
 import pytest
 
-from denseam.study.claims import CLAIMS, judged
+from denseam.study.claims import CLAIMS, Verdict, judged
 from denseam.study.findings import Row
-from denseam.study.report.check import VERDICTS
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 EPSILON = 1e-9
@@ -217,7 +218,7 @@ def test_a_judged_claim_says_what_the_paper_says_and_its_rule(claim):
     found = judge(claim, [row(id_, 0.5) for id_ in claim.rows])
     for part in ("id", "where", "claim", "paper"):
         assert found[part] == getattr(claim, part) != ""
-    assert found["verdict"] in VERDICTS
+    assert found["verdict"] in get_args(Verdict)
     if claim.judge is not None:
         assert f"Counts as reproduced when {claim.rule}." in found["note"]
         assert (claim.differs in found["note"]) or found["verdict"] != "not reproduced"

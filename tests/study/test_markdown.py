@@ -5,7 +5,7 @@ from itertools import groupby
 
 import pytest
 
-from denseam.study.markdown import as_markdown
+from denseam.study.report import as_markdown
 from denseam.study.report.numbers import quantity
 
 from .sample_results import sample_results

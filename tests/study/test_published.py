@@ -7,7 +7,7 @@ import publish
 from denseam import data, pretrained_card, pretrained_names
 from denseam.cli import parser
 from denseam.study import Plan, Study, all_stages, networks_of_package, of_package
-from denseam.study.markdown import as_markdown
+from denseam.study.report import as_markdown
 
 from .published import FIGURES, RESULTS, ROOT
 

@@ -1,56 +1,56 @@
-"""Results that no page is made of: one clear error each."""
+"""Damaged results: one clear error, whatever is missing."""
 
 import pytest
 
 from denseam.errors import InputError
-from denseam.study.report import render
+from denseam.study.report import as_markdown, render
 
-from .sample_results import sample_pictures, sample_results
-
-
-@pytest.fixture(scope="module")
-def pictures():
-    return sample_pictures()
+from .sample_results import empty_png, sample_results
 
 
 def _drop(part, key):
-    return lambda r, _: r[part][0].pop(key)
+    return lambda results: results[part][0].pop(key)
 
 
-def _set(part, key, value):
-    return lambda r, _: r[part][0].__setitem__(key, value)
+SPOILED = {
+    "a part": (lambda results: results.pop("claims"), "claims"),
+    "a fact of the machine": (lambda results: results["environment"].pop("cores"), "cores"),
+    "a row's unit": (_drop("rows", "unit"), "unit"),
+    "a claim's verdict": (_drop("claims", "verdict"), "verdict"),
+    "a claim's row": (lambda results: results["claims"][0]["rows"].append("no/row"), "no/row"),
+    "a table's row": (
+        lambda results: results["tables"][0]["rows"][0]["cells"].append("no/row"),
+        "no/row",
+    ),
+    "a number": (lambda results: results["rows"][0].update(value=float("nan")), "NaN"),
+    "a list": (lambda results: results.update(rows=None), "NoneType"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_no_page_is_made_of_results_that_lack(case):
+    spoil, word = SPOILED[case]
+    results = sample_results()
+    spoil(results)
+    pictures = {figure["id"]: empty_png(2, 2) for figure in results["figures"]}
+    for write in (as_markdown, lambda results: render(results, pictures)):
+        with pytest.raises(InputError, match=f"no page can be made of these results: .*{word}"):
+            write(results)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("png", "message"),
     [
-        (lambda r, _: r.pop("claims"), "results lacks claims"),
-        (lambda r, _: r["environment"].pop("cores"), "environment lacks cores"),
-        (lambda r, _: r["environment"].update(date="yesterday"), "date 'yesterday', wanted ISO"),
-        (_drop("rows", "unit"), r"rows\[0\] lacks unit"),
-        (_set("claims", "verdict", "perhaps"), "'error-n2': verdict 'perhaps', wanted one of"),
-        (_set("claims", "rows", ["no/row"]), "'error-n2' names the row 'no/row'"),
-        (_set("rows", "id", "a b"), "id 'a b', wanted a word"),
-        (_set("rows", "id", "seeds/n2/0"), "'seeds/n2/0' occurs twice"),
-        (_set("rows", "stage", "nowhere"), "of stage 'nowhere', which is not among"),
-        (_set("tables", "stage", "nowhere"), "of stage 'nowhere'"),
-        (_set("figures", "stage", "nowhere"), "of stage 'nowhere'"),
-        (_set("rows", "value", float("nan")), "value is nan, wanted a finite"),
-        (_set("rows", "value", True), "value is True, wanted a finite"),
-        (_set("rows", "value", "0.5"), "value is '0.5', wanted a finite"),
-        (_set("rows", "low", None), "both ends of the interval or neither"),
-        (_set("rows", "low", 0.9), "the interval runs from 0.9 down to"),
-        (_set("tables", "columns", ["one"]), "'errors': 1 columns, and rows of 2 cells"),
-        (lambda r, _: r["tables"][0]["rows"][0]["cells"].__setitem__(0, "no/row"), "'no/row'"),
-        (lambda r, _: r["tables"][0]["rows"][0]["cells"].pop(), "rows of 1, 2 cells"),
-        (lambda r, _: r["models"][0]["seeds"][0].update(error_row="no/row"), "'n2', seeds names"),
-        (lambda _, p: p.pop("sign"), "figure 'sign' has no picture; pictures given: bound"),
-        (lambda _, p: p.update(sign=b"GIF89a"), "picture 'sign': 6 bytes that are not"),
-        (lambda _, p: p.update(sign=p["sign"][:-20]), "are not a whole PNG file"),
+        (None, "no page can be made of these results: KeyError.'sign'"),
+        (b"GIF89a", "picture 'sign': 6 bytes that are not a whole PNG file"),
+        (empty_png(2, 2)[:-20], "are not a whole PNG file"),
     ],
 )
-def test_a_page_is_whole_or_not_made(spoil, message, pictures):
-    results, given = sample_results(), dict(pictures)
-    spoil(results, given)
+def test_every_figure_needs_its_whole_picture(png, message):
+    results = sample_results()
+    pictures = {figure["id"]: empty_png(2, 2) for figure in results["figures"]}
+    pictures |= {"sign": png}
+    if png is None:
+        del pictures["sign"]
     with pytest.raises(InputError, match=message):
-        render(results, given)
+        render(results, pictures)

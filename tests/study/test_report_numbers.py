@@ -6,7 +6,9 @@ import struct
 import pytest
 
 from denseam.study.report import numbers
-from denseam.study.report.pictures import embed
+from denseam.study.report.pages import embed
+
+from .sample_results import empty_png
 
 
 @pytest.mark.parametrize(
@@ -51,20 +53,8 @@ def test_durations(seconds, expected):
     assert numbers.duration(seconds).replace("\u00a0", " ") == expected
 
 
-def _png(width, height, chunk=b""):
-    header = b"\x89PNG\r\n\x1a\n" + struct.pack(
-        ">I4sII5s4s", 13, b"IHDR", width, height, b"\x08", b""
-    )
-    return (
-        header
-        + chunk
-        + struct.pack(">I4s4s", 0, b"IDAT", b"")
-        + struct.pack(">I4s4s", 0, b"IEND", b"")
-    )
-
-
 def test_pictures_are_as_large_as_their_resolution_says():
     dots = round(300 / 0.0254)
-    at_300 = _png(1890, 900, struct.pack(">I4sIIB4s", 9, b"pHYs", dots, dots, 1, b""))
+    at_300 = empty_png(1890, 900, struct.pack(">I4sIIB4s", 9, b"pHYs", dots, dots, 1, b""))
     assert embed("a", at_300)[1:] == (726, 346)
-    assert embed("a", _png(1000, 10))[1:] == (600, 6)
+    assert embed("a", empty_png(1000, 10))[1:] == (600, 6)

@@ -30,7 +30,7 @@ from denseam.study import (
     reproduce,
     train_models,
 )
-from denseam.study.markdown import counts_of
+from denseam.study.report import counts_of
 from denseam.study.stage import Outcome, Stage
 
 _TRAINING = {"powers": (2.0, 3.0, 20.0, 30.0), "epochs": 300, "products": "full"}

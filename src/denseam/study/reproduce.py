@@ -10,8 +10,7 @@ from denseam.errors import InputError
 from denseam.figures.canvas import need_matplotlib
 from denseam.files import held_folder, write_bytes, write_json
 from denseam.mesh import Mesh
-from denseam.study.markdown import as_markdown
-from denseam.study.report import render
+from denseam.study.report import as_markdown, render
 from denseam.study.results import results_of
 from denseam.study.stage import Observer, Outcome, Stage, run_stages
 from denseam.study.stages import all_stages

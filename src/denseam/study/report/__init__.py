@@ -1,5 +1,5 @@
-"""The report of a study: a pure function from results and pictures to one HTML file."""
+"""The pages of a study's results and of a masking audit, made from templates."""
 
-from denseam.study.report.render import render
+from denseam.study.report.pages import as_markdown, counts_of, render
 
-__all__ = ["render"]
+__all__ = ["as_markdown", "counts_of", "render"]

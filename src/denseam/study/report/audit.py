@@ -7,8 +7,7 @@ import torch
 from denseam.analysis.audit import Audit
 from denseam.analysis.audit.run import STEPS
 from denseam.figures.audit import AuditCurves
-from denseam.study.report.pictures import embed
-from denseam.study.report.templates import template
+from denseam.study.report.pages import embed, template
 from denseam.version import __version__
 
 __all__ = ["audit_curves", "render_audit"]
