@@ -5,10 +5,15 @@ import pytest
 import torch
 
 import denseam
-from denseam.data import ImageSet
+from denseam.analysis import pick_memories
+from denseam.baselines.binarised import Binarised
+from denseam.data import Dataset, ImageSet
 from denseam.descent import sets
 from denseam.descent.square import square_attack
 from denseam.errors import InputError
+from denseam.guard.conformal import check_rate
+from denseam.guard.junk import junk_sets
+from denseam.guard.scores import Score
 
 MODEL = denseam.DenseAM(12, 3, 4, power=2, temperature=3.0)
 IMAGES = torch.rand(5, 12, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -36,6 +41,19 @@ WHOLE = {
         MODEL, shape=(3, 4), per_class=n, max_steps=1
     ),
     "attack_set steps": lambda n: sets.attack_set(MODEL, CLEAN, "bim", 0.1, steps=n),
+    "explain count": lambda n: MODEL.explain(IMAGES[0], count=n),
+    "explain label": lambda n: MODEL.explain(IMAGES[0], label=n),
+    "pick_memories count": lambda n: pick_memories(MODEL, n, shape=(3, 4)),
+    "pick_memories seed": lambda n: pick_memories(MODEL, 3, n, shape=(3, 4)),
+    "n_memories": lambda n: denseam.DenseAM(12, 3, n, 2, 3.0).memories,
+    "n_visible": lambda n: denseam.DenseAM(n, n, 4, 2, 3.0).memories,
+    "seed": lambda n: denseam.DenseAM(12, 3, 4, 2, 3.0, seed=n).memories,
+    "power": lambda n: denseam.DenseAM(12, 3, 4, n, 3.0)(IMAGES),
+    "ImageSet n_classes": lambda n: ImageSet(CLEAN.images, LABELS % 2, n),
+    "from_arrays n_classes": lambda n: ImageSet.from_arrays(IMAGES, LABELS % 2, n_classes=n),
+    "hold_out": lambda n: Dataset("a", CLEAN, CLEAN).hold_out(n),
+    "junk_sets": lambda n: junk_sets(CLEAN, n),
+    "Recipe epochs": lambda n: denseam.Recipe.paper(power=2, epochs=n),
     "boundary_set seed": lambda n: sets.boundary_set(
         MODEL, CLEAN, target="random", seed=n, max_steps=1
     ),
@@ -45,6 +63,14 @@ WHOLE = {
     "attack_set loss_power": lambda n: sets.attack_set(MODEL, CLEAN, "fgsm", 0.1, loss_power=n),
 }
 REAL = {
+    "temperature": lambda x: denseam.DenseAM(12, 3, 4, 2, x)(IMAGES),
+    "ImageClassifier": lambda x: denseam.ImageClassifier(MODEL, scale=x)(IMAGES / 2 + 0.5),
+    "binarised": lambda x: Binarised(MODEL, threshold=x).predict(IMAGES),
+    "confidence": lambda x: denseam.confidence(MODEL, IMAGES, x),
+    "transfer_confidence": lambda x: denseam.transfer_confidence({"a": MODEL}, {"b": CLEAN}, x),
+    "target_rejection": check_rate,
+    "Score beta_sm": lambda x: Score("confidence", x).beta_sm,
+    "Recipe learning_rate": lambda x: denseam.Recipe.paper(power=2, learning_rate=x),
     "sign_gradient eps": lambda x: denseam.sign_gradient(MODEL, IMAGES, LABELS, x),
     "sign_gradient several eps": lambda x: denseam.sign_gradient(MODEL, IMAGES, LABELS, [x])[0],
     "basic_iterative step": lambda x: denseam.basic_iterative(MODEL, IMAGES, LABELS, 1, step=x),

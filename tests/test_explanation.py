@@ -259,7 +259,7 @@ def test_json_holds_the_numbers_and_no_pixels():
         ({"count": 0}, "count = 0: wanted a whole number >= 1"),
         ({"count": 2.0}, r"count = 2\.0"),
         ({"count": True}, "count = True"),
-        ({"label": 3}, r"label = 3: wanted a whole number 0 \.\. 2"),
+        ({"label": 3}, r"label = 3: wanted a whole number >= 0 and <= 2"),
         ({"label": -1}, "label = -1"),
         ({"by": "size"}, "by = 'size': wanted 'share' or 'contribution'"),
     ],

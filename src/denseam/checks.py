@@ -15,7 +15,7 @@ from torch import Tensor
 
 from denseam.errors import InputError
 
-__all__ = ["choice", "exact", "is_number", "number", "numbers", "plain", "seed", "whole"]
+__all__ = ["choice", "exact", "is_number", "number", "numbers", "plain", "seed_of", "whole"]
 
 T = TypeVar("T")
 
@@ -47,14 +47,14 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     return result
 
 
-def seed(value: Any) -> int:
+def seed_of(value: Any) -> int:
     """Return a seed as an int.
 
     Raises:
         InputError: for anything but a whole number that PyTorch's generators take: 64 bits, with a
             sign or without.
 
-    >>> seed(np.uint64(7))
+    >>> seed_of(np.uint64(7))
     7
     """
     return whole("seed", value, -(2**63), 2**64 - 1)

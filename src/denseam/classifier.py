@@ -6,16 +6,14 @@ associative memory of the paper is one (``model.py``), so are the networks it is
 """
 
 import itertools
-import math
-import operator
 from collections.abc import Mapping
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import choice, number, seed_of, whole
 from denseam.data.validate import check_visible
 from denseam.errors import InputError
 from denseam.files import save_tensors
@@ -80,14 +78,16 @@ class Classifier(nn.Module):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        _check_sizes(n_visible=n_visible, n_classes=n_classes, n_memories=n_memories)
         if dtype not in (torch.float32, torch.float64):
             raise InputError(f"dtype = {dtype}: wanted torch.float32 or torch.float64")
-        self.n_visible, self.n_classes = int(n_visible), int(n_classes)
+        self.n_visible, self.n_classes = (
+            whole("n_visible", n_visible),
+            whole("n_classes", n_classes),
+        )
+        n_memories, components = whole("n_memories", n_memories), self.n_visible + self.n_classes
         self._power = check_power(power)
         self._temperature = check_temperature(temperature)
-        components, seed = n_visible + n_classes, _check_seed(seed)
-        start = self.initial_memories(n_memories, components, seed=seed, dtype=dtype)
+        start = self.initial_memories(n_memories, components, seed=seed_of(seed), dtype=dtype)
         self.memories = nn.Parameter(start.to(check_device(device)))
 
     @classmethod
@@ -284,29 +284,18 @@ class Classifier(nn.Module):
 
 
 def check_power(power: float) -> float:
-    """n as a float; InputError unless it is a number from 1 to 10^6."""
-    n, wanted = _as_float(power), f"wanted a number n >= 1 and <= {MOST_POWER:g}"
-    if n is None:
-        raise InputError(f"power is too large for a float: {wanted}")
-    if not 1 <= n <= MOST_POWER:
-        raise InputError(f"power = {power!r}: {wanted}")
-    return n
+    """Return n as a float; InputError unless it is a number from 1 to 10^6."""
+    return number("power", power, least=1, most=MOST_POWER)
 
 
 def check_temperature(temperature: float) -> float:
-    """T as a float; InputError unless it is a finite number > 0."""
-    T, wanted = _as_float(temperature), "wanted a number T > 0"
-    if T is None:
-        raise InputError(f"temperature is too large for a float: {wanted}")
-    if not 0 < T < math.inf:
-        raise InputError(f"temperature = {temperature!r}: {wanted}")
-    return T
+    """Return T as a float; InputError unless it is a finite number > 0."""
+    return number("temperature", temperature, above=0)
 
 
 def check_head(head: HeadName) -> None:
-    """InputError unless it is one of ``HEADS``."""
-    if head not in HEADS:
-        raise InputError(f"head = {head!r}: wanted {' or '.join(map(repr, HEADS))}")
+    """Raise InputError unless it is one of ``HEADS``."""
+    choice("head", head, HEADS)
 
 
 def check_device(device: torch.device | str) -> torch.device:
@@ -328,27 +317,3 @@ _BLOCK = 4096
 def _blocks(n_memories: int) -> list[slice]:
     cuts = [*range(0, max(1, n_memories - _BLOCK), _BLOCK), n_memories]
     return [slice(first, end) for first, end in itertools.pairwise(cuts)]
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-            raise InputError(f"{name} = {size!r}: wanted a whole number >= 1")
-
-
-def _check_seed(seed: int) -> int:
-    """The seed as an int; InputError unless PyTorch's generator takes it."""
-    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
-    if not (whole and -(2**63) <= seed < 2**64):
-        raise InputError(f"seed = {seed!r}: wanted a whole number >= -2^63 and < 2^64")
-    return operator.index(seed)
-
-
-def _as_float(value: object) -> float | None:
-    """NaN for what is no number, None for what is beyond all floats."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:
-        return None

@@ -13,14 +13,13 @@ Powers are (h / largest h)^n in float64, so nothing overflows, and nothing that 
 """
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from denseam import energy
-from denseam.errors import InputError
+from denseam.checks import choice, whole
 
 __all__ = ["ClassVotes", "Explanation", "Order", "explain"]
 
@@ -146,26 +145,25 @@ def explain(
     Raises:
         InputError: for a count below 1, a label that is no class, or another order.
     """
-    image, whole = visible.detach().cpu(), memories.detach().cpu()
-    on, _ = energy.fields(image.double()[None], whole.double())
+    image, rows = visible.detach().cpu(), memories.detach().cpu()
+    on, _ = energy.fields(image.double()[None], rows.double())
     fields = on[0].clamp(min=0)  # (K, C)
     n_classes = fields.shape[1]
-    _check_number(count, "count", 1, None)
+    count = whole("count", count)
     if label is not None:
-        _check_number(label, "label", 0, n_classes - 1)
-    if by not in get_args(Order):
-        raise InputError(f"by = {by!r}: wanted {' or '.join(map(repr, get_args(Order)))}")
+        label = whole("label", label, 0, n_classes - 1)
+    by = choice("by", by, get_args(Order))
     logs = _log_energies(fields, power)
-    asked = predicted if label is None else int(label)
+    asked = predicted if label is None else label
     other = _best_other(logs, predicted) if asked == predicted else asked
 
     def votes(label: int) -> ClassVotes:
-        return _votes(label, _best_other(logs, label), fields, power, whole, count, by)
+        return _votes(label, _best_other(logs, label), fields, power, rows, count, by)
 
     return Explanation(
         visible=image,
         power=power,
-        n_memories=len(whole),
+        n_memories=len(rows),
         log_energies=logs,
         predicted=votes(predicted),
         other=None if other is None else votes(other),
@@ -230,10 +228,3 @@ def _fewest(parts: Tensor, wanted: float) -> int:
     sums = parts.sort(descending=True).values.clamp(min=0).cumsum(dim=0)
     reached = sums >= min(wanted - _ROUNDING, float(sums[-1]))
     return int(reached.int().argmax()) + 1 if wanted > 0 and sums[-1] > 0 else 0
-
-
-def _check_number(value: int, name: str, low: int, high: int | None) -> None:
-    fine = isinstance(value, Integral) and not isinstance(value, bool)
-    if not fine or value < low or (high is not None and value > high):
-        wanted = f">= {low}" if high is None else f"{low} .. {high}"
-        raise InputError(f"{name} = {value!r}: wanted a whole number {wanted}")

@@ -9,6 +9,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import number
 from denseam.classifier import Classifier, HeadName, check_head
 from denseam.errors import DenseAMWarning, InputError
 
@@ -51,11 +52,9 @@ class ImageClassifier(nn.Module):
         if not isinstance(model, Classifier):
             raise InputError(f"model: wanted a network of denseam, got {type(model).__name__}")
         check_head(head)
-        if not (isinstance(scale, int | float) and 0 < scale < math.inf):
-            raise InputError(f"scale = {scale!r}: wanted a number > 0")
         self.model = model
         self.head: HeadName = head
-        self.scale = scale
+        self.scale = number("scale", scale, above=0)
         self.training = False  # nothing here depends on it, and toolkits warn of models in training
 
     def forward(self, images: Tensor) -> Tensor:

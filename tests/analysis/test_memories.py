@@ -228,11 +228,11 @@ def test_live_memories_are_those_that_some_image_makes_active():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"count": 0}, r"count = 0: wanted 1 .. 50 memories"),
-        ({"count": 51}, r"count = 51: wanted 1 .. 50 memories"),
+        ({"count": 0}, r"count = 0: wanted a whole number >= 1 and <= 50"),
+        ({"count": 51}, r"count = 51: wanted a whole number >= 1 and <= 50"),
         ({}, r"shape \(3, 3\) does not fit 12 pixels"),
         ({"among": torch.ones(50)}, r"among: wanted bools \(50,\)"),
-        ({"among": torch.ones(50) < 0}, "wanted 1 .. 0 memories"),
+        ({"among": torch.ones(50) < 0}, "count = 2: wanted a whole number >= 1 and <= 0"),
         ({"shape": (2, 5)}, r"shape \(2, 5\) does not fit 12 pixels"),
     ],
 )

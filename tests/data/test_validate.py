@@ -66,7 +66,7 @@ def test_images_are_refused(images: object, message: str) -> None:
         (torch.tensor([0, 1, 3]), 3, r"0\.\.2, got 0\.\.3"),
         (torch.tensor([-1, 1, 2]), 3, r"got -1\.\.2"),
         (torch.tensor([1, 2, 3]), 3, "subtract 1"),
-        (torch.tensor([0, 0, 0]), 0, "at least 1"),
+        (torch.tensor([0, 0, 0]), 0, "n_classes = 0: wanted a whole number >= 1"),
     ],
 )
 def test_labels_are_refused(labels: object, n_classes: int, message: str) -> None:

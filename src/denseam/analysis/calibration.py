@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.confidence import confidence_of
+from denseam.checks import numbers
 from denseam.classifier import Classifier
 from denseam.data.validate import check_labels
 from denseam.errors import InputError
@@ -110,7 +111,7 @@ def confidence_bins(
     Raises:
         InputError: when any of it does not fit together.
     """
-    cuts = tuple(edges) if edges is not None else tuple(i / 10 for i in range(11))
+    cuts = tuple(numbers("edges", edges)) if edges is not None else tuple(i / 10 for i in range(11))
     if len(cuts) < 2 or cuts[0] != 0 or cuts[-1] != 1 or sorted(set(cuts)) != list(cuts):
         raise InputError(f"edges = {cuts}: wanted numbers rising from 0 to 1")
     if confidences.ndim != 1 or wrong.shape != confidences.shape or wrong.dtype != torch.bool:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from denseam.checks import number
 from denseam.classifier import Classifier
 from denseam.errors import InputError
 
@@ -36,8 +37,7 @@ def confidence_of(activity: Tensor, beta_sm: float = BETA_SM) -> Tensor:
     Raises:
         InputError: for beta_sm <= 0, or anything but a floating (B, C).
     """
-    if not beta_sm > 0:
-        raise InputError(f"beta_sm = {beta_sm!r}: wanted a number > 0")
+    beta_sm = number("beta_sm", beta_sm, above=0)
     if activity.ndim != 2 or not activity.is_floating_point():
         given = f"{tuple(activity.shape)} {activity.dtype}"
         raise InputError(f"activity must be a floating (B, C), got {given}")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denseam.checks import seed_of, whole
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.errors import InputError
@@ -217,13 +218,12 @@ def pick_memories(
         InputError: for another count, or a shape that is not that of N pixels.
     """
     chosen = _to_pick(model, among)
-    if not 1 <= count <= len(chosen):
-        raise InputError(f"count = {count}: wanted 1 .. {len(chosen)} memories")
+    count = whole("count", count, 1, len(chosen))
     side = round(model.n_visible**0.5)
     height, width = (side, side) if shape is None else shape
     if height * width != model.n_visible:
         raise InputError(f"shape {(height, width)} does not fit {model.n_visible} pixels")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed_of(seed))
     chosen = chosen[torch.randperm(len(chosen), generator=generator)[:count]]
     visible = model.visible_memories.detach().cpu()[chosen]
     return visible.reshape(count, height, width), chosen

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.confidence import BETA_SM, confidence
+from denseam.checks import is_number, numbers
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.errors import InputError
@@ -82,9 +83,8 @@ def transfer_confidence(
     Raises:
         InputError: as ``transfer_errors``, and when there is not one beta_sm for each model.
     """
-    one = isinstance(beta_sm, int | float)
-    betas = [float(beta_sm)] * len(models) if isinstance(beta_sm, int | float) else list(beta_sm)
-    if not one and len(betas) != len(models):
+    betas = numbers("beta_sm", beta_sm, above=0) * (len(models) if is_number(beta_sm) else 1)
+    if len(betas) != len(models):
         raise InputError(f"{len(betas)} values of beta_sm for {len(models)} models")
     beta_of = dict(zip(models, betas, strict=True))
 

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import number
 from denseam.classifier import Classifier, HeadName
-from denseam.errors import InputError
 
 __all__ = ["Binarised", "binarise"]
 
@@ -30,10 +30,8 @@ class Binarised(Classifier):
 
     def __init__(self, network: Classifier, *, threshold: float = 0.0) -> None:
         nn.Module.__init__(self)  # it has no memories of its own
-        if not -1 <= threshold < 1:
-            raise InputError(f"threshold = {threshold!r}: wanted a number in [-1, 1)")
         self.network = network
-        self.threshold = float(threshold)
+        self.threshold = number("threshold", threshold, least=-1, below=1)
         self.n_visible, self.n_classes = network.n_visible, network.n_classes
 
     @property

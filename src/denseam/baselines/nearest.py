@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import choice
 from denseam.classifier import Classifier, HeadName
 from denseam.data import ImageSet
 from denseam.data.validate import check_labels, check_visible
-from denseam.errors import InputError
 from denseam.kernels.products import PRODUCTS, default_product
 from denseam.presets import Preset
 
@@ -63,8 +63,6 @@ class NearestNeighbour(Classifier):
         n_visible = visible.shape[-1]
         check_visible(visible, n_visible, allow_empty=False)
         check_labels(labels, n_classes, len(visible))
-        if metric not in get_args(Metric):
-            raise InputError(f"metric = {metric!r}: wanted 'l2' or 'overlap'")
         super().__init__(n_visible, n_classes, 1, 1.0, temperature, dtype=visible.dtype)
         order = labels.argsort(stable=True)  # class by class, for one maximum over each
         votes = 2 * nn.functional.one_hot(labels[order], n_classes).to(visible) - 1
@@ -72,7 +70,7 @@ class NearestNeighbour(Classifier):
         self.memories = nn.Parameter(memories, requires_grad=False)
         half = memories[:, :n_visible].square().sum(dim=1) / 2
         self.register_buffer("half_lengths", half, persistent=False)  # |xi|^2 / 2, (M,)
-        self.metric: Metric = metric
+        self.metric: Metric = choice("metric", metric, get_args(Metric))
         self.counts = torch.bincount(labels, minlength=n_classes).tolist()
 
     @classmethod

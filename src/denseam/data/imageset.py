@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from denseam.checks import whole
 from denseam.data.arrays import Scale, to_images, to_labels
 from denseam.data.facts import check_facts, to_facts
 from denseam.data.joining import check_alike
@@ -58,8 +59,8 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         check_images(self.images)
+        object.__setattr__(self, "n_classes", whole("n_classes", self.n_classes))
         check_labels(self.labels, self.n_classes, len(self.images))
-        object.__setattr__(self, "n_classes", int(self.n_classes))  # NumPy has ints too
         names = tuple(self.class_names) or tuple(str(c) for c in range(self.n_classes))
         check_class_names(names, self.n_classes)
         check_facts(self.facts, len(self.images))
@@ -245,16 +246,12 @@ class Dataset:
         Raises:
             InputError: when that leaves nothing on either side.
         """
-        whole = len(self.train)
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 < count < whole:
-            raise InputError(
-                f"{self.name}: cannot hold out {count!r} of {whole} training images, "
-                f"wanted 1 to {whole - 1}"
-            )
+        total = len(self.train)
+        count = whole("count", count, 1, total - 1)
         return Dataset(
             f"{self.name} without the last {count}",
-            self.train.subset(slice(0, whole - count)),
-            self.train.subset(slice(whole - count, whole)),
+            self.train.subset(slice(0, total - count)),
+            self.train.subset(slice(total - count, total)),
         )
 
 

@@ -9,11 +9,11 @@ whatever happens to the tensor afterwards.
 import math
 from collections.abc import Sequence
 from itertools import islice
-from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from denseam.checks import whole
 from denseam.errors import InputError
 
 __all__ = [
@@ -91,10 +91,7 @@ def check_labels(labels: Tensor, n_classes: int, count: int) -> None:
         raise InputError(f"labels must be int64, got {labels.dtype}")
     if tuple(labels.shape) != (count,):
         raise InputError(f"labels must have shape ({count},), got {tuple(labels.shape)}")
-    if not isinstance(n_classes, Integral) or isinstance(n_classes, bool):
-        raise InputError(f"n_classes must be a whole number, got {n_classes!r}")
-    if n_classes < 1:
-        raise InputError(f"n_classes must be at least 1, got {n_classes}")
+    n_classes = whole("n_classes", n_classes)
     if count == 0:
         return
     low, high = (int(x) for x in torch.aminmax(labels))

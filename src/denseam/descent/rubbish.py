@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from denseam import checks
-from denseam.checks import whole
+from denseam.checks import seed_of, whole
 from denseam.classifier import Classifier
 from denseam.descent.common import (
     Progress,
@@ -121,7 +120,7 @@ def _noise(
         if not isinstance(model, Classifier):
             raise InputError("noise for a module of another kind: wanted the shape of one image")
         shape = (model.n_visible,)
-    generator = torch.Generator().manual_seed(checks.seed(seed))
+    generator = torch.Generator().manual_seed(seed_of(seed))
     noise = (deviation * torch.randn(count, *shape, generator=generator)).clamp_(-1, 1)
     own = next(model.parameters(), None)
     return noise if own is None else noise.to(own)

@@ -19,8 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from denseam import checks
-from denseam.checks import choice, numbers, whole
+from denseam.checks import choice, numbers, seed_of, whole
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent.boundary import cross_boundary
@@ -84,7 +83,7 @@ def boundary_set(
     """
     if not set(keep) <= set(get_args(Keep)):
         raise InputError(f"keep = {list(keep)}: wanted some of {', '.join(get_args(Keep))}")
-    chunk, seed = whole("chunk", chunk), checks.seed(seed)
+    chunk, seed = whole("chunk", chunk), seed_of(seed)
     visible = inputs(model, images, input_shape)
     rows, targets = _rows_and_targets(model, visible, target, seed=seed, chunk=chunk)
     given = target.tolist() if isinstance(target, Tensor) else target

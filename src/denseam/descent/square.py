@@ -10,8 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from denseam import checks
-from denseam.checks import whole
+from denseam.checks import seed_of, whole
 from denseam.data.validate import check_labels
 from denseam.descent.common import Progress, check_images, in_parts, visible_length
 from denseam.descent.heads import Head, head_of, own_and_best_other
@@ -55,7 +54,7 @@ def square_attack(
     Raises:
         InputError: for eps <= 0, another shape, images outside [-1, 1], labels that do not fit.
     """
-    queries, chunk, seed = whole("queries", queries), whole("chunk", chunk), checks.seed(seed)
+    queries, chunk, seed = whole("queries", queries), whole("chunk", chunk), seed_of(seed)
     check_images(model, visible)
     eps = visible_length("eps", eps)
     flat = visible.flatten(1)

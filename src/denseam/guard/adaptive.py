@@ -13,15 +13,15 @@ Whatever is found is drawn back towards the image by bisection, and counts only 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import choice, number, seed_of, whole
 from denseam.data.validate import check_labels, check_visible
 from denseam.descent import minimum_norm
 from denseam.descent.heads import own_and_best_other
-from denseam.errors import InputError
 from denseam.guard.guard import Guard
 from denseam.guard.model import GuardedModel
 from denseam.guard.verdict import JUNK
@@ -88,10 +88,11 @@ def adaptive_attack(
     """
     check_visible(visible, guard.n_visible, allow_empty=False)
     check_labels(labels, guard.n_classes or int(labels.max()) + 1, len(visible))
-    if norm not in ("l2", "linf") or steps < 1 or restarts < 1:
-        raise InputError(f"norm = {norm!r}, steps = {steps}, restarts = {restarts}")
+    norm, steps = choice("norm", norm, get_args(Norm)), whole("steps", steps)
+    restarts = whole("restarts", restarts)
+    budget = None if budget is None else number("budget", budget, above=0, unit="visible units")
     search = _Search(guard, visible.float(), labels, norm)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed_of(seed))
     search.keep(search.clean)
     for restart in range(restarts):
         start = _start(search, pool, restart, generator)

@@ -13,11 +13,11 @@ sqrt(a (1 - a) / n); for one class, or for clean images of another source, nothi
 """
 
 import math
-from numbers import Real
 
 import torch
 from torch import Tensor
 
+from denseam.checks import number
 from denseam.errors import InputError
 
 __all__ = ["check_rate", "needed", "p_values", "rank", "threshold"]
@@ -27,13 +27,7 @@ _LEAST = 1e-9  # of a rate: below it rank and needed would be rounding
 
 def check_rate(target_rejection: float) -> float:
     """a as a float; InputError unless it is a number in (0, 1), a billionth from either end."""
-    number = isinstance(target_rejection, Real) and not isinstance(target_rejection, bool)
-    if not (number and _LEAST <= target_rejection <= 1 - _LEAST):
-        raise InputError(
-            f"target_rejection = {target_rejection!r}: wanted a number in (0, 1), no nearer than "
-            f"{_LEAST:g} to either end"
-        )
-    return float(target_rejection)
+    return number("target_rejection", target_rejection, least=_LEAST, most=1 - _LEAST)
 
 
 def rank(count: int, target_rejection: float) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.confidence import BETA_SM
+from denseam.checks import seed_of
 from denseam.errors import InputError
 from denseam.guard import conformal
 from denseam.guard.detector import Detector, Memories, detector_of
@@ -142,7 +143,8 @@ class Guard:
                 f"{len(samples)} clean images cannot promise a rejection of {rate:g} with the "
                 f"score {self.score}: wanted at least {wanted}"
             )
-        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed_of(seed))
+        order = torch.randperm(len(samples), generator=generator)
         reference, rest = order.tensor_split([len(order) // 2 if halves == 2 else 0])
         detector = self.detector
         if len(reference):

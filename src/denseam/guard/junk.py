@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from denseam.checks import seed_of
 from denseam.data import ImageSet
 
 __all__ = ["JUNK_SETS", "junk_sets"]
@@ -64,7 +65,7 @@ JUNK_SETS: dict[str, Callable[[torch.Generator, Tensor], Tensor]] = {
 
 def junk_sets(clean: ImageSet, seed: int = 0) -> dict[str, Tensor]:
     """Every one of JUNK_SETS, (M, N) float32 in [-1, 1], as many images as there are clean ones."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed_of(seed))
     images = clean.visible().reshape(len(clean), *clean.shape)
     return {
         name: make(generator, images).clamp(-1, 1).flatten(1).contiguous()

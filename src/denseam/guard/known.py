@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from denseam.checks import whole
 from denseam.classifier import Classifier
 from denseam.data.validate import check_labels
-from denseam.errors import InputError
 from denseam.image_classifier import logit_scale
 
 __all__ = ["KNOWN", "Energy", "Mahalanobis", "MaxSoftmax", "NearestNeighbours", "features"]
@@ -94,9 +94,8 @@ class NearestNeighbours:
     """Distance to the k-th nearest of the clean features."""
 
     def __init__(self, network: Classifier, visible: Tensor, labels: Tensor, k: int = 10) -> None:
-        if not 1 <= k <= len(visible):
-            raise InputError(f"k = {k}: wanted 1 .. {len(visible)}")
-        self.network, self.n_visible, self.k = network, network.n_visible, k
+        self.network, self.n_visible = network, network.n_visible
+        self.k = whole("k", k, 1, len(visible))
         self.bank = self._features(visible)
 
     def score(self, visible: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from denseam.checks import number
 from denseam.errors import InputError
 from denseam.guard.detector import Memories
 from denseam.guard.evidence import evidence
@@ -44,10 +45,8 @@ class GuardedModel(nn.Module):
                 f"the guard's classifier, a {guard.classifier.kind}, has no gradient: wanted a "
                 "network of denseam or an nn.Module"
             )
-        if not (slope > 0 and scale > 0):
-            raise InputError(f"slope = {slope!r}, scale = {scale!r}: wanted both > 0")
         self.guard, self.threshold = guard, guard.threshold
-        self.slope, self.scale = slope, scale
+        self.slope, self.scale = number("slope", slope, above=0), number("scale", scale, above=0)
         self.detector = guard.detector.network
         member = guard.classifier
         self.classifier = member.network if isinstance(member, Network) else member.module

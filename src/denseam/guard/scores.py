@@ -35,6 +35,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from denseam.analysis.confidence import BETA_SM
+from denseam.checks import number
 from denseam.errors import InputError
 from denseam.guard.evidence import Evidence
 from denseam.guard.profile import Profile
@@ -147,9 +148,7 @@ class Score:
         self.parts = tuple(str(name).split("+"))
         if not set(self.parts) <= set(SCORES) or len(set(self.parts)) < len(self.parts):
             raise InputError(f"score = {name!r}: wanted {', '.join(SCORES)}, or some joined by '+'")
-        if not beta_sm > 0:
-            raise InputError(f"beta_sm = {beta_sm!r}: wanted a number > 0")
-        self.name, self.beta_sm = name, float(beta_sm)
+        self.name, self.beta_sm = name, number("beta_sm", beta_sm, above=0)
         self.scales: dict[str, Scale] = {}
         self.profiles: dict[str, Profile] = {}
 

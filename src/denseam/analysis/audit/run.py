@@ -20,6 +20,7 @@ from denseam.analysis.audit.surfaces import (
     gradient_of,
     surfaces_of,
 )
+from denseam.checks import number, seed_of, whole
 from denseam.data import ImageSet
 from denseam.descent import basic_iterative, minimum_norm
 from denseam.descent.facts import inputs
@@ -158,8 +159,8 @@ def audit(
     Raises:
         InputError: for images that do not fit, or none that is labelled rightly, or eps <= 0.
     """
-    if not 0 < eps <= EVERYTHING:
-        raise InputError(f"eps = {eps!r}: wanted an Linf size in (0, 2], in visible units")
+    eps = number("eps", eps, above=0, most=EVERYTHING, unit="visible units")
+    seed, queries = seed_of(seed), whole("queries", queries)
     begun = time.perf_counter()
     work = _Work(model, images, eps, input_shape)
     if not work.right.any():
