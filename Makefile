@@ -2,8 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that share the tests; each computes on one thread.
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: setup reproduce train test check bench format lock clean
+.PHONY: setup reproduce train test test-slow test-all check bench format lock clean
 
 setup: .venv/.done ## make .venv and install the pinned versions into it
 
@@ -20,8 +23,13 @@ reproduce: setup ## the paper's study from the models in the package, into resul
 train: setup ## watch a model of power n = 30 learn MNIST (20 epochs, about a minute)
 	$(BIN)/denseam train --power 30 --epochs 20 --out runs/n30
 
-test: setup ## all tests
-	$(BIN)/python -m pytest
+test: setup ## the tests, in a few minutes
+	$(PYTEST) -m "not slow"
+
+test-slow: setup ## those that take long by their nature
+	$(PYTEST) -m slow
+
+test-all: test test-slow ## every test, each once
 
 check: setup ## lint, format, types, architecture
 	$(BIN)/ruff check .

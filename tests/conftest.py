@@ -4,6 +4,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker per core: one that waited for the threads of another would only keep it from
+    # working. PyTorch reads it when it is imported, and processes that tests start inherit it.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 from hypothesis import settings
 

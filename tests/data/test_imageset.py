@@ -340,7 +340,8 @@ def test_a_mask_is_a_mask_whatever_it_comes_in(mask: Any) -> None:
     "rows",
     [
         np.array([2, 0]), np.array([2, 0], np.uint8), torch.tensor([2, 0], dtype=torch.uint8),
-        range(2, -1, -2), slice(2, None, -2), [np.int64(2), 0], (2, -4), iter([2, 0]),
+        range(2, -1, -2), slice(2, None, -2), [np.int64(2), 0], (2, -4),
+        pytest.param(iter([2, 0]), id="iterator"),
     ],
     ids=str,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """denseam computes for its caller and leaves the caller's torch, threads and files alone."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -60,8 +61,9 @@ print(json.dumps({"before": before, "imported": imported, "used": used,
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=120
-    )
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},  # settings of threads are asked for, too
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
