@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from denseam.checks import number
 from denseam.classifier import Classifier, HeadName, check_head
+from denseam.data.pixels import to_visible
 from denseam.errors import DenseAMWarning, InputError
 
 __all__ = ["ImageClassifier", "logit_scale"]
@@ -69,7 +70,7 @@ class ImageClassifier(nn.Module):
         self._check(images)
         dtype = self.model.memories.dtype
         finer = torch.promote_types(images.dtype, dtype)  # half precision loses pixels by 2 x - 1
-        visible = (2 * images.flatten(1).to(finer) - 1).to(dtype)
+        visible = to_visible(images.flatten(1).to(finer)).to(dtype)
         if self.head == "log_energy":
             scores = self.model.exact_scores(visible).clamp(min=torch.finfo(torch.float32).min)
             logits = torch.log_softmax(self.scale * scores, dim=1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from denseam.checks import choice
 from denseam.classifier import Classifier, HeadName
 from denseam.data import ImageSet
+from denseam.data.pixels import to_bytes, to_visible
 from denseam.data.validate import check_labels, check_visible
 from denseam.kernels.products import PRODUCTS, default_product
 from denseam.presets import Preset
@@ -121,7 +122,7 @@ class NearestNeighbour(Classifier):
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         pixels = self.visible_memories
-        grey = ((pixels.double() + 1) * 127.5).round().to(torch.uint8)
+        grey = to_bytes(pixels.double())
         if dtype is not None:
             pixels = pixels.to(dtype)
         elif torch.equal(_visible(grey), pixels):
@@ -151,7 +152,7 @@ class NearestNeighbour(Classifier):
 def _visible(pixels: Tensor) -> Tensor:
     """Bytes as ``ImageSet.visible`` makes them visible; float64 stays, others become float32."""
     if pixels.dtype is torch.uint8:
-        return pixels.float() / 127.5 - 1
+        return to_visible(pixels)
     return pixels if pixels.dtype is torch.float64 else pixels.float()
 
 

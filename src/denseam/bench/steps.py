@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from denseam import energy
+from denseam.data.pixels import to_visible
 from denseam.kernels import Kernel, by_name
 from denseam.kernels.products import PRODUCTS, available_products
 from denseam.training.gradient import objective_gradient
@@ -41,7 +42,7 @@ class Problem:
         """Images that are mostly background, memories that are noisy copies of some of them."""
         generator = torch.Generator().manual_seed(0)
         ink = torch.rand(B, N, generator=generator) < 0.2
-        visible = torch.where(ink, torch.rand(B, N, generator=generator), torch.tensor(0.0)) * 2 - 1
+        visible = to_visible(torch.where(ink, torch.rand(B, N, generator=generator), 0.0))
         labels = torch.arange(B) % C
         rows = torch.randint(B, (K,), generator=generator)
         noise = 0.3 * torch.randn(K, N + C, generator=generator)

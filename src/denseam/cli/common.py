@@ -10,7 +10,7 @@ from rich.console import Console
 
 from denseam import data
 from denseam.data import Dataset, ImageSet
-from denseam.data.arrays import Scale
+from denseam.data.pixels import Scale
 from denseam.errors import DenseAMError, InputError
 from denseam.mesh import launched
 from denseam.training.recipe import MOST_SEED

@@ -1,19 +1,18 @@
 """From the arrays that people have to the tensors that :class:`ImageSet` holds."""
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from denseam.checks import choice
+from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import range_hint
 from denseam.errors import InputError
 
-__all__ = ["Scale", "to_images", "to_labels", "to_tensor"]
-
-Scale = Literal["visible", "unit", "byte"]
-"""Units of pixels: visible [-1, 1], unit [0, 1], byte 0..255."""
+__all__ = ["to_images", "to_labels", "to_tensor"]
 
 _LIMITS: dict[str, tuple[int, int]] = {"unit": (0, 1), "byte": (0, 255)}
 
@@ -29,8 +28,8 @@ def to_images(images: object, *, shape: tuple[int, int] | None, scale: Scale | N
     Raises:
         InputError: on types, shapes and units that cannot be read that way.
     """
-    if scale is not None and scale not in get_args(Scale):
-        raise InputError(f"scale must be one of {', '.join(get_args(Scale))}, got {scale!r}")
+    if scale is not None:
+        scale = choice("scale", scale, get_args(Scale))
     return _to_scale(_to_three_axes(to_tensor(images, "images"), shape), scale)
 
 
@@ -103,10 +102,11 @@ def _to_scale(images: Tensor, scale: Scale | None) -> Tensor:
     if scale is None or scale == "visible":
         return images
     _check_limits(images, scale)
-    if scale == "unit":
-        return images * 2 - 1
-    whole = images.to(torch.uint8)
-    return whole if torch.equal(whole.to(images.dtype), images) else images / 127.5 - 1
+    if scale == "byte":
+        levels = images.to(torch.uint8)
+        if torch.equal(levels.to(images.dtype), images):
+            return levels
+    return to_visible(images, scale=scale)
 
 
 def _check_limits(images: Tensor, scale: Scale) -> None:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denseam.checks import whole
-from denseam.data.arrays import Scale, to_images, to_labels
+from denseam.data.arrays import to_images, to_labels
 from denseam.data.facts import check_facts, to_facts
 from denseam.data.joining import check_alike
 from denseam.data.picking import rows_of
+from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import (
     check_class_names,
     check_every_class_present,
@@ -151,9 +152,7 @@ class ImageSet:
         device = flat.device if device is None else torch.device(device)
         if flat.dtype is not torch.uint8:
             return flat.to(device, dtype, copy=True)
-        if device.type == flat.device.type:
-            return _levels(flat.to(device, dtype))
-        return _looked_up(flat.to(device), dtype)
+        return to_visible(flat.to(device), dtype)
 
     def class_counts(self) -> Tensor:
         """How many images each class has: (C,) int64."""
@@ -253,16 +252,6 @@ class Dataset:
             self.train.subset(slice(0, total - count)),
             self.train.subset(slice(total - count, total)),
         )
-
-
-def _levels(gray: Tensor) -> Tensor:
-    """What bytes are in visible units; in place, of floats."""
-    return gray.div_(127.5).sub_(1)
-
-
-def _looked_up(gray: Tensor, dtype: torch.dtype) -> Tensor:
-    """The same of bytes on a card, which may round a division by a constant otherwise."""
-    return _levels(torch.arange(256).to(dtype)).to(gray.device)[gray.long()]
 
 
 def _infer_classes(labels: Tensor) -> int:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseam.data import idx, setfiles
-from denseam.data.arrays import Scale
 from denseam.data.imageset import Dataset, ImageSet
 from denseam.data.known import load_known
+from denseam.data.pixels import Scale
 from denseam.data.registry import KNOWN, ROLES, KnownName
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
 from denseam.files import there_is

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from denseam import files
+from denseam.data.pixels import to_bytes
 from denseam.data.validate import check_images
 from denseam.errors import InputError
 from denseam.figures.canvas import check_shape, need_matplotlib
@@ -103,10 +103,8 @@ def save_grid(
 
 def _bytes(images: Tensor) -> NDArray[np.uint8]:
     """Return images (M, H, W) as uint8: -1 becomes 0 and +1 becomes 255."""
-    plain = images.detach().cpu()
-    if plain.dtype != torch.uint8:
-        plain = plain.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    return plain.numpy()
+    levels: NDArray[np.uint8] = to_bytes(images.detach().cpu()).numpy()
+    return levels
 
 
 def _caption(text: str, width: int) -> NDArray[np.uint8]:

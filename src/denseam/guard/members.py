@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from denseam.classifier import Classifier
+from denseam.data.pixels import to_bytes, to_unit
 from denseam.descent.common import check_deterministic
 from denseam.errors import InputError
 from denseam.guard.answers import checked, to_labels
@@ -270,9 +271,8 @@ def shown(visible: Tensor, takes: Takes, shape: tuple[int, int] | None) -> Tenso
     if takes == "visible":
         return visible
     if takes == "flat":
-        return visible / 2 + 0.5
+        return to_unit(visible)
     height, width = shape or (1, visible.shape[1])
     if takes == "bytes":
-        grey = ((visible + 1) * 127.5).round().to(torch.uint8)
-        return grey.reshape(-1, height, width)
-    return (visible / 2 + 0.5).reshape(-1, 1, height, width)
+        return to_bytes(visible).reshape(-1, height, width)
+    return to_unit(visible).reshape(-1, 1, height, width)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from denseam.data import ImageSet
 from denseam.data.arrays import to_tensor
+from denseam.data.pixels import to_visible
 from denseam.data.validate import SLACK
 from denseam.errors import InputError
 
@@ -52,11 +53,11 @@ class Samples:
         flat = given.reshape(len(given), n_visible)
         if given.dtype == torch.uint8:
             never = torch.zeros(len(flat), dtype=torch.bool)
-            return cls(flat.float() / 127.5 - 1, never, never, all_valid=True)
+            return cls(to_visible(flat), never, never, all_valid=True)
         if not given.is_floating_point():
             raise InputError(f"images are {given.dtype}: wanted uint8 0..255, or floating")
         pixels = flat.to(_float_of(given.dtype))
-        return cls._looked_at(pixels if given.ndim == 2 else 2 * pixels - 1)
+        return cls._looked_at(pixels if given.ndim == 2 else to_visible(pixels))
 
     @classmethod
     def _looked_at(cls, visible: Tensor) -> "Samples":

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from denseam.data import Dataset
-from denseam.data.arrays import Scale
+from denseam.data.pixels import Scale
 from denseam.pretrained import baseline_names, pretrained_names
 from denseam.study.plan import Plan
 from denseam.study.subjects import Subject

@@ -9,6 +9,7 @@ from torch import Tensor
 from denseam.baselines import NETWORKS, Binarised, NearestNeighbour, RBFNetwork, binarise
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
+from denseam.data.pixels import to_visible
 from denseam.evaluation import predict_images, visible_parts
 from denseam.kernels import Kernel, choose
 from denseam.kernels.choice import with_products
@@ -172,9 +173,7 @@ class Learner:
         drawn = self.pixels.index_select(0, rows)
         neurons = self.memories.new_zeros(len(rows), self.memories.shape[1])
         visible = neurons[:, : drawn.shape[1]]
-        visible.copy_(drawn)
-        if drawn.dtype is torch.uint8:
-            visible.div_(127.5).sub_(1)
+        to_visible(drawn, scale="visible", out=visible)
         if self.recipe.binarised:
             visible.copy_(binarise(visible))
         return neurons

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from denseam import energy
 from denseam.classifier import Classifier, HeadName
+from denseam.data.pixels import to_unit
 from denseam.descent.common import loss_power_of
 from denseam.descent.heads import head_of
 from denseam.image_classifier import ImageClassifier, logit_scale
@@ -89,7 +90,7 @@ def surfaces_of(model: nn.Module, visible: Tensor) -> tuple[Surface, ...]:
 def _logits(model: Classifier, head: HeadName, scale: float = 1.0) -> Callable[[Tensor], Tensor]:
     """What ``ImageClassifier`` gives, of images in [-1, 1]."""
     classifier = ImageClassifier(model, head, scale=scale)
-    return lambda visible: classifier((visible + 1) / 2)
+    return lambda visible: classifier(to_unit(visible))
 
 
 def gradient_of(surface: Surface, images: Tensor, labels: Tensor) -> Tensor:

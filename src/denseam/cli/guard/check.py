@@ -19,6 +19,7 @@ from denseam.cli.guard.given import check_count, check_folder, foreign
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
 from denseam.data import ImageSet
+from denseam.data.pixels import to_visible
 from denseam.errors import InputError
 from denseam.figures.grid import save_grid
 from denseam.figures.pictures import SUFFIXES, read_pictures
@@ -159,7 +160,7 @@ def _draw(path: Path | None, sheet: Sequence[Tensor], junk: Sequence[Verdict]) -
         return False
     shapes = {part.dtype for part in images}
     if len(shapes) > 1:  # bytes and floats: all as floats
-        images = [p.float() / 127.5 - 1 if p.dtype == torch.uint8 else p.float() for p in images]
+        images = [to_visible(part, torch.float32, scale="visible") for part in images]
     chosen = torch.cat(images)[:_SHOWN]
     captions = [f"p {verdict.p_value:.2g}" for verdict in junk[: len(chosen)]]
     save_grid(chosen, path, columns=min(10, len(chosen)), captions=captions)

@@ -3,9 +3,9 @@
 import base64
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from denseam.data.pixels import to_bytes, to_visible
 from denseam.explanation import ClassVotes
 from denseam.guard import Guard
 from denseam.guard.server.refusals import RefusedError
@@ -38,8 +38,7 @@ def voters(guard: Guard, images: Tensor, count: int) -> dict[str, Any]:
         )
     if len(images) != 1:
         raise RefusedError(400, "bad_request", f"{len(images)} images: wanted one")
-    scale = 127.5 if images.dtype == torch.uint8 else 0.5
-    visible = images.flatten(1) / scale - 1
+    visible = to_visible(images.flatten(1))
     if not bool((visible.isfinite() & (visible.abs() <= 1)).all()):
         raise RefusedError(400, "bad_request", "wanted pixels in [0, 1]")
     found = model.explain(visible.to(model.memories), count)
@@ -51,7 +50,7 @@ def voters(guard: Guard, images: Tensor, count: int) -> dict[str, Any]:
 
 
 def _votes(votes: ClassVotes) -> dict[str, Any]:
-    grey = ((votes.visible.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+    grey = to_bytes(votes.visible).cpu()
     described = votes.to_json()
     for memory, pixels in zip(described["memories"], grey, strict=True):
         memory["image"] = base64.b64encode(pixels.numpy().tobytes()).decode()

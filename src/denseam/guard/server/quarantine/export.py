@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from denseam.data import ImageSet
+from denseam.data.pixels import to_visible
 from denseam.errors import InputError
 from denseam.guard.server.quarantine.items import Item
 
@@ -70,8 +71,8 @@ def in_blocks(image: Tensor) -> str:
 
 
 def _visible(item: Item) -> Tensor:
-    image = item.image()
-    return image / 127.5 - 1 if item.dtype == "uint8" else (2 * image - 1).clamp(-1, 1)
+    visible: Tensor = to_visible(item.image())
+    return visible.clamp(-1, 1)
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

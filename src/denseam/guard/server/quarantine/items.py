@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from denseam.data.pixels import to_bytes
 from denseam.guard import Verdicts
 
 __all__ = ["Item", "Source", "items_of", "to_json"]
@@ -83,7 +84,8 @@ class Item(msgspec.Struct, frozen=True):
         image = self.image()
         if image.dtype == torch.uint8:
             return image
-        return (image.nan_to_num(0, 1, 0).clamp(0, 1) * 255).round().to(torch.uint8)
+        levels: Tensor = to_bytes(image.nan_to_num(0, 1, 0), scale="unit")
+        return levels
 
 
 def to_json(item: Item) -> dict[str, Any]:
