@@ -8,25 +8,24 @@ from denseam.descent import boundary_set, cross_boundary
 from denseam.figures import BoundaryTrace
 from denseam.figures import boundary as figure
 from denseam.figures.records import boundary_traces
-from denseam.study.findings import Figure, Findings, Row
+from denseam.study.findings import Figure, Findings
 from denseam.study.stage import Place, Stage
-from denseam.study.stages.common import part_of, proportion
+from denseam.study.stages.common import SET_FILE, part_of, proportion, quartiles
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["set_file", "set_name", "set_stages", "ways_stage"]
+__all__ = ["set_name", "set_stages", "ways_stage"]
 
-set_file = "images.safetensors"
 _SHOWN = 3  # images of Fig. 4
 
 
 def set_name(subject: Subject) -> str:
-    """The stage that makes a model's boundary images."""
+    """Return the name of the stage that makes a model's boundary images."""
     return f"boundary-{subject.name}"
 
 
 def set_stages(study: Study) -> list[Stage]:
-    """One image set for each model: the first image behind the boundary to the second choice."""
+    """Make an image set per model: the first images behind the boundary to the second choice."""
     count = study.plan.boundary_images
     return [
         Stage(
@@ -39,34 +38,27 @@ def set_stages(study: Study) -> list[Stage]:
 
 
 def _make(study: Study, subject: Subject, place: Place) -> Findings:
-    count = study.plan.boundary_images
+    count, label = study.plan.boundary_images, subject.label
     images = study.images.test.subset(slice(count))
-    made = boundary_set(subject.model, images, place.folder / set_file, on_progress=place.progress)
+    made = boundary_set(subject.model, images, place.folder / SET_FILE, on_progress=place.progress)
     command = study.command("boundary", subject, "--count", count, "--out", "SET.safetensors")
-    success, distance = made.facts["success"], made.facts["boundary_l2"]
-    label = subject.label
-    crossed = proportion(
-        f"boundary/{subject.name}/crossed",
-        f"images of {label} led across the boundary, checked in float64",
-        int(success.sum()), len(made), command,
-    )  # fmt: skip
-    rows: list[Row] = [crossed]
+    success = made.facts["success"]
+    rows = [
+        proportion(
+            f"boundary/{subject.name}/crossed",
+            f"images of {label} led across the boundary, checked in float64",
+            int(success.sum()), len(made), command,
+        )
+    ]  # fmt: skip
     if bool(success.any()):
-        reached = distance[success].double()
-        rows.append(
-            Row(
-                f"boundary/{subject.name}/distance",
-                f"median L2 distance of the boundary, {label}, along the paper's path; with the "
-                "quartiles",
-                float(reached.median()), command, "visible units",
-                float(reached.quantile(0.25)), float(reached.quantile(0.75)), len(reached),
-            )
-        )  # fmt: skip
-    return Findings(tuple(rows), other_files=(set_file,))
+        what = f"median L2 distance of the boundary, {label}, along the paper's path"
+        distances = made.facts["boundary_l2"][success]
+        rows.append(quartiles(f"boundary/{subject.name}/distance", what, distances, command))
+    return Findings(tuple(rows), other_files=(SET_FILE,))
 
 
 def ways_stage(study: Study) -> Stage:
-    """Fig. 4: the objectives of the two classes along the way, and triplets of images."""
+    """Draw Fig. 4: the objectives of the two classes along the way, and triplets of images."""
     return Stage(
         "ways", "ways across boundaries (Fig. 4)", study.alone("ways"), partial(_ways, study),
         settings={"shown": _SHOWN}, inputs=study.inputs(), expected=4 * len(study.subjects),
@@ -79,13 +71,13 @@ def _ways(study: Study, place: Place) -> Findings:
     for i, subject in enumerate(study.subjects):
         model = subject.model
         visible = images.visible(model.memories.dtype)
-        found = cross_boundary(
+        crossed = cross_boundary(
             model, visible, samples=range(len(images)),
             on_progress=part_of(place.progress, i, len(study.subjects)),
         )  # fmt: skip
-        final = torch.stack([trace.final for trace in found.traces])
+        final = torch.stack([trace.final for trace in crossed.traces])
         traces += boundary_traces(
-            found, visible, model.predict(final).tolist(), shape=images.shape,
+            crossed, visible, model.predict(final).tolist(), shape=images.shape,
             class_names=images.class_names, name=subject.label, step=0.1,
         )  # fmt: skip
     figure.save(traces, place.folder / "fig4.png")

@@ -1,17 +1,25 @@
-"""What several stages say alike."""
+"""Rows that several stages have in common, and image sets of earlier stages."""
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
+from denseam import data
+from denseam.analysis import TransferTable
+from denseam.data import ImageSet
+from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
 from denseam.study.findings import Row, Unit
+from denseam.study.stage import Place
 
-__all__ = ["mean", "part_of", "proportion"]
+__all__ = ["SET_FILE", "mean", "part_of", "proportion", "quartiles", "read_set", "transferred"]
+
+SET_FILE = "images.safetensors"
 
 
 def proportion(id: str, what: str, count: int, total: int, command: str) -> Row:  # noqa: A002
-    """``count`` of ``total``, with its 95 % interval (Wilson)."""
+    """Return ``count`` of ``total`` as a row, with its 95 % interval (Wilson)."""
     low, high = wilson_interval(count, total)
     return Row(id, what, count / total, command, "%", low, high, total)
 
@@ -23,7 +31,7 @@ def mean(
     command: str,
     unit: Unit = "",
 ) -> list[Row]:
-    """One row: the mean of M values, with a 95 % interval from their spread. No row for no value.
+    """Return one row, the mean of M values with its 95 % interval; no row for no value.
 
     Fractions stay in [0, 1].
     """
@@ -40,8 +48,42 @@ def mean(
     return [Row(id, what, middle, command, unit, low, high, len(exact))]
 
 
+def quartiles(
+    id: str,  # noqa: A002
+    what: str,
+    distances: Tensor,  # (M,) visible units
+    command: str,
+) -> Row:
+    """Return the median as a row, with the quartiles as its interval."""
+    low, middle, high = torch.quantile(distances.double(), torch.tensor([0.25, 0.5, 0.75]).double())
+    return Row(
+        id, f"{what}; with the quartiles", float(middle), command, "visible units", float(low),
+        float(high), len(distances),
+    )  # fmt: skip
+
+
+def transferred(
+    id: str,  # noqa: A002
+    what: str,
+    table: TransferTable,
+    cell: tuple[int, int],  # set, model
+    command: str,
+) -> Row:
+    """Return a cell of a transfer table as a row."""
+    low, high = table.intervals[cell].tolist()
+    return Row(id, what, float(table.values[cell]), command, "%", low, high, table.counts[cell[0]])
+
+
+def read_set(place: Place, name: str) -> ImageSet:
+    """Return the image set that an earlier stage made."""
+    images = data.load(place.before[name].folder / SET_FILE)
+    if not isinstance(images, ImageSet):
+        raise InputError(f"stage {name} left no image set")
+    return images
+
+
 def part_of(
     progress: Callable[[int, int], None], index: int, parts: int
 ) -> Callable[[int, int], None]:
-    """Progress of one of several equal parts as progress of the whole."""
+    """Return a callback that reports progress of one of several equal parts as that of all."""
     return lambda done, total: progress(index * total + done, parts * total)

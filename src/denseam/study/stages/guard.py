@@ -11,8 +11,7 @@ from denseam.guard import Guard
 from denseam.study.findings import Findings, Row, Table
 from denseam.study.stage import Place, Stage
 from denseam.study.stages import boundary, rubbish
-from denseam.study.stages.common import proportion
-from denseam.study.stages.transfer import read_set
+from denseam.study.stages.common import proportion, read_set
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 

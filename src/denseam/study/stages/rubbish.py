@@ -14,9 +14,7 @@ from denseam.figures import transfer as figure
 from denseam.figures.records import rubbish_grid
 from denseam.study.findings import Figure, Findings, Row, Table
 from denseam.study.stage import Place, Stage
-from denseam.study.stages.boundary import set_file
-from denseam.study.stages.common import mean, proportion
-from denseam.study.stages.transfer import read_set
+from denseam.study.stages.common import SET_FILE, mean, proportion, read_set, transferred
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
@@ -63,12 +61,12 @@ def _per_class(study: Study, noise: float) -> int:
 def _make(study: Study, subject: Subject, noise: float, place: Place) -> Findings:
     plan, images = study.plan, study.images.train
     made = rubbish_set(
-        subject.model, out=place.folder / set_file, shape=images.shape,
+        subject.model, out=place.folder / SET_FILE, shape=images.shape,
         class_names=images.class_names, per_class=_per_class(study, noise), noise=noise,
         step=plan.rubbish_step, max_steps=plan.rubbish_max_steps, seed=plan.seed, chunk=500,
         on_progress=place.progress,
     )  # fmt: skip
-    return Findings(tuple(_rows(study, subject, made, noise)), other_files=(set_file,))
+    return Findings(tuple(_rows(study, subject, made, noise)), other_files=(SET_FILE,))
 
 
 def _rows(study: Study, subject: Subject, made: ImageSet, noise: float) -> list[Row]:
@@ -189,18 +187,17 @@ def _command(study: Study, source: Subject, victim: Subject, noise: float, way: 
     words = ["denseam", "transfer", victim.source, "--confidence", "--beta-sm", way]
     if way == "own":
         words += study.dataset_option
-    return shlex.join([*words, "--sets", study.file(set_name(source, noise), set_file)])
+    return shlex.join([*words, "--sets", study.file(set_name(source, noise), SET_FILE)])
 
 
 def _table_rows(
     study: Study, found: TransferTable, id_: str, words: str, noise: float, way: str
 ) -> list[Row]:
     return [
-        Row(
+        transferred(
             f"{id_}/{source.name}/{victim.name}",
             f"mean confidence of {victim.label} on rubbish images of {source.label}, {words}",
-            float(found.values[r, v]), _command(study, source, victim, noise, way), "%",
-            float(found.intervals[r, v, 0]), float(found.intervals[r, v, 1]), found.counts[r],
+            found, (r, v), _command(study, source, victim, noise, way),
         )
         for r, source in enumerate(study.subjects)
         for v, victim in enumerate(study.subjects)

@@ -5,25 +5,23 @@ from functools import partial
 
 import torch
 
-from denseam import data
-from denseam.analysis import TransferTable, transfer_errors
-from denseam.data import ImageSet
-from denseam.errors import InputError
+from denseam.analysis import transfer_errors
 from denseam.figures import transfer as figure
 from denseam.figures.transfer import TransferMap
-from denseam.study.findings import Figure, Findings, Row, Table
+from denseam.study.findings import Figure, Findings, Table
 from denseam.study.stage import Place, Stage
-from denseam.study.stages.boundary import set_file, set_name
+from denseam.study.stages.boundary import set_name
+from denseam.study.stages.common import SET_FILE, read_set, transferred
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["read_set", "stage"]
+__all__ = ["stage"]
 
 _SHOWN = 4  # images of each set in Fig. 5
 
 
 def stage(study: Study) -> Stage:
-    """Errors of every model on every model's boundary images, and on the clean ones."""
+    """Measure the errors of every model on every model's boundary images, and on clean ones."""
     needs = tuple(set_name(subject) for subject in study.subjects)
     return Stage(
         "transfer", "adversarial transfer (Fig. 5)", study.alone("transfer"),
@@ -32,27 +30,27 @@ def stage(study: Study) -> Stage:
     )  # fmt: skip
 
 
-def read_set(place: Place, name: str) -> ImageSet:
-    """The image set that a stage before this one made."""
-    found = data.load(place.before[name].folder / set_file)
-    if not isinstance(found, ImageSet):
-        raise InputError(f"stage {name} left no image set")
-    return found
-
-
 def _run(study: Study, place: Place) -> Findings:
     models = {subject.label: subject.model for subject in study.subjects}
     images = {s.label: read_set(place, set_name(s)) for s in study.subjects}
     clean = study.images.test.subset(slice(study.plan.boundary_images))
     crossed, untouched = transfer_errors(models, images), transfer_errors(models, {"clean": clean})
     rows = [
-        _row(study, source, victim, crossed, (r, v))
+        transferred(
+            f"transfer/{source.name}/{victim.name}",
+            f"error of {victim.label} on boundary images of {source.label}", crossed, (r, v),
+            _command(study, source, victim),
+        )
         for r, source in enumerate(study.subjects)
         for v, victim in enumerate(study.subjects)
-    ]
+    ]  # fmt: skip
     rows += [
-        _row(study, None, victim, untouched, (0, v)) for v, victim in enumerate(study.subjects)
-    ]
+        transferred(
+            f"transfer/clean/{victim.name}", f"error of {victim.label} on clean images", untouched,
+            (0, v), study.alone("transfer"),
+        )
+        for v, victim in enumerate(study.subjects)
+    ]  # fmt: skip
     shown = torch.stack([each.images[:_SHOWN] for each in images.values()])
     figure.save(TransferMap(crossed, "error", untouched, shown), place.folder / "fig5.png")
     names = [subject.name for subject in study.subjects]
@@ -75,17 +73,6 @@ def _run(study: Study, place: Place) -> Findings:
     return Findings(tuple(rows), (table,), (picture,))
 
 
-def _row(
-    study: Study, source: Subject | None, victim: Subject, found: TransferTable, at: tuple[int, int]
-) -> Row:
-    low, high = found.intervals[at].tolist()
-    if source is None:
-        name, what, command = "clean", "clean images", study.alone("transfer")
-    else:
-        name, what = source.name, f"boundary images of {source.label}"
-        file = study.file(set_name(source), set_file)
-        command = shlex.join(["denseam", "transfer", victim.source, "--sets", file])
-    return Row(
-        f"transfer/{name}/{victim.name}", f"error of {victim.label} on {what}",
-        float(found.values[at]), command, "%", low, high, found.counts[at[0]],
-    )  # fmt: skip
+def _command(study: Study, source: Subject, victim: Subject) -> str:
+    file = study.file(set_name(source), SET_FILE)
+    return shlex.join(["denseam", "transfer", victim.source, "--sets", file])
