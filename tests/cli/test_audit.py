@@ -65,9 +65,9 @@ def test_the_page_of_an_audit_is_whole(audited, model, tmp_path):
     [
         (["--eps", "0"], "eps = 0.0: wanted"),
         (["--eps", "3"], "eps = 3.0: wanted"),
-        (["--count", "0"], "--count 0: wanted"),
+        (["--count", "0"], "count = 0: wanted"),
         (["--queries", "0"], "queries = 0"),
-        (["--page", "audit.pdf"], "audit.pdf: wanted a .html file"),
+        (["--page", "audit.pdf"], "audit.pdf: wanted a .html or .htm file"),
         (["--page", "nowhere/audit.html"], "no such folder"),
         (["--substitute", "nobody"], "no model 'nobody'"),
     ],

@@ -256,13 +256,13 @@ BAD = {
     "an unknown part": (["evaluate", "OUT", "--part", "half"], "half"),
     "an unknown set to show": (["data", "mnits"], "mnits"),
     "a fetch of nothing": (["data", "--fetch"], "--fetch and --check want the name of a set"),
-    "no rounds": (["bench", "--rounds", "0"], "--rounds 0: wanted"),
-    "no images": (["bench", "--images", "0"], "--images 0: wanted"),
+    "no rounds": (["bench", "--rounds", "0"], "rounds = 0: wanted"),
+    "no images": (["bench", "--images", "0"], "images = 0: wanted"),
     "a huge seed elsewhere": (["rubbish", "OUT", "--seed", f"{2**80}", "--out", "x.npz"], "< 2^32"),
     "training without --train": (["reproduce", "--epochs", "5"], "--epochs is for --train"),
-    "no threads": (["bench", "--threads", "0"], "--threads 0: wanted"),
+    "no threads": (["bench", "--threads", "0"], "threads = 0: wanted"),
     "a bench elsewhere": (["bench", "--device", "meta"], "device meta"),
-    "an unknown command": (["trian"], "trian"),
+    "an unknown command": (["trian"], "did you mean train?"),
     "an unknown option": (["data", "--jsn"], "--jsn"),
 }  # fmt: skip
 

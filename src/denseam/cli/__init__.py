@@ -1,11 +1,14 @@
-"""The command line: parse, call, print. One file per command."""
+"""The command line: parse, call, print. One file per command, whose docstring is its help."""
 
 import argparse
+import difflib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from denseam.checks import whole
 from denseam.cli import (
     attack,
     audit,
@@ -21,9 +24,10 @@ from denseam.cli import (
     train,
     transfer,
 )
-from denseam.cli.common import check_seed, say_error
+from denseam.cli.common import declare, say_error
 from denseam.errors import DenseAMError
 from denseam.mesh import own_device
+from denseam.training.recipe import MOST_SEED
 from denseam.version import __version__
 
 __all__ = ["main"]
@@ -50,11 +54,11 @@ large ones learn prototypes, and attacks made on small n do not fool large n.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
+    """Run a command and return its exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
     args = parser().parse_args(argv)
     args.device = own_device(args.device)
     try:
-        check_seed(args.seed)
+        args.seed = whole("seed", args.seed, 0, MOST_SEED)
         code: int = args.run(args)
         sys.stdout.flush()
     except DenseAMError as error:
@@ -73,11 +77,14 @@ class _Parser(argparse.ArgumentParser):
     """One line for bad input, like every other error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        near = difflib.get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2])) if wrong else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        self.exit(2, f"{self.prog}: {message}{hint}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """Return the parser of the whole command line."""
     top = _Parser(
         prog="denseam",
         description=_DESCRIPTION,
@@ -87,5 +94,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-V", "--version", action="version", version=f"denseam {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
-        command.add_to(commands)
+        if hasattr(command, "add_to"):
+            command.add_to(commands)
+        else:
+            declare(commands, command)
     return top

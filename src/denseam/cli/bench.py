@@ -1,13 +1,24 @@
-"""`denseam bench`"""
+"""denseam bench: measure the speed of training, inference and descent on this machine.
+
+All forms take turns in one run; times are medians, in milliseconds. With models,
+also how many images a second are led across their boundaries. The last line of the
+output is the whole record as JSON.
+
+Examples:
+    denseam bench
+    denseam bench --rounds 50
+    denseam bench --models mnist-n2 mnist-n30 runs/n20
+    denseam bench --threads 1 --json
+    denseam bench --device cuda
+    denseam bench --device cuda --train --save benchmarks/results
+"""
 
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
-from rich.progress import track
 from rich.table import Table
 
 from denseam import data
@@ -22,9 +33,11 @@ from denseam.bench import (
     measure_iteration,
     measure_step,
 )
+from denseam.checks import whole
 from denseam.classifier import check_device
 from denseam.cli import bench_card
-from denseam.cli.common import add_command, print_json, stderr, stdout
+from denseam.cli.common import print_json, stdout, table
+from denseam.cli.progress import counted
 from denseam.errors import InputError
 from denseam.pretrained import load_any
 
@@ -39,24 +52,8 @@ ref     denseam's kernels in plain PyTorch     auto    the equations typed into 
 comp    torch.compile of those                 nips16  the matrix form of NIPS16 in NumPy"""
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "bench",
-        "measure the speed of training, inference and descent on this machine",
-        "All forms take turns in one run; times are medians, in milliseconds. With models,\n"
-        "also how many images a second are led across their boundaries. The last line of the\n"
-        "output is the whole record as JSON.",
-        """
-denseam bench
-denseam bench --rounds 50
-denseam bench --models mnist-n2 mnist-n30 runs/n20
-denseam bench --threads 1 --json
-denseam bench --device cuda
-denseam bench --device cuda --train --save benchmarks/results
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     parser.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as PyTorch chooses)")
     parser.add_argument(
@@ -81,15 +78,13 @@ denseam bench --device cuda --train --save benchmarks/results
         "--save", metavar="FOLDER", type=Path,
         help="on a card: keep the record there, under the card's name and the date",
     )  # fmt: skip
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the tables, end with a line of JSON."""
     for name in ("rounds", "images", "threads"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} {value}: wanted a whole number >= 1")
+        if getattr(args, name) is not None:
+            whole(name, getattr(args, name))
     device = check_device(args.device)
     if device.type == "cuda":
         return bench_card.run(args, device)
@@ -99,29 +94,17 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--train and --save: only with --device cuda")
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    models = [load_any(given, device=args.device) for given in args.models]
-    hidden = not stderr.is_terminal
-    steps = [
-        measure_step(case, args.rounds)
-        for case in track(CASES, "training steps", console=stderr, disable=hidden)
-    ]
-    inference = [
-        measure_inference(power, args.rounds)
-        for power in track((2, 30), "inference", console=stderr, disable=hidden)
-    ]
-    iterations = [
-        measure_iteration(power, args.rounds)
-        for power in track((2, 30), "descent", console=stderr, disable=hidden)
-    ]
+    models = [load_any(name, device=args.device) for name in args.models]
+    steps = [measure_step(case, args.rounds) for case in counted(CASES, "training steps")]
+    inference = [measure_inference(power, args.rounds) for power in counted((2, 30), "inference")]
+    iterations = [measure_iteration(power, args.rounds) for power in counted((2, 30), "descent")]
     crossings = []
     if models:
         visible = data.load("mnist").test.visible()[: args.images or 1000]
-        crossings = [
-            measure_crossing(model, visible)
-            for model in track(models, "boundaries", console=stderr, disable=hidden)
-        ]
+        crossings = [measure_crossing(model, visible) for model in counted(models, "boundaries")]
+    facts = environment()
     record = {
-        "environment": environment(),
+        "environment": facts,
         "steps": [row.to_json() for row in steps],
         "inference": [row.to_json() for row in inference],
         "iterations": [row.to_json() for row in iterations],
@@ -130,7 +113,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(record)
         return 0
-    facts = environment()
     stdout.print(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}")
     stdout.print(_step_table(steps))
     stdout.print(_LEGEND)
@@ -143,17 +125,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _step_table(rows: list[StepRow]) -> Table:
-    table = Table(title="one training step, B = 1000, N = 784: ms, and by how much cpu is faster")
-    for name in ("n", "K", "C", "prod", "cpu", "ratio", "peak", *_SHORT):
-        table.add_column(name, justify="right")
+    cells = []
     for row in rows:
         ms = row.milliseconds
         others = [_times(row.speedup(form)) for form in _FORMS]
-        table.add_row(
+        cells.append([
             f"{row.case.power:g}", f"{row.case.K}", f"{row.case.C}", f"{ms['products']:.1f}",
             f"{ms['cpu']:.1f}", f"{row.to_products:.2f}", f"{row.peak_floats:.2f}", *others,
-        )  # fmt: skip
-    return table
+        ])  # fmt: skip
+    title = "one training step, B = 1000, N = 784: ms, and by how much cpu is faster"
+    return table(title, ("n", "K", "C", "prod", "cpu", "ratio", "peak", *_SHORT), cells)
 
 
 def _times(speedup: float | None) -> str:
@@ -163,26 +144,19 @@ def _times(speedup: float | None) -> str:
 
 
 def _inference_table(rows: list[InferenceRow]) -> Table:
-    table = Table(title="labels of 10,000 images, K = 2000; the product is its one matrix product")
-    for name in ("n", "product", "cpu", "/ product", "peak"):
-        table.add_column(name, justify="right")
+    cells = []
     for row in rows:
         alone, cpu = row.milliseconds["products"], row.milliseconds["cpu"]
-        table.add_row(
-            f"{row.power:g}", f"{alone:.0f}", f"{cpu:.0f}", f"{cpu / alone:.2f}",
-            f"{row.peak_floats:.2f}",
-        )  # fmt: skip
-    return table
+        ratio, peak = f"{cpu / alone:.2f}", f"{row.peak_floats:.2f}"
+        cells.append([f"{row.power:g}", f"{alone:.0f}", f"{cpu:.0f}", ratio, peak])
+    title = "labels of 10,000 images, K = 2000; the product is its one matrix product"
+    return table(title, ("n", "product", "cpu", "/ product", "peak"), cells)
 
 
 def _iteration_table(rows: list[IterationRow]) -> Table:
-    table = Table(title="one iteration of Eq. 3.2 on 1000 images, beside its kernels")
-    for name in ("n", "kernels", "iteration", "/ kernels"):
-        table.add_column(name, justify="right")
+    cells = []
     for row in rows:
-        ms = row.milliseconds
-        table.add_row(
-            f"{row.power:g}", f"{ms['kernels']:.1f}", f"{ms['iteration']:.1f}",
-            f"{row.to_kernels:.2f}",
-        )  # fmt: skip
-    return table
+        times = [f"{row.milliseconds[name]:.1f}" for name in ("kernels", "iteration")]
+        cells.append([f"{row.power:g}", *times, f"{row.to_kernels:.2f}"])
+    title = "one iteration of Eq. 3.2 on 1000 images, beside its kernels"
+    return table(title, ("n", "kernels", "iteration", "/ kernels"), cells)

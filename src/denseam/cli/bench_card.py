@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from rich.progress import track
 from rich.table import Table
 
 from denseam import data
@@ -21,7 +20,8 @@ from denseam.bench.card import (
     measure_card_step,
     measure_training,
 )
-from denseam.cli.common import print_json, stderr, stdout
+from denseam.cli.common import print_json, stdout, table
+from denseam.cli.progress import counted
 from denseam.errors import InputError
 from denseam.files import write_json
 from denseam.kernels import choose
@@ -46,7 +46,6 @@ def run(args: argparse.Namespace, device: torch.device) -> int:
     chosen = choose(device)
     if chosen.kernel.name != "triton":
         raise InputError(f"--device {args.device}: nothing of ours to measure: {chosen.reason}")
-    hidden = not stderr.is_terminal
     record: dict[str, Any] = {
         "environment": card_environment(device), "steps": [], "crossings": [], "trainings": [],
     }  # fmt: skip
@@ -62,15 +61,13 @@ def run(args: argparse.Namespace, device: torch.device) -> int:
     cases = [case for case in CASES if case.B * case.K * case.C < _LARGEST]
     steps = [
         kept("steps", measure_card_step(case, args.rounds, device))
-        for case in track(cases, "training steps", console=stderr, disable=hidden)
+        for case in counted(cases, "training steps")
     ]
     dataset = data.load("mnist")
     visible = dataset.test.visible()[: args.images or 10_000].to(device)
     crossings = [
-        kept("crossings", measure_crossing(load_any(given, device=args.device), visible))
-        for given in track(
-            args.models or ["mnist-n30"], "boundaries", console=stderr, disable=hidden
-        )
+        kept("crossings", measure_crossing(load_any(name, device=args.device), visible))
+        for name in counted(args.models or ["mnist-n30"], "boundaries")
     ]
     trained = []
     if args.train:
@@ -96,20 +93,20 @@ def _place(folder: Path, card: str) -> Path:
 
 
 def _step_table(rows: list[CardRow]) -> Table:
-    table = Table(title="one training step, B = 1000, N = 784: microseconds")
-    for name in ("n", "K", "C", "full", "tf32", "bf16", "host", "ref", "auto", "comp"):
-        table.add_column(name, justify="right")
-    for name in ("prod", "prod tf32", "prod bf16", "full / prod", "comp / full"):
-        table.add_column(name, justify="right")
+    cells = []
     for row in rows:
         ms, alone = row.milliseconds, row.products
         times = [*[*ms.values()][:3], row.launched, *[*ms.values()][3:], *alone.values()]
-        table.add_row(
+        cells.append([
             f"{row.case.power:g}", f"{row.case.K}", f"{row.case.C}",
             *(f"{1000 * t:.0f}" for t in times),
             f"{ms['full'] / alone['full']:.2f}", f"{ms['compiled'] / ms['full']:.1f}x",
-        )  # fmt: skip
-    return table
+        ])  # fmt: skip
+    columns = (
+        "n", "K", "C", "full", "tf32", "bf16", "host", "ref", "auto", "comp",
+        "prod", "prod tf32", "prod bf16", "full / prod", "comp / full",
+    )  # fmt: skip
+    return table("one training step, B = 1000, N = 784: microseconds", columns, cells)
 
 
 def _training_line(row: TrainingRow) -> str:
@@ -121,14 +118,12 @@ def _training_line(row: TrainingRow) -> str:
 
 
 def crossing_table(rows: list[CrossingRow]) -> Table:
-    """How fast images cross, by mode."""
-    table = Table(title=f"{rows[0].n_images} images to the boundary of their second choice")
-    for name in ("n", "mode", "images / s", "gradients each", "crossed"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        for mode, seconds in row.seconds.items():
-            table.add_row(
-                f"{row.power:g}", mode, f"{row.n_images / seconds:.0f}",
-                f"{row.gradients[mode]:.1f}", f"{100 * row.crossed[mode]:.1f} %",
-            )  # fmt: skip
-    return table
+    """Return how fast images cross, by mode."""
+    cells = [
+        [f"{row.power:g}", mode, f"{row.n_images / seconds:.0f}", f"{row.gradients[mode]:.1f}",
+         f"{100 * row.crossed[mode]:.1f} %"]
+        for row in rows
+        for mode, seconds in row.seconds.items()
+    ]  # fmt: skip
+    title = f"{rows[0].n_images} images to the boundary of their second choice"
+    return table(title, ("n", "mode", "images / s", "gradients each", "crossed"), cells)

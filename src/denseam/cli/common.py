@@ -1,19 +1,28 @@
-"""What all commands share: options, devices, ways to print."""
+"""What all commands share: their declaration, options, several processes, ways to print."""
 
 import argparse
+import contextlib
+import inspect
 import json
 import os
+import re
 import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from denseam import data
+from denseam import data, mesh
+from denseam.checks import whole
+from denseam.classifier import check_device
 from denseam.data import Dataset, ImageSet
 from denseam.data.pixels import Scale
 from denseam.errors import DenseAMError, InputError
-from denseam.mesh import launched
-from denseam.training.recipe import MOST_SEED
+from denseam.mesh import Mesh, launched
 
 __all__ = [
     "add_command",
@@ -21,29 +30,46 @@ __all__ = [
     "add_images",
     "add_model",
     "add_part",
-    "check_seed",
+    "check_file",
     "chosen_images",
     "dataset_of",
+    "declare",
     "images_of",
+    "job",
     "percent",
     "print_json",
     "say_error",
     "stderr",
     "stdout",
+    "table",
 ]
 
-# Of several processes one speaks; see cli/job.py.
+# Of several processes one speaks; see ``job``.
 _SILENT = os.environ.get("RANK", "0") != "0" and launched()
 
-# Without markup: names of files, classes and sets are strangers' words. Styles are Text.
+# Without markup: names of files, classes and sets come from users. Styles are Text.
 stdout = Console(highlight=False, markup=False, soft_wrap=True, quiet=_SILENT)
 stderr = Console(stderr=True, highlight=False, markup=False, quiet=_SILENT)
+
+
+def declare(commands: Any, command: ModuleType) -> None:
+    """Declare the command of a module: its docstring is the help, ``run`` does the work.
+
+    The docstring's first line is "denseam NAME: SUMMARY."; its last section, "Examples:".
+    ``add_options(parser)`` adds what is not the same for all commands.
+    """
+    head, _, rest = inspect.cleandoc(command.__doc__ or "denseam ?: ?.").partition("\n")
+    name, summary = re.fullmatch(r"denseam (.+?): (.*)\.", head).groups()  # type: ignore[union-attr]
+    description, _, examples = rest.strip().partition("\n\nExamples:\n")
+    parser = add_command(commands, name, summary, description, inspect.cleandoc(examples))
+    command.add_options(parser)
+    parser.set_defaults(run=command.run)
 
 
 def add_command(
     commands: Any, name: str, summary: str, description: str, examples: str
 ) -> argparse.ArgumentParser:
-    """A subcommand with the options that every command has."""
+    """Declare a command with the options that every command has."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -58,32 +84,13 @@ def add_command(
     return parser
 
 
-def check_seed(seed: int) -> None:
-    """InputError unless every generator takes it."""
-    if not 0 <= seed <= MOST_SEED:
-        raise InputError(f"seed = {seed}: wanted a whole number >= 0 and < 2^32")
+# ---- options -------------------------------------------------------------------------------------
 
 
 def add_model(parser: argparse.ArgumentParser, name: str = "model", **more: Any) -> None:
-    """The argument that says which model; ``pretrained.load_any`` takes what is given."""
+    """Add the argument that names a model, as ``pretrained.load_any`` takes it."""
     text = "a name like mnist-n30, a model file, or the folder of a finished run"
     parser.add_argument(name, metavar="MODEL", help=text, **more)
-
-
-def print_json(value: Any) -> None:
-    """One JSON value on the standard output."""
-    if not stdout.quiet:
-        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def say_error(command: str, error: DenseAMError) -> None:
-    """One line about what went wrong."""
-    stderr.print(f"denseam {command}: {error}", soft_wrap=True)
-
-
-def percent(fraction: float) -> str:
-    """A fraction as the paper writes it."""
-    return f"{100 * fraction:.2f} %"
 
 
 def add_dataset(
@@ -92,7 +99,7 @@ def add_dataset(
     default: str | None = "mnist",
     text: str = "name or path, see `denseam data`",
 ) -> None:
-    """The options that say which set of images, and in which units its pixels are."""
+    """Add the options that name a set of images and the units of its pixels."""
     parser.add_argument("--dataset", default=default, help=text)
     parser.add_argument(
         "--scale", choices=get_args(Scale),
@@ -101,12 +108,12 @@ def add_dataset(
 
 
 def add_part(parser: argparse.ArgumentParser) -> None:
-    """The option that says which part of a set."""
+    """Add the option that picks the training or the test images of a data set."""
     parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
 
 
 def add_images(parser: argparse.ArgumentParser, *, count: int) -> None:
-    """The options that say which images to start from."""
+    """Add the options that pick the images to start from."""
     add_dataset(parser)
     add_part(parser)
     parser.add_argument(
@@ -115,32 +122,97 @@ def add_images(parser: argparse.ArgumentParser, *, count: int) -> None:
 
 
 def chosen_images(args: argparse.Namespace) -> ImageSet:
-    """The images that were asked for.
+    """Return the first ``--count`` images of a part of the data set, or of the image set file.
 
     Raises:
         InputError: for a count below 1.
     """
-    found = images_of(args)
-    if args.count < 1:
-        raise InputError(f"--count {args.count}: wanted at least 1")
-    return found.subset(slice(args.count))
+    return images_of(args).subset(slice(whole("count", args.count)))
 
 
 def images_of(args: argparse.Namespace) -> ImageSet:
-    """The part of the data set, or the whole of the image set file, that was asked for."""
-    name: str = args.dataset or "mnist"
-    found = data.load(name, scale=args.scale)
-    return found if isinstance(found, ImageSet) else getattr(found, args.part)
+    """Return the part of the data set, or the whole of the image set file, that was asked for."""
+    images = data.load(args.dataset or "mnist", scale=args.scale)
+    return images if isinstance(images, ImageSet) else getattr(images, args.part)
 
 
 def dataset_of(args: argparse.Namespace) -> Dataset:
-    """The data set that was asked for, with training and test images.
+    """Return the data set that was asked for, with training and test images.
 
     Raises:
         InputError: for the file of a single image set.
     """
     name: str = args.dataset
-    found = data.load(name, scale=args.scale)
-    if isinstance(found, ImageSet):
+    images = data.load(name, scale=args.scale)
+    if isinstance(images, ImageSet):
         raise InputError(f"{name} is one set of images: wanted a data set with train and test")
-    return found
+    return images
+
+
+def check_file(path: Path | None, *suffixes: str) -> None:
+    """Check before any work that a file can be written: its suffix, and that its folder exists.
+
+    Raises:
+        InputError: for another suffix, or a folder that does not exist.
+    """
+    if path is None:
+        return
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: wanted a {' or '.join(suffixes)} file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: no such folder {path.absolute().parent}")
+
+
+# ---- several processes ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def job(command: str, device: str, memory_ranks: int = 1) -> Iterator[Mesh]:
+    """Start the processes of a command, as `torchrun` has made them; one of them reports errors."""
+    check_device(device)
+    with mesh.start(memory_ranks, device) as processes:
+        try:
+            yield processes
+        except DenseAMError as error:
+            if processes.size == 1:
+                raise
+            # Here, while the others wait for it: torchrun ends them all as soon as one has ended.
+            if processes.speaks():
+                stderr.quiet = False
+                say_error(command, error)
+            raise SystemExit(2) from error
+
+
+# ---- printing ------------------------------------------------------------------------------------
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on the standard output."""
+    if not stdout.quiet:
+        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def say_error(command: str, error: DenseAMError) -> None:
+    """Print one line that says what went wrong."""
+    stderr.print(f"denseam {command}: {error}", soft_wrap=True)
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as the paper writes it."""
+    return f"{100 * fraction:.2f} %"
+
+
+def table(
+    title: str | None,
+    columns: Sequence[str | Text],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    left: Sequence[int] = (),
+) -> Table:
+    """Return a table of cells; columns are set to the right but those at ``left``."""
+    result = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        result.add_column(column, justify="left" if i in left else "right")
+    for row in rows:
+        result.add_row(*row)
+    return result

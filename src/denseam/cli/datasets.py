@@ -1,42 +1,38 @@
-"""`denseam data`"""
+"""denseam data: list the known sets of images, fetch one, check its files.
+
+Without a name: what is known and where it lies. Nothing is fetched unless --fetch
+says so or a command asks for that set. Your own images: any command's --dataset takes
+the path of an .npz file (x_train, y_train, x_test, y_test), of a folder of IDX files,
+or of an image set file (.safetensors, .npz). docs/data.md has more.
+
+Examples:
+    denseam data
+    denseam data fashion-mnist --fetch
+    denseam data mnist --check
+"""
 
 import argparse
 import dataclasses
-from typing import Any
 
 from rich.table import Table
 
 from denseam import data
-from denseam.cli.common import add_command, print_json, stdout
+from denseam.cli.common import print_json, stdout
+from denseam.errors import InputError
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "data",
-        "list the known sets of images, fetch one, check its files",
-        "Without a name: what is known and where it lies. Nothing is fetched unless --fetch\n"
-        "says so or a command asks for that set. Your own images: any command's --dataset takes\n"
-        "the path of an .npz file (x_train, y_train, x_test, y_test), of a folder of IDX files,\n"
-        "or of an image set file (.safetensors, .npz). docs/data.md has more.",
-        """
-denseam data
-denseam data fashion-mnist --fetch
-denseam data mnist --check
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     parser.add_argument("name", nargs="?", help="one set, in full")
     parser.add_argument("--fetch", action="store_true", help="fetch it if it is not here")
     parser.add_argument("--check", action="store_true", help="compare its files with their sums")
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """List or show."""
+    """List all sets, or show one."""
     if args.name is None:
         if args.fetch or args.check:
-            args.parser.error("--fetch and --check want the name of a set")
+            raise InputError("--fetch and --check want the name of a set")
         sets = data.status()
         if args.json:
             print_json([dataclasses.asdict(each) for each in sets])
@@ -46,11 +42,11 @@ def run(args: argparse.Namespace) -> int:
     if args.fetch:
         data.load(args.name)
     checked = data.verify(args.name) if args.check else []
-    (found,) = data.status(args.name)
+    (status,) = data.status(args.name)
     if args.json:
-        print_json({**dataclasses.asdict(found), "checked": checked})
+        print_json({**dataclasses.asdict(status), "checked": checked})
         return 0
-    for name, value in dataclasses.asdict(found).items():
+    for name, value in dataclasses.asdict(status).items():
         text = ", ".join(value) if isinstance(value, tuple) else value
         stdout.print(f"{name.replace('_', ' '):<10} {text}")
     for path in checked:
@@ -60,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(sets: list[data.SetStatus]) -> Table:
     table = Table()
-    table.add_column("name", no_wrap=True)  # what to type
+    table.add_column("name", no_wrap=True)  # to be typed
     table.add_column("here")
     for column in ("train", "test", "classes"):
         table.add_column(column, justify="right")

@@ -80,11 +80,15 @@ def from_fields(cls: type, *names: str) -> tuple[Flag, ...]:
     )
 
 
-def add_flags(parser: Any, flags: Iterable[Flag]) -> None:
-    """Declare the flags on a parser, or on a group of one."""
+def add_flags(parser: Any, flags: Iterable[Flag], *, filled: bool = False) -> None:
+    """Declare the flags on a parser, or on a group of one.
+
+    With ``filled``, options that were not typed have their defaults in ``args``, not None.
+    """
     for flag in flags:
         default = "" if flag.default in (None, _REQUIRED) else f" (default: {_shown(flag.default)})"
-        options: dict[str, Any] = {"dest": flag.name, "default": None}
+        value = flag.default if filled and flag.default is not _REQUIRED else None
+        options: dict[str, Any] = {"dest": flag.name, "default": value}
         if flag.kind is bool:
             default = ""
             options["action"] = "store_false" if flag.default is True else "store_true"
@@ -126,7 +130,7 @@ def described(documented: Callable[..., Any]) -> dict[str, str]:
             texts |= dict.fromkeys(names, entry[2])
         elif line:
             texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
-    return {name: text.rstrip(".") for name, text in texts.items()}
+    return {name: text.rstrip(".").replace("``", "`") for name, text in texts.items()}
 
 
 def _flag(

@@ -1,76 +1,72 @@
 """Live progress bars, on a terminal only."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
+    track,
 )
-from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
 from denseam.cli.common import percent, stderr
 from denseam.training import Callback, EpochRecord, Recipe
 
-__all__ = ["TrainingBar", "images_bar", "parts_bar"]
+__all__ = ["TrainingBar", "counted", "images_bar", "parts_bar"]
+
+T = TypeVar("T")
+
+
+def _progress(*columns: ProgressColumn, transient: bool = True) -> Progress:
+    """Return a display of these columns, the time spent and the time left."""
+    return Progress(
+        *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        console=stderr, transient=transient, disable=not stderr.is_terminal,
+    )  # fmt: skip
+
+
+def counted(items: Iterable[T], what: str) -> Iterable[T]:
+    """Yield the items below a bar that counts them."""
+    hidden = not stderr.is_terminal
+    return track(list(items), what, console=stderr, disable=hidden, transient=True)
 
 
 @contextlib.contextmanager
 def images_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar to be told of images done and images in all."""
-    with Progress(
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeLeftColumn(),
-        console=stderr,
-        transient=True,
-        disable=not stderr.is_terminal,
-    ) as progress:
+    """Show a bar that is called with the number of images done and of all images."""
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("images")
+    with _progress(*columns) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextlib.contextmanager
 def parts_bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar to be told of what is being done, of parts done and parts in all."""
-    with Progress(
-        TextColumn(what),
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeLeftColumn(),
-        console=stderr,
-        transient=True,
-        disable=not stderr.is_terminal,
-    ) as progress:
+    """Show a bar that is called with the part in work, the number done and of all parts."""
+    columns = TextColumn(what), BarColumn(), TextColumn("{task.description}")
+    with _progress(*columns) as progress:
         task = progress.add_task("", total=None)
-        yield lambda doing, done, total: progress.update(
-            task, description=doing, completed=done, total=total
+        yield lambda part, done, total: progress.update(
+            task, description=part, completed=done, total=total
         )
 
 
 class TrainingBar(Callback):
-    """Epoch, errors and time left, on a terminal; only the warnings elsewhere."""
+    """A bar with epoch, errors and time left on a terminal; only the warnings elsewhere."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
+        self._progress = _progress(
             TextColumn("n = {task.fields[power]:g}  epoch {task.fields[epoch]}"),
             BarColumn(),
             TextColumn("{task.fields[errors]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeLeftColumn(),
-            console=stderr,
-            disable=not stderr.is_terminal,
+            transient=False,
         )
         self._task: TaskID | None = None
         self._epochs = 0

@@ -1,16 +1,31 @@
-"""`denseam reproduce`"""
+"""denseam reproduce: repeat the paper's whole study.
+
+Every table and figure of the paper, from the trained models of the package or from
+yours, beside the paper's own numbers: OUT/report.html for people, OUT/results.json for
+machines. What is up to date is not computed again; interrupt it when you like, the same
+command goes on.
+
+Examples:
+    denseam reproduce
+    denseam reproduce --quick
+    denseam reproduce --models runs/n2 runs/n30 --dataset fashion-mnist --out results-fashion
+    denseam reproduce --train --epochs 300 --out results-mine
+    denseam reproduce --only transfer confidence
+    torchrun --nproc-per-node 4 -m denseam reproduce
+"""
 
 import argparse
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from denseam.cli.common import add_command, add_dataset, dataset_of, print_json, stderr, stdout
-from denseam.cli.job import job
+from denseam.cli.common import add_dataset, dataset_of, job, print_json, stderr, stdout
+from denseam.cli.flags import add_flags, from_fields, from_signature, typed
 from denseam.cli.progress import TrainingBar
 from denseam.data import Dataset
 from denseam.errors import DenseAMWarning, InputError
@@ -32,29 +47,19 @@ from denseam.study import (
 )
 from denseam.study.report import counts_of
 from denseam.study.stage import Outcome, Stage
+from denseam.training import Recipe
+from denseam.training.recipe import COMMAND_EPOCHS
 
-_TRAINING = {"powers": (2.0, 3.0, 20.0, 30.0), "epochs": 300, "products": "full"}
+_POWERS, _EPOCHS = from_signature(train_models, "powers", "epochs")
+_TRAINING = (
+    replace(_POWERS, default=(2.0, 3.0, 20.0, 30.0)),
+    replace(_EPOCHS, default=COMMAND_EPOCHS),
+    *from_fields(Recipe, "products"),
+)
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "reproduce",
-        "repeat the paper's whole study",
-        "Every table and figure of the paper, from the trained models of the package or from\n"
-        "yours, beside the paper's own numbers: OUT/report.html for people, OUT/results.json for\n"
-        "machines. What is up to date is not computed again; interrupt it when you like, the same\n"
-        "command goes on.",
-        """
-denseam reproduce
-denseam reproduce --quick
-denseam reproduce --models runs/n2 runs/n30 --dataset fashion-mnist --out results-fashion
-denseam reproduce --train --epochs 300 --out results-mine
-denseam reproduce --only transfer confidence
-torchrun --nproc-per-node 4 -m denseam reproduce
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     parser.add_argument("--out", type=Path, help="folder (default: results, or results-quick)")
     parser.add_argument(
         "--quick", action="store_true", help="about a tenth of the images, and says so"
@@ -73,17 +78,17 @@ torchrun --nproc-per-node 4 -m denseam reproduce
     training.add_argument(
         "--train", action="store_true", help="train the models first, in OUT/runs"
     )
-    training.add_argument("--powers", type=float, nargs="+", help="(default: 2 3 20 30)")
-    training.add_argument("--epochs", type=int, help="(default: 300)")
-    training.add_argument("--products", help="full (default) or 8-bit, see denseam train")
-    parser.set_defaults(run=run)
+    add_flags(training, _TRAINING)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train if asked to, run the stages, say where the report is."""
     if args.train and args.models:
         raise InputError("--train trains the models, --models brings them: give one of the two")
-    _check_training_options(args)
+    options = typed(args, _TRAINING)
+    if options and not args.train:
+        raise InputError(f"--{next(iter(options))} is for --train, which trains models first")
+    vars(args).update({flag.name: flag.default for flag in _TRAINING} | options)
     args.out = args.out or Path(default_out(quick=args.quick))
     images = dataset_of(args)
     study = _study(args, images, _subjects(args, images))
@@ -96,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
             if args.train:
                 study = _study(args, images, _trained(args, images, mesh))
             with _Lines() as lines:
-                found = reproduce(study, args.out, lines, args.only, mesh)
+                reproduction = reproduce(study, args.out, lines, args.only, mesh)
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; the same command goes on from where it was, in {args.out}", soft_wrap=True,
@@ -105,19 +110,10 @@ def run(args: argparse.Namespace) -> int:
     if not mesh.first:
         return 0
     if args.json:
-        print_json(found.results)
+        print_json(reproduction.results)
     else:
-        _summary(found)
+        _summary(reproduction)
     return 0
-
-
-def _check_training_options(args: argparse.Namespace) -> None:
-    """Options of training are for --train; where they are not given they have their defaults."""
-    for name, default in _TRAINING.items():
-        if getattr(args, name) is None:
-            setattr(args, name, default)
-        elif not args.train:
-            raise InputError(f"--{name} is for --train, which trains models first")
 
 
 def _list(stages: Sequence[Stage], args: argparse.Namespace) -> None:
@@ -137,7 +133,7 @@ def _study(args: argparse.Namespace, images: Dataset, subjects: list[Subject]) -
 
 
 def _subjects(args: argparse.Namespace, images: Dataset) -> list[Subject]:
-    """The models to study; with --train such as they are before any training."""
+    """Return the models to study; with --train, empty ones that only have the right names."""
     if args.train:
         sizes = images.test.n_visible, images.test.n_classes, 1
         return [Subject(f"n{n:g}", DenseAM(*sizes, n, 1.0), "") for n in args.powers]
@@ -201,12 +197,12 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min"
 
 
-def _summary(found: Reproduction) -> None:
-    claims = found.results["claims"]
-    if found.results["quick"]:
-        stdout.print(found.results["quick_note"])
+def _summary(reproduction: Reproduction) -> None:
+    claims = reproduction.results["claims"]
+    if reproduction.results["quick"]:
+        stdout.print(reproduction.results["quick_note"])
     for claim in claims:
         if claim["verdict"] == "not reproduced":
             stdout.print(f"not reproduced: {claim['where']}, {claim['claim']}")
     stdout.print(f"{len(claims)} claims of the paper: {counts_of(claims)}")
-    stdout.print(f"report in {found.report}, numbers in {found.out / 'results.json'}")
+    stdout.print(f"report in {reproduction.report}, numbers in {reproduction.out / 'results.json'}")

@@ -1,4 +1,4 @@
-"""Image set files as the rows of a table: whom each was made against, and what to call it."""
+"""Image set files as the rows of a table: the model each was made against, and its name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ __all__ = ["Row", "first_distinct", "read_rows", "row_names", "samples"]
 
 @dataclass(frozen=True)
 class Row:
-    """An image set, or what a file of several sizes of an attack holds of one of them."""
+    """An image set; of a file with several sizes of an attack, the images of one size."""
 
     file: str
     images: ImageSet
     size: str = ""  # ", eps 0.1"
-    source: int | None = None  # which of the models it was made against, if any of them
+    source: int | None = None  # position of the model it was made against, if it is one of them
 
 
 def read_rows(files: Sequence[str], models: Sequence[Classifier]) -> list[Row]:
-    """The sets in the files, in their order.
+    """Return the sets in the files, in their order.
 
     Raises:
         InputError: for a data set with train and test.
@@ -44,16 +44,16 @@ def read_rows(files: Sequence[str], models: Sequence[Classifier]) -> list[Row]:
                 f"{file} is a data set with train and test: wanted an image set, as denseam "
                 "boundary, rubbish and attack write it"
             )
-        sha = _told(images, "model", "sha256")
+        sha = _noted(images, "model", "sha256")
         source = digests.index(sha) if sha in digests else None
         rows += [Row(file, part, size, source) for size, part in _by_size(images)]
     return rows
 
 
 def row_names(rows: Sequence[Row], models: Sequence[str]) -> tuple[str, ...]:
-    """Rows called by the models they were made against, where that tells all apart; or by files."""
+    """Name rows by the models they were made against; by files where that is not unique."""
     kinds = {
-        (_told(row.images, "made_by"), _told(row.images, "parameters", "method")) for row in rows
+        (_noted(row.images, "made_by"), _noted(row.images, "parameters", "method")) for row in rows
     }
     stems = [Path(row.file).stem for row in rows]
     sources = [
@@ -67,12 +67,12 @@ def row_names(rows: Sequence[Row], models: Sequence[str]) -> tuple[str, ...]:
 
 
 def first_distinct(*choices: Sequence[str]) -> tuple[str, ...]:
-    """The first choice of names that are all different; those of the last one have to be."""
+    """Return the first choice whose names all differ; those of the last one must."""
     return next(tuple(names) for names in choices if all(names) and len(set(names)) == len(names))
 
 
 def samples(rows: Sequence[Row], count: int) -> Tensor | None:
-    """Up to ``count`` images from all over each set, (R, S, H, W); None where shapes differ."""
+    """Return up to ``count`` images spread over each set, (R, S, H, W); None if shapes differ."""
     sets = [row.images for row in rows]
     if len({images.shape for images in sets}) > 1:
         return None
@@ -82,8 +82,8 @@ def samples(rows: Sequence[Row], count: int) -> Tensor | None:
 
 
 def _by_size(images: ImageSet) -> list[tuple[str, ImageSet]]:
-    """The sizes of an attack apart, each with what to call it; any other set as it is."""
-    if _told(images, "made_by") != "attack" or "eps" not in images.facts:
+    """Split the set of an attack by sizes, each with its name; keep any other set whole."""
+    if _noted(images, "made_by") != "attack" or "eps" not in images.facts:
         return [("", images)]
     eps = images.facts["eps"]
     sizes = torch.unique(eps).tolist()
@@ -92,9 +92,9 @@ def _by_size(images: ImageSet) -> list[tuple[str, ImageSet]]:
     return [(f", eps {exact(size)}", images.subset(eps == size)) for size in sizes]
 
 
-def _told(images: ImageSet, *keys: str) -> Any:
-    """What the metadata of a set say; None where they do not: anybody may write a set."""
-    found: Any = images.metadata
+def _noted(images: ImageSet, *keys: str) -> Any:
+    """Return an entry of a set's metadata; None without one: anybody may write a set."""
+    value: Any = images.metadata
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

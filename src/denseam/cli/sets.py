@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from denseam.cli.common import percent, print_json, stderr, stdout
-from denseam.cli.job import job
+from denseam.cli.common import job, percent, print_json, stderr, stdout
 from denseam.cli.progress import images_bar
 from denseam.data import ImageSet
 from denseam.errors import InputError

@@ -1,24 +1,37 @@
-"""`denseam train`"""
+"""denseam train: train a dense associative memory, or a network to compare it with.
+
+Follows the training procedure of the paper, stretched or compressed to the number of
+epochs. Every epoch is written to the run folder: stop it when you like, and the same
+command goes on, to the same bits. 3000 epochs are the paper's own schedule.
+
+Examples:
+    denseam train --power 30 --epochs 20 --out runs/quick
+    denseam train --power 2 --out runs/n2
+    denseam train --power 20 --dataset fashion-mnist --out runs/fashion
+    denseam train --power 2 --hold-out 10000 --temperature 60 --out runs/tune
+    denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
+    denseam train --model relu --epochs 100 --out runs/relu
+    denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
+    torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out runs/n30
+"""
 
 import argparse
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from denseam import data
 from denseam.baselines import NETWORKS
 from denseam.cli.common import (
-    add_command,
     add_dataset,
     dataset_of,
+    job,
     percent,
     print_json,
     stderr,
     stdout,
 )
 from denseam.cli.flags import add_flags, from_fields, summary, typed
-from denseam.cli.job import job
 from denseam.cli.progress import TrainingBar
 from denseam.data import ImageSet
 from denseam.errors import DenseAMWarning, LostRankError
@@ -33,26 +46,8 @@ _OVERRIDES = tuple(
 )
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "train",
-        "train a dense associative memory, or a network to compare it with",
-        "Follows the training procedure of the paper, stretched or compressed to the number of\n"
-        "epochs. Every epoch is written to the run folder: stop it when you like, and the same\n"
-        "command goes on, to the same bits. 3000 epochs are the paper's own schedule.",
-        """
-denseam train --power 30 --epochs 20 --out runs/quick
-denseam train --power 2 --out runs/n2
-denseam train --power 20 --dataset fashion-mnist --out runs/fashion
-denseam train --power 2 --hold-out 10000 --temperature 60 --out runs/tune
-denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
-denseam train --model relu --epochs 100 --out runs/relu
-denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
-torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out runs/n30
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     kinds = (f"{name}: {summary(network)}" for name, network in NETWORKS.items())
     with_power = (name for name, network in NETWORKS.items() if network.only_power is None)
     network, power, epochs = _PRESET
@@ -81,7 +76,6 @@ torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out r
     )  # fmt: skip
     recipe = parser.add_argument_group("recipe (default: the paper's, for this power)")
     add_flags(recipe, _OVERRIDES)
-    parser.set_defaults(run=run)
 
 
 def recipe_of(args: argparse.Namespace, images: ImageSet) -> Recipe:
@@ -92,7 +86,7 @@ def recipe_of(args: argparse.Namespace, images: ImageSet) -> Recipe:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate, say where the model lies."""
+    """Train, evaluate, and say where the model is."""
     images = dataset_of(args)
     if args.hold_out is not None:
         images = images.hold_out(args.hold_out)
@@ -132,7 +126,7 @@ def _train(
 
 
 def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace) -> None:
-    found = evaluate(result.model, images.test)
+    evaluation = evaluate(result.model, images.test)
     seconds = sum(record.seconds for record in result.records)
     if args.json:
         print_json(
@@ -140,16 +134,17 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
                 "out": str(result.out),
                 "recipe": result.recipe.to_json(),
                 "train": result.records[-1].to_json() if result.records else None,
-                "test" if args.hold_out is None else "held_out": found.to_json(),
+                "test" if args.hold_out is None else "held_out": evaluation.to_json(),
                 "seconds": seconds,
             }
         )
         return
-    low, high = found.error_interval
-    wrong = round(found.error * found.n_images)
+    low, high = evaluation.error_interval
+    wrong = round(evaluation.error * evaluation.n_images)
     what = "test" if args.hold_out is None else "held-out"
     stdout.print(
-        f"{what} error {percent(found.error)} ({wrong} of {found.n_images}; 95 % interval "
-        f"{100 * low:.2f} to {100 * high:.2f}) after {len(result.records)} epochs, {seconds:.0f} s"
+        f"{what} error {percent(evaluation.error)} ({wrong} of {evaluation.n_images}; "
+        f"95 % interval {100 * low:.2f} to {100 * high:.2f}) "
+        f"after {len(result.records)} epochs, {seconds:.0f} s"
     )
     stdout.print(f"model in {args.out}; look closer with: denseam evaluate {args.out}")
