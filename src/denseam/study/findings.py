@@ -1,4 +1,4 @@
-"""What a stage finds: numbers as rows, tables of rows, figures, and the files it left."""
+"""Results of a stage: numbers as rows, tables of rows, figures, and files."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +16,7 @@ class Row:
     """One number, and how to get it again."""
 
     id: str  # "transfer/n2/n30"
-    what: str  # in words
+    what: str  # description in words
     value: float
     command: str
     unit: Unit = ""
@@ -55,7 +55,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that later stages and the report take from a stage."""
+    """Everything that a stage hands to later stages and to the report."""
 
     rows: tuple[Row, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -68,19 +68,19 @@ class Findings:
         return (*(figure.file for figure in self.figures), *self.other_files)
 
     def without_commands(self) -> "Findings":
-        """What was found, however it is found again."""
+        """Return the same findings without the commands that repeat them."""
         return replace(self, rows=tuple(replace(row, command="") for row in self.rows))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_json`` takes them back."""
+        """Return plain JSON values; ``from_json`` reads them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Findings":
-        """The findings of ``to_json``.
+        """Return the findings that ``to_json`` wrote.
 
         Raises:
-            KeyError, TypeError: when they are not whole.
+            KeyError, TypeError: when something is missing.
         """
         return cls(
             tuple(Row(**row) for row in fields["rows"]),

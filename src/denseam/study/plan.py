@@ -1,4 +1,4 @@
-"""How much of everything: the whole study, or a smaller one that says so on every number."""
+"""Sizes of a study: the whole one, or a quick one that says so beside every number."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class Plan:
 
     @classmethod
     def smaller(cls) -> "Plan":
-        """About a tenth of the images; the same procedures."""
+        """Return the quick plan: about a tenth of the images, the same procedures."""
         return cls(
             quick=True, boundary_images=1000, sign_images=1000, iterative_images=200,
             rubbish_per_class=10, reference_images=10_000, audit_images=20,
@@ -45,7 +45,7 @@ class Plan:
         )  # fmt: skip
 
     def fitted(self, train: ImageSet, test: ImageSet, *, seed: int = 0) -> "Plan":
-        """The same, within the images that there are, from another seed."""
+        """Return this plan with another seed, and no more images than there are."""
         return Plan(
             **{
                 **asdict(self),
@@ -61,7 +61,7 @@ class Plan:
         )
 
     def note(self) -> str | None:
-        """What is smaller than in the whole study, in words; None where nothing is."""
+        """Return a sentence on what is smaller than in the whole study; None for a whole one."""
         if not self.quick:
             return None
         return (
@@ -73,5 +73,5 @@ class Plan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)

@@ -21,7 +21,7 @@ __all__ = ["Reproduction", "names_wanted", "reproduce"]
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a study left in its folder."""
+    """A finished study and its folder."""
 
     results: dict[str, Any]
     outcomes: dict[str, Outcome]
@@ -29,7 +29,7 @@ class Reproduction:
 
     @property
     def report(self) -> Path:
-        """The page to look at."""
+        """Path of the HTML page."""
         return self.out / "report.html"
 
 
@@ -42,14 +42,14 @@ def reproduce(
 ) -> Reproduction:
     """Run the stages that are not up to date, and write the report.
 
-    Stop it when you like: the same call goes on. Calling again when nothing has changed runs no
-    stage; deleting any file brings back that file.
+    An interrupted study continues with the same call. A second call runs only stages whose inputs
+    have changed or whose files are missing.
 
     Args:
         study: models, images and sizes.
-        out: folder, made where it does not exist.
-        observer: told of every stage.
-        only: names of stages to run, with those they need; all by default. The report is of
+        out: folder, created if missing.
+        observer: its methods are called at every stage.
+        only: names of stages to run, and the stages they need; all by default. The report covers
             everything that is up to date.
         mesh: processes that make the same call and share the stages, on a folder that all of them
             see; the first one writes the report.
@@ -62,12 +62,12 @@ def reproduce(
     """
     need_matplotlib()
     stages, out = all_stages(study), Path(out)
-    wanted = names_wanted(stages, only)
+    names = names_wanted(stages, only)
     if mesh is not None and not mesh.first:
-        outcomes = run_stages(stages, out, observer, wanted)
+        outcomes = run_stages(stages, out, observer, names)
         return Reproduction(results_of(study, outcomes), outcomes, out)
     with held_folder(out, "running a study"):
-        outcomes = run_stages(stages, out, observer, wanted)
+        outcomes = run_stages(stages, out, observer, names)
         results = results_of(study, outcomes)
         pictures = _pictures(outcomes, out)
         write_json(out / "results.json", results)
@@ -77,7 +77,7 @@ def reproduce(
 
 
 def names_wanted(stages: Sequence[Stage], only: Sequence[str]) -> set[str]:
-    """The names of the stages asked for, all by default, and of those they need.
+    """Return the names of the stages to run, all by default, and of the stages they need.
 
     Raises:
         InputError: for a stage that does not exist.
@@ -86,21 +86,21 @@ def names_wanted(stages: Sequence[Stage], only: Sequence[str]) -> set[str]:
     unknown = [name for name in only if name not in by_name]
     if unknown:
         raise InputError(f"no stage {', '.join(unknown)}; there are {', '.join(by_name)}")
-    wanted = set(only or by_name)
+    names = set(only or by_name)
     for stage in reversed(stages):
-        if stage.name in wanted:
-            wanted.update(stage.needs)
-    return wanted
+        if stage.name in names:
+            names.update(stage.needs)
+    return names
 
 
 def _pictures(outcomes: dict[str, Outcome], out: Path) -> dict[str, bytes]:
-    """The pictures of all stages by figure, which then lie in ``figures`` too."""
+    """Copy the pictures of all stages into ``figures``, and return them by figure."""
     folder = out / "figures"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    found = {}
+    pictures = {}
     for outcome in outcomes.values():
         for figure in outcome.findings.figures:
-            found[figure.id] = (outcome.folder / figure.file).read_bytes()
-            write_bytes(folder / f"{figure.id}.png", found[figure.id])
-    return found
+            pictures[figure.id] = (outcome.folder / figure.file).read_bytes()
+            write_bytes(folder / f"{figure.id}.png", pictures[figure.id])
+    return pictures

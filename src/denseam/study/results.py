@@ -21,7 +21,7 @@ __all__ = ["results_of"]
 
 
 def results_of(study: Study, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """Rows, tables, figures, claims with verdicts, models, machine and stages.
+    """Return rows, tables, figures, claims with verdicts, models, machine and stages.
 
     The layout is that of ``docs/architecture.md``, "results.json".
     """

@@ -1,11 +1,11 @@
 """Stages: named pieces of work whose results stay on disk until something they depend on changes.
 
-A stage owns a folder. What it finds, and a list of its files with their SHA-256, is written last,
-under a *content key*: the SHA-256 of the stage's name, revision and settings, of the models and
-images it reads, and of what the stages it needs have found and left. A stage whose key is the
-same, and whose files are all there and whole, is not run again. A stage that is killed leaves no
-list, so what it wrote so far never counts as done; the key it began under stands in the folder,
-and under the same key it may go on with what it finds there.
+A stage owns a folder. Its findings, and a list of its files with their SHA-256, are written last,
+with a *content key*: the SHA-256 of the stage's name, revision and settings, of the models and
+images it reads, and of the findings and files of the stages it needs. A stage with the same key
+and undamaged files is not run again. An interrupted stage leaves no list, so it never counts as
+done; the key it began with stands in the folder, and a run with the same key may continue from the
+files there.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ class Stage:
     title: str  # for people
     command: str  # what runs it alone
     run: Callable[["Place"], Findings]
-    settings: Mapping[str, Any] = field(default_factory=dict)  # JSON: what decides the outcome
+    settings: Mapping[str, Any] = field(default_factory=dict)  # JSON; they decide the outcome
     inputs: Mapping[str, str] = field(default_factory=dict)  # digests of models and images
     needs: tuple[str, ...] = ()  # names of stages whose files or findings it reads
     expected: float = 1.0  # seconds on two cores, for the time left
-    revision: int = 1  # raised when the code would find something else
+    revision: int = 1  # raised when new code gives other results
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a stage runs: its folder, the stages before it, and whom to tell of progress."""
+    """Surroundings of a running stage: its folder, the stages before it, a progress callback."""
 
     folder: Path
     before: Mapping[str, Outcome]
@@ -68,59 +68,59 @@ class Place:
 
 
 class Observer(Protocol):
-    """Whom ``run_stages`` tells what happens; ``left`` are seconds, a guess."""
+    """Methods that ``run_stages`` calls; ``left`` estimates the seconds left."""
 
     def on_start(self, stage: Stage, number: int, total: int, left: float) -> None:
-        """A stage begins to run; ``number`` counts from 1."""
+        """Take note that a stage begins; ``number`` counts from 1."""
 
     def on_progress(self, done: int, total: int) -> None:
-        """Inside the stage that runs."""
+        """Take note of progress within the running stage."""
 
     def on_end(self, outcome: Outcome, number: int, total: int, left: float) -> None:
-        """A stage has run, or was found to be up to date."""
+        """Take note that a stage has run, or is up to date."""
 
 
 def run_stages(
     stages: Sequence[Stage], out: Path, observer: Observer, only: Collection[str] | None = None
 ) -> dict[str, Outcome]:
-    """Run what is not up to date, in order; every stage comes after those it needs.
+    """Run the stages that are not up to date, in order; each comes after the stages it needs.
 
-    Several processes that make the same call on the same folder share the stages: each runs the
-    next one that nobody has run or runs, and all of them end with all outcomes.
+    Several processes that make the same call on the same folder share the stages: each takes the
+    next free one, and all of them return all outcomes.
 
     Args:
-        stages: all of them.
-        out: the folder of the study.
-        observer: told of every stage that is run, or asked for and up to date.
-        only: names of those to run; others are taken as they were left, where up to date.
+        stages: all stages.
+        out: folder of the study.
+        observer: its methods are called at every stage that runs, or is asked for and up to date.
+        only: names of the stages to run; of the others, outcomes that are up to date are used.
 
     Raises:
-        InputError: for a stage that needs one which is not before it.
+        InputError: for a stage that comes before one it needs.
         SaveError: when a result cannot be written.
     """
     work = _Work(stages, out, observer, only)
     while work.open:
         if not work.round():
-            time.sleep(_PAUSE)  # others run what is next
+            time.sleep(_PAUSE)  # other processes run the next stages
     return {stage.name: work.done[stage.name] for stage in stages if stage.name in work.done}
 
 
 class _Work:
-    """The stages of a study, as far as they are done."""
+    """The open and the finished stages of a study."""
 
     def __init__(
         self, stages: Sequence[Stage], out: Path, observer: Observer, only: Collection[str] | None
     ) -> None:
-        self.wanted = [stage for stage in stages if only is None or stage.name in only]
+        self.chosen = [stage for stage in stages if only is None or stage.name in only]
         self.out, self.observer = out, observer
         self.open = list(stages)
         self.done: dict[str, Outcome] = {}
         self._begun, self._start = time.time(), time.perf_counter()
-        self._expected = 0.0  # seconds of what was run since, as it was thought to take
-        _check_order(stages, self.wanted)
+        self._expected = 0.0  # seconds that the stages run since then were expected to take
+        _check_order(stages, self.chosen)
 
     def round(self) -> bool:
-        """Settle every stage that can be; whether there was one."""
+        """Settle every stage that can be settled; return whether there was one."""
         before = len(self.open)
         for stage in list(self.open):
             if self._settled(stage):
@@ -131,53 +131,53 @@ class _Work:
         if any(name not in self.done for name in stage.needs):
             if any(other.name in stage.needs for other in self.open):
                 return False
-            if stage in self.wanted:
+            if stage in self.chosen:
                 raise InputError(f"stage {stage.name} needs {', '.join(stage.needs)} before it")
             return True
         key, folder = _key(stage, self.done), self.out / "stages" / stage.name
-        found = _found(stage, folder, key)
-        if stage not in self.wanted:
-            if found is not None:
-                self.done[stage.name] = found
+        outcome = _on_disk(stage, folder, key)
+        if stage not in self.chosen:
+            if outcome is not None:
+                self.done[stage.name] = outcome
             return True
-        if found is None:
-            found = self._run(stage, folder, key)
-        elif found.finished > self._begun:  # by another process of this job
+        if outcome is None:
+            outcome = self._run(stage, folder, key)
+        elif outcome.finished > self._begun:  # by another process of this job
             self._expected += stage.expected
-            found = replace(found, reused=False)
-        if found is None:
+            outcome = replace(outcome, reused=False)
+        if outcome is None:
             return False
-        self.done[stage.name] = found
-        self.observer.on_end(found, *self._numbers(stage), self._left(stage))
+        self.done[stage.name] = outcome
+        self.observer.on_end(outcome, *self._numbers(stage), self._left(stage))
         return True
 
     def _run(self, stage: Stage, folder: Path, key: str) -> Outcome | None:
         """Run a stage, unless another process is running it."""
         with held_if_free(folder.with_name(f".{folder.name}.lock")) as held:
-            found = _found(stage, folder, key) if held else None
-            if not held or found is not None:
-                return found
+            outcome = _on_disk(stage, folder, key) if held else None
+            if not held or outcome is not None:
+                return outcome
             self.observer.on_start(stage, *self._numbers(stage), self._left())
-            found = _run(stage, folder, key, self.done, self.observer)
+            outcome = _run(stage, folder, key, self.done, self.observer)
         self._expected += stage.expected
-        return found
+        return outcome
 
     def _numbers(self, stage: Stage) -> tuple[int, int]:
-        return self.wanted.index(stage) + 1, len(self.wanted)
+        return self.chosen.index(stage) + 1, len(self.chosen)
 
     def _left(self, settled: Stage | None = None) -> float:
-        """Seconds that the stages still open will take, at the pace so far."""
+        """Estimate the seconds that the open stages will take, at the pace so far."""
         spent = time.perf_counter() - self._start
         pace = spent / self._expected if self._expected else 1.0
-        coming = [s for s in self.open if s in self.wanted and s is not settled]
+        coming = [s for s in self.open if s in self.chosen and s is not settled]
         return pace * sum(stage.expected for stage in coming)
 
 
-def _check_order(stages: Sequence[Stage], wanted: Sequence[Stage]) -> None:
+def _check_order(stages: Sequence[Stage], chosen: Sequence[Stage]) -> None:
     before: set[str] = set()
     for stage in stages:
         missing = [name for name in stage.needs if name not in before]
-        if missing and stage in wanted:
+        if missing and stage in chosen:
             raise InputError(f"stage {stage.name} needs {', '.join(missing)} before it")
         before.add(stage.name)
 
@@ -228,8 +228,8 @@ def _prepare(folder: Path, key: str) -> None:
         write_bytes(begun, key.encode())
 
 
-def _found(stage: Stage, folder: Path, key: str) -> Outcome | None:
-    """The stage as it was left, if that is what it would come to now."""
+def _on_disk(stage: Stage, folder: Path, key: str) -> Outcome | None:
+    """Return the outcome on disk, if a run would give the same."""
     try:
         listed = read_json(folder / _LIST)
         if listed["key"] != key or listed["sha256"] != _sum(listed):
@@ -237,7 +237,7 @@ def _found(stage: Stage, folder: Path, key: str) -> Outcome | None:
         whole = all(_sha256(folder / name) == sha for name, sha in listed["files"].items())
         return _outcome(stage, folder, listed, reused=True) if whole else None
     except (OSError, DenseAMError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        return None  # not there, or not whole: it is run
+        return None  # missing or damaged: the stage runs
 
 
 def _outcome(stage: Stage, folder: Path, listed: Mapping[str, Any], *, reused: bool) -> Outcome:
@@ -255,7 +255,7 @@ def _outcome(stage: Stage, folder: Path, listed: Mapping[str, Any], *, reused: b
 
 
 def _sum(listed: Mapping[str, Any]) -> str:
-    """SHA-256 of a list without its own."""
+    """Return the SHA-256 of a list without the list's own."""
     return _sha256_of_json({name: value for name, value in listed.items() if name != "sha256"})
 
 

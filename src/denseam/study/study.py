@@ -17,21 +17,21 @@ __all__ = ["Study", "default_out"]
 
 
 def default_out(*, quick: bool) -> str:
-    """The folder of a study: a quick one does not write over a whole one."""
+    """Return the folder of a study; a quick one does not overwrite a whole one."""
     return "results-quick" if quick else "results"
 
 
 @dataclass(frozen=True)
 class Study:
-    """What all stages are about."""
+    """Models, images and sizes that all stages share."""
 
     subjects: tuple[Subject, ...]  # dense associative memories
     images: Dataset
-    images_source: str  # as a command takes it: "mnist", or a path
+    images_source: str  # as commands take it: "mnist", or a path
     plan: Plan
-    out: str = "results"  # where it is written
-    others: tuple[Subject, ...] = ()  # networks to compare them with (section 7)
-    images_scale: Scale | None = None  # units of their pixels, where a command has to say so
+    out: str = "results"  # folder
+    others: tuple[Subject, ...] = ()  # networks to compare with (section 7)
+    images_scale: Scale | None = None  # units of pixels, where commands have to say so
 
     @cached_property
     def test_digest(self) -> str:
@@ -45,25 +45,25 @@ class Study:
 
     @property
     def names(self) -> str:
-        """What the images and their classes are called; for stages' keys."""
+        """Names of the images and their classes, for stages' keys."""
         return json.dumps([self.images.name, self.images.test.class_names])
 
     def inputs(
         self, subjects: Sequence[Subject] | None = None, *, train: bool = False
     ) -> dict[str, str]:
-        """Digests of models, all by default, and of images with their names; for stages' keys."""
+        """Return digests of models, all by default, and of images, for stages' keys."""
         chosen = self.subjects if subjects is None else subjects
-        found = {"images": self.names, "test": self.test_digest}
-        found |= {subject.name: subject.digest for subject in chosen}
-        return found | ({"train": self.train_digest} if train else {})
+        digests = {"images": self.names, "test": self.test_digest}
+        digests |= {subject.name: subject.digest for subject in chosen}
+        return digests | ({"train": self.train_digest} if train else {})
 
     def command(self, name: str, subject: Subject, *options: object) -> str:
-        """A command line about one model."""
+        """Return a command line about one model."""
         words = ["denseam", name, subject.source, *self.dataset_option, *options]
         return shlex.join(map(str, words))
 
     def alone(self, stage: str) -> str:
-        """The command line that runs one stage, and those it needs."""
+        """Return the command line that runs one stage and the stages it needs."""
         return f"{self.whole} --only {shlex.quote(stage)}"
 
     @property
@@ -81,11 +81,11 @@ class Study:
         return shlex.join(words)
 
     def file(self, stage: str, name: str) -> str:
-        """Where a stage leaves a file, as a command takes it."""
+        """Return the path of a stage's file, as commands take it."""
         return str(Path(self.out, "stages", stage, name))
 
     @property
     def dataset_option(self) -> list[str]:
-        """What names the images on a command line; nothing for MNIST."""
+        """Options that name the images on a command line; none for MNIST."""
         named = [] if self.images_source == "mnist" else ["--dataset", self.images_source]
         return named + ([] if self.images_scale is None else ["--scale", self.images_scale])

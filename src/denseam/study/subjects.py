@@ -1,4 +1,4 @@
-"""What a study is about: models, each with a name, and the images to test them on."""
+"""Models under study, each with a name, its source and how it was trained."""
 
 import hashlib
 import json
@@ -29,6 +29,8 @@ from denseam.training import Recipe
 
 __all__ = ["Subject", "networks_of_package", "of_models", "of_package"]
 
+_Loaded = tuple[Classifier, str, Mapping[str, Any]]  # a model, its source and its card
+
 _WITH_POWER = (ExponentialAM.kind, PolynomialNetwork.kind)
 """Networks of several powers, which stands in their names."""
 
@@ -57,7 +59,7 @@ class Subject:
 
 
 def of_package(*, device: torch.device | str = "cpu") -> list[Subject]:
-    """The trained memories of the package, by rising power."""
+    """Load the trained memories of the package, by rising power."""
     return _named(
         [
             (load_pretrained(name, device=device), name, pretrained_card(name))
@@ -67,40 +69,38 @@ def of_package(*, device: torch.device | str = "cpu") -> list[Subject]:
 
 
 def networks_of_package(*, device: torch.device | str = "cpu") -> list[Subject]:
-    """The networks of the package that memories are compared with (section 7)."""
+    """Load the networks of the package to compare memories with (section 7)."""
     return _named([(load_pretrained(name, device=device), name, {}) for name in baseline_names()])
 
 
 def of_models(
     paths: Sequence[str | Path], images: Dataset, *, device: torch.device | str = "cpu"
 ) -> list[Subject]:
-    """Models by name or path: memories by rising power, then other networks as they come.
+    """Load models by name or path: memories by rising power, then other networks in order.
 
     Raises:
-        InputError: when there is no memory, one is nowhere, or the images do not fit one.
+        InputError: when there is no memory, a model is missing, or the images do not fit one.
         DataUnavailableError, FileFormatError: as ``denseam.load``.
     """
-    found = []
+    memories: list[_Loaded] = []
+    others: list[_Loaded] = []
     for path in map(str, paths):
-        model, there = load_any(path, device=device), Path(path).exists()
-        card = _card_of_run(Path(path)) if there else {}
-        found.append((model, path, pretrained_card(path) if path in pretrained_names() else card))
-    for model, _, _ in found:
+        model = load_any(path, device=device)
         check_fit(model, images.test)
-    memories = sorted((each for each in found if _is_memory(each)), key=lambda each: each[0].power)
+        if path in pretrained_names():
+            card = pretrained_card(path)
+        else:
+            card = _card_of_run(Path(path)) if Path(path).exists() else {}
+        (memories if isinstance(model, DenseAM) else others).append((model, path, card))
     if not memories:
         raise InputError("a study needs one dense associative memory at least")
-    return _named([*memories, *(each for each in found if not _is_memory(each))])
+    return _named([*sorted(memories, key=lambda each: each[0].power), *others])
 
 
-def _is_memory(found: tuple[Classifier, str, Mapping[str, Any]]) -> bool:
-    return isinstance(found[0], DenseAM)
-
-
-def _named(found: Sequence[tuple[Classifier, str, Mapping[str, Any]]]) -> list[Subject]:
-    """Called by their powers or kinds; several of one name are counted."""
+def _named(models: Sequence[_Loaded]) -> list[Subject]:
+    """Name models by their powers or kinds, and number several of one name."""
     subjects: list[Subject] = []
-    for model, source, card in found:
+    for model, source, card in models:
         name = _name_of(model)
         same = sum(each.name.partition("-")[0] == name for each in subjects)
         subjects.append(Subject(f"{name}-{same + 1}" if same else name, model, source, card))
@@ -125,12 +125,12 @@ def _name_of(model: Classifier) -> str:
 
 
 def _card_of_run(folder: Path) -> dict[str, Any]:
-    """What a run folder says of its model; empty for a model file alone."""
+    """Return what a run folder says of its model; nothing for a model file alone."""
     facts = folder / "run.json"
     if not facts.is_file():
         return {}
-    found = read_json(facts)
-    recipe = found.get("recipe") if isinstance(found, Mapping) else None
+    run = read_json(facts)
+    recipe = run.get("recipe") if isinstance(run, Mapping) else None
     if not isinstance(recipe, Mapping):
         raise FileFormatError(f"{facts} holds no recipe: it is not of `denseam train`, or damaged")
     try:

@@ -29,14 +29,14 @@ def train_models(
     """Train a model of each power with the presets in ``out/n2``, ``out/n3``, ...; resumable.
 
     Args:
-        powers: n of each model.
+        powers: n of each model, all different.
         images: what to train on.
         out: folder of the run folders.
         epochs: of each training.
         seed: of each training.
         products: see ``Recipe``.
         device: where to train.
-        callbacks: makes those of one training.
+        callbacks: called for each training, returns its callbacks.
         mesh: processes that share each training, see ``denseam.train``.
 
     Raises:

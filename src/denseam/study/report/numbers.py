@@ -1,4 +1,4 @@
-"""How numbers are written, everywhere in the report.
+"""Numbers as text, everywhere in the report.
 
 The interval says how many digits mean something: the larger of its two sides keeps two significant
 digits while they are at most 35, else one (the rule of the Particle Data Group); percentages of 1
@@ -30,10 +30,10 @@ class Quantity(NamedTuple):
 
 
 def quantity(value: float, low: float | None, high: float | None, unit: str) -> Quantity:
-    """A value, its interval and its unit as text.
+    """Return a value, its interval and its unit as text.
 
     Args:
-        value: what was measured; with unit "%" a fraction of 1.
+        value: the measurement; with unit "%" a fraction of 1.
         low: lower end of the interval, or None where there is none.
         high: upper end, or None.
         unit: written behind the value; "" for none.
@@ -57,12 +57,12 @@ def quantity(value: float, low: float | None, high: float | None, unit: str) -> 
 
 
 def plain(value: float) -> str:
-    """A number without unit or interval: a count, a temperature."""
+    """Return a number without unit or interval, such as a count, as text."""
     return _alone(value, percent=False)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: "8.3 s", "4 min 10 s", "2 h 05 min"."""
+    """Return seconds as people say them: "8.3 s", "4 min 10 s", "2 h 05 min"."""
     if round(seconds, 1) < 10:
         return f"{seconds:.1f}{_NBSP}s"
     whole = round(seconds)
@@ -88,12 +88,12 @@ def _alone(value: float, *, percent: bool) -> str:
 
 
 def _places(value: float) -> int:
-    """Decimal places that leave three significant digits."""
+    """Return the decimal places that leave three significant digits."""
     return 0 if value == 0 else max(0, _SIGNIFICANT - 1 - math.floor(math.log10(abs(value))))
 
 
 def _places_of_side(side: float) -> int:
-    """Decimal places that leave one or two significant digits of the side of an interval."""
+    """Return the decimal places that leave one or two significant digits of a side."""
     first = math.floor(math.log10(side))
     two = side / 10.0**first < 3.55
     return max(0, int(two) - first)

@@ -19,7 +19,7 @@ __all__ = ["all_stages"]
 
 
 def all_stages(study: Study) -> list[Stage]:
-    """In the paper's order, as far as what they need allows."""
+    """Return all stages in the paper's order, each after the stages it needs."""
     return [
         errors.stage(study),
         memories.stage(study),

@@ -24,7 +24,7 @@ _COLUMNS = {
 
 
 def stage(study: Study) -> Stage:
-    """An audit of every memory."""
+    """Audit every memory."""
     plan = study.plan
     return Stage(
         "audit", "masking audit (section 6)", study.alone("audit"), partial(_run, study),
@@ -41,7 +41,7 @@ def _run(study: Study, place: Place) -> Findings:
     lines: list[tuple[str, tuple[str | dict[str, str], ...]]] = []
     for i, subject in enumerate(study.subjects):
         tell = part_of(place.progress, i, len(study.subjects))
-        found = audit(
+        result = audit(
             subject.model, images, plan.audit_eps, queries=plan.audit_queries, seed=plan.seed,
             on_progress=partial(_told, tell),
         )  # fmt: skip
@@ -49,10 +49,10 @@ def _run(study: Study, place: Place) -> Findings:
             "audit", subject, "--count", plan.audit_images, "--eps", f"{plan.audit_eps:g}",
             "--queries", plan.audit_queries, "--seed", plan.seed,
         )  # fmt: skip
-        own = _rows(subject, found, command)
-        rows += own
-        verdict = "; ".join(found.masked) or "nothing"
-        lines.append((subject.label, (*(row.id for row in own), {"text": verdict})))
+        of_model = _rows(subject, result, command)
+        rows += of_model
+        verdict = "; ".join(result.masked) or "nothing"
+        lines.append((subject.label, (*(row.id for row in of_model), {"text": verdict})))
     table = Table(
         "audit", "Masking audit",
         f"Accuracy left on the first {len(images)} test images, each moved by at most Linf "
@@ -70,9 +70,9 @@ def _told(tell: Callable[[int, int], None], doing: str, done: int, total: int) -
     tell(done, total)
 
 
-def _rows(subject: Subject, found: Audit, command: str) -> list[Row]:
-    objective, *_, scaled = found.surfaces
-    nearest, search = (_attempt(found, word) for word in ("minimum norm", "random search"))
+def _rows(subject: Subject, result: Audit, command: str) -> list[Row]:
+    objective, *_, scaled = result.surfaces
+    nearest, search = (_attempt(result, word) for word in ("minimum norm", "random search"))
     right = objective.start.count
     zero = proportion(
         f"audit/{subject.name}/zero",
@@ -82,20 +82,20 @@ def _rows(subject: Subject, found: Audit, command: str) -> list[Row]:
     )  # fmt: skip
     attempts = {
         "objective": objective.iterative, "scaled": scaled.iterative, "nearest": nearest,
-        "search": search, "all": found.headline,
+        "search": search, "all": result.headline,
     }  # fmt: skip
     return [
         zero,
         *(
             proportion(
                 f"audit/{subject.name}/{name}",
-                f"accuracy of {subject.label} at Linf {found.eps:g}: {_COLUMNS[name]} it",
-                round(attempt.accuracy * found.count), found.count, command,
+                f"accuracy of {subject.label} at Linf {result.eps:g}: {_COLUMNS[name]} it",
+                round(attempt.accuracy * result.count), result.count, command,
             )
             for name, attempt in attempts.items()
         ),
     ]  # fmt: skip
 
 
-def _attempt(found: Audit, word: str) -> Attempt:
-    return next(each for each in found.others if each.name.startswith(word))
+def _attempt(result: Audit, word: str) -> Attempt:
+    return next(each for each in result.others if each.name.startswith(word))

@@ -40,19 +40,20 @@ def set_stages(study: Study) -> list[Stage]:
 def _make(study: Study, subject: Subject, place: Place) -> Findings:
     count, label = study.plan.boundary_images, subject.label
     images = study.images.test.subset(slice(count))
-    made = boundary_set(subject.model, images, place.folder / SET_FILE, on_progress=place.progress)
+    path = place.folder / SET_FILE
+    crossed = boundary_set(subject.model, images, path, on_progress=place.progress)
     command = study.command("boundary", subject, "--count", count, "--out", "SET.safetensors")
-    success = made.facts["success"]
+    success = crossed.facts["success"]
     rows = [
         proportion(
             f"boundary/{subject.name}/crossed",
             f"images of {label} led across the boundary, checked in float64",
-            int(success.sum()), len(made), command,
+            int(success.sum()), len(crossed), command,
         )
     ]  # fmt: skip
     if bool(success.any()):
         what = f"median L2 distance of the boundary, {label}, along the paper's path"
-        distances = made.facts["boundary_l2"][success]
+        distances = crossed.facts["boundary_l2"][success]
         rows.append(quartiles(f"boundary/{subject.name}/distance", what, distances, command))
     return Findings(tuple(rows), other_files=(SET_FILE,))
 

@@ -37,7 +37,7 @@ _WAYS = {
 
 
 def stage(study: Study) -> Stage:
-    """beta_sm of every model, its bins, and other ways to calibrate."""
+    """Find beta_sm of every model, errors by confidence, and other ways to calibrate."""
     return Stage(
         "confidence", "confidence (Fig. 6)", study.alone("confidence"), partial(_run, study),
         {"seed": study.plan.seed}, study.inputs(), expected=1.5 * len(study.subjects),
@@ -54,7 +54,7 @@ def _run(study: Study, place: Place) -> Findings:
         predicted, activity = outputs(subject.model, visible, _CHUNK)
         wrong = predicted != test.labels
         beta = _own_beta(activity, wrong)
-        made = [
+        of_model = [
             *([] if beta is None else [Row(
                 f"confidence/{subject.name}/beta_sm", f"beta_sm of {subject.label} at which mean "
                 "confidence is accuracy", beta, command, count=len(test))]),
@@ -65,14 +65,14 @@ def _run(study: Study, place: Place) -> Findings:
             if value is None:
                 continue
             bins = confidence_bins(confidence_of(activity, value), wrong)
-            made.append(_calibration_error(subject, way, bins, command))
-            made += _bin_rows(subject, way, bins, command)
+            of_model.append(_calibration_error(subject, way, bins, command))
+            of_model += _bin_rows(subject, way, bins, command)
             if way == "own":
                 curves[subject.label] = bins
         compared, line = _compared(study, subject, command)
         ways.append((subject.label, line))
-        rows += [*made, *compared]
-        known = {row.id for row in made}
+        rows += [*of_model, *compared]
+        known = {row.id for row in of_model}
         cells = [f"confidence/{subject.name}/{what}"
                  for what in ("beta_sm", "mean-3.2", "ece-3.2", "ece-own")]  # fmt: skip
         lines.append((subject.label, tuple(cell if cell in known else None for cell in cells)))
@@ -88,9 +88,9 @@ def _run(study: Study, place: Place) -> Findings:
 
 
 def _own_beta(activity: Tensor, wrong: Tensor) -> float | None:
-    """The beta_sm of section 5.1, from Y (M, C) and (M,) bool.
+    """Return the beta_sm of section 5.1, from Y (M, C) and (M,) bool.
 
-    None where no finite one does it: for a model that is never wrong, or no better than chance.
+    None where no finite one exists: for a model that is never wrong, or no better than chance.
     """
     try:
         return solve_beta(activity, 1 - float(wrong.double().mean()))
@@ -108,7 +108,7 @@ def _calibration_error(subject: Subject, way: str, bins: ConfidenceBins, command
 
 
 def _bin_rows(subject: Subject, way: str, bins: ConfidenceBins, command: str) -> list[Row]:
-    """Errors of the bins that hold images, and of the two ends of the scale."""
+    """Return errors of the bins with images, and of the two ends of the scale."""
     words = f"{subject.label}, " + ("beta_sm = 3.2" if way == "3.2" else "its own beta_sm")
     failed = [round(e * n) if n else 0 for e, n in zip(bins.errors, bins.counts, strict=True)]
     spans = {
@@ -127,18 +127,18 @@ def _bin_rows(subject: Subject, way: str, bins: ConfidenceBins, command: str) ->
 
 
 def _compared(study: Study, subject: Subject, command: str) -> tuple[list[Row], Cells]:
-    """Four ways to a confidence, fitted on one half of the test images, measured on the other."""
+    """Fit four kinds of confidence to half of the test images, measure them on the other half."""
     try:
-        found = compare_calibration(subject.model, study.images.test, study.plan.seed)
+        result = compare_calibration(subject.model, study.images.test, study.plan.seed)
     except InputError:  # no finite beta_sm, as above
         return [], (None,) * (2 * len(_WAYS))
     rows, shown = [], []
     for way, words in _WAYS.items():
-        measured = found.ways()[way]
+        measured = result.ways()[way]
         id_, of = f"calibration/{subject.name}/{way}", f"{subject.label}, {words}"
         rows += [
             Row(f"{id_}/parameter", f"parameter of {of}", measured.parameter, command,
-                count=found.n_fitted),
+                count=result.n_fitted),
             Row(f"{id_}/ece", f"expected calibration error of {of}, on the other half",
                 measured.expected_calibration_error, command, "%", count=measured.n_images),
             Row(f"{id_}/nll", f"negative log-likelihood of {of}, nats, on the other half",

@@ -15,7 +15,7 @@ __all__ = ["stage"]
 
 
 def stage(study: Study) -> Stage:
-    """Errors of every model on the test images."""
+    """Measure the errors of every model on the test images."""
     return Stage(
         "errors", "test errors", study.alone("errors"), partial(_run, study),
         inputs=study.inputs(), expected=3, revision=2,
@@ -27,17 +27,17 @@ def _run(study: Study, place: Place) -> Findings:
     rows: list[Row] = []
     lines = []
     for i, subject in enumerate(study.subjects):
-        found = evaluate(subject.model, study.images.test)
-        wrong = round(found.error * found.n_images)
+        result = evaluate(subject.model, study.images.test)
+        wrong = round(result.error * result.n_images)
         command = study.command("evaluate", subject)
-        own = proportion(
-            f"errors/{subject.name}", f"test error of {subject.label}", wrong, found.n_images,
+        error = proportion(
+            f"errors/{subject.name}", f"test error of {subject.label}", wrong, result.n_images,
             command,
         )  # fmt: skip
         seeds = _seeds(subject)
         mean = _mean(subject, seeds)
-        rows += [own, *seeds, *([mean] if mean else [])]
-        lines.append((subject.label, (own.id, mean.id if mean else None, _trained(subject))))
+        rows += [error, *seeds, *([mean] if mean else [])]
+        lines.append((subject.label, (error.id, mean.id if mean else None, _trained(subject))))
         place.progress(i + 1, len(study.subjects))
     table = Table(
         "errors", "Test errors",
@@ -50,7 +50,7 @@ def _run(study: Study, place: Place) -> Findings:
 
 
 def _seeds(subject: Subject) -> list[Row]:
-    """The runs of the card: the model's own and its other seeds, at the end of training."""
+    """Return the errors of the card's runs, the model's seed and others, after training."""
     return [
         Row(
             f"errors/{subject.name}/seed-{run['seed']}",

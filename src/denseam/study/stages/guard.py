@@ -1,4 +1,4 @@
-"""The end of section 5: a memory of large n in a pair with a more accurate, vulnerable model."""
+"""End of section 5: a memory of large n guards a more accurate, vulnerable model."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -20,23 +20,23 @@ __all__ = ["stages"]
 # The paper's own quantity, and the guard's default.
 _SCORES = {"confidence": "the paper's Z", "profile": "the guard's profile"}
 _WHAT = {"rejected": "set aside", "noticed": "set aside or marked"}
-_REJECTION = 0.01  # of clean images, that a guard promises
-_LEAST = 20  # test images: fewer can promise nothing worth having
-_VULNERABLE = 2  # memories of small n that are guarded
+_REJECTION = 0.01  # of clean images, as a guard promises
+_LEAST = 20  # test images: fewer allow no useful promise
+_VULNERABLE = 2  # number of memories of small n that are guarded
 
 
 @dataclass(frozen=True)
 class _Case:
-    """Images that come before a pair."""
+    """Images that a pair of models is tried on."""
 
     name: str
     what: str  # in words
     visible: Tensor  # (M, N) in [-1, 1]
-    behind: Subject  # whom the memory of large n guards
+    behind: Subject  # the model that the memory of large n guards
 
 
 def stages(study: Study) -> list[Stage]:
-    """The pair tried on rubbish and boundary images; none with one memory, or too few images."""
+    """Try the pair on rubbish and boundary images; not with one memory, or too few images."""
     if len(study.subjects) < 2 or len(study.images.test) < _LEAST:
         return []
     plan = study.plan
@@ -55,7 +55,7 @@ def _run(study: Study, place: Place) -> Findings:
     test, seed, detector = study.images.test, study.plan.seed, study.subjects[-1]
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
     calibration, others = order.chunk(2)
-    rate = max(_REJECTION, 2 / len(calibration))  # what so many can promise
+    rate = max(_REJECTION, 2 / len(calibration))  # the least that so many images can promise
     cases = _cases(study, place, others[others < study.plan.boundary_images])
     rows: list[Row] = []
     for i, (score, words) in enumerate(_SCORES.items()):
@@ -82,7 +82,7 @@ def _run(study: Study, place: Place) -> Findings:
 
 
 def _vulnerable(study: Study) -> tuple[Subject, ...]:
-    """Those that the memory of largest n is put before."""
+    """Return the models that the memory of largest n guards."""
     return study.subjects[:-1][:_VULNERABLE]
 
 
@@ -102,7 +102,7 @@ def _id(case: _Case, score: str, what: str) -> str:
 
 
 def _cases(study: Study, place: Place, rows: Tensor) -> list[_Case]:
-    """Clean images of these rows, rubbish, and boundary images that fool whom they come before."""
+    """Return clean images, rubbish, and boundary images that fool the guarded model."""
     first, *_ = vulnerable = _vulnerable(study)
     cases = [_Case("clean", "clean images", study.images.test.subset(rows).visible(), first)]
     for s in study.subjects:
@@ -121,10 +121,10 @@ def _cases(study: Study, place: Place, rows: Tensor) -> list[_Case]:
 
 
 def _rows(case: _Case, score: str, guard: Guard, where: str, command: str) -> list[Row]:
-    """What is set aside, and what is noticed: that, and where the two disagree."""
-    said, total = guard.predict(case.visible), len(case.visible)
-    marked = said.reason_counts().get("disagree", 0)
-    counts = {"rejected": said.n_rejected, "noticed": said.n_rejected + marked}
+    """Count rejected images, and noticed ones: rejected, or the two models disagree."""
+    verdicts, total = guard.predict(case.visible), len(case.visible)
+    marked = verdicts.reason_counts().get("disagree", 0)
+    counts = {"rejected": verdicts.n_rejected, "noticed": verdicts.n_rejected + marked}
     return [
         proportion(
             _id(case, score, what), f"{case.what} {words}: {where}", counts[what], total, command

@@ -1,4 +1,4 @@
-"""Memories: what they look like, for whom they vote, how many decide (Fig. 2, NIPS16)."""
+"""Memories: what they look like, which classes they vote for, how many decide (Fig. 2, NIPS16)."""
 
 from functools import partial
 
@@ -28,7 +28,7 @@ _COLUMNS = {
 
 
 def stage(study: Study) -> Stage:
-    """Pictures of random memories, and what NIPS16 counts."""
+    """Draw random memories, and count what NIPS16 counts."""
     plan = study.plan
     return Stage(
         "memories", "memories (Fig. 2)", study.alone("memories"), partial(_run, study),
@@ -45,15 +45,14 @@ def _run(study: Study, place: Place) -> Findings:
     rows: list[Row] = []
     lines, grids, statistics = [], [], []
     for i, subject in enumerate(study.subjects):
-        found = memory_statistics(subject.model, test, reference)
-        statistics.append(found)
-        made = _rows(subject, found, command)
-        rows += made
-        known = {row.id for row in made}
+        statistics.append(memory_statistics(subject.model, test, reference))
+        of_model = _rows(subject, statistics[-1], command)
+        rows += of_model
+        known = {row.id for row in of_model}
         cells = [f"memories/{subject.name}/{column}" for column in _COLUMNS]
         lines.append((subject.label, tuple(c if c in known else None for c in cells)))
         live = live_memories(subject.model, test)
-        live |= ~live.any()  # where all are dead, all are shown
+        live |= ~live.any()  # where all are dead, show all
         count = min(plan.shown_memories, int(live.sum()))
         looks = pick_memories(subject.model, count, plan.seed, shape=test.shape, among=live)[0]
         grids.append(looks)
@@ -70,7 +69,7 @@ def _run(study: Study, place: Place) -> Findings:
             "paper's Fig. 2.",
         )
     ]  # fmt: skip
-    if all(found.n_dead < found.n_memories for found in statistics):
+    if all(each.n_dead < each.n_memories for each in statistics):
         curves = VoteCurves(names, tuple(statistics))
         votes_figure.save(curves, place.folder / "votes.png", firm=True)
         figures.append(
@@ -101,36 +100,36 @@ def _run(study: Study, place: Place) -> Findings:
     )  # fmt: skip
 
 
-def _rows(subject: Subject, found: MemoryStatistics, command: str) -> list[Row]:
+def _rows(subject: Subject, counts: MemoryStatistics, command: str) -> list[Row]:
     name, label = subject.name, subject.label
     rows = [
         proportion(
             f"memories/{name}/one-vote", f"memories of {label} that vote for exactly one class",
-            found.votes[1], found.n_memories, command,
+            counts.votes[1], counts.n_memories, command,
         ),
         proportion(
             f"memories/{name}/one-contributor",
             f"test images on which a single memory of {label} contributes strongly",
-            found.one_contributor, found.n_images, command,
+            counts.one_contributor, counts.n_images, command,
         ),
         proportion(
             f"memories/{name}/dead", f"memories of {label} that are active for no test image",
-            found.n_dead, found.n_memories, command,
+            counts.n_dead, counts.n_memories, command,
         ),
     ]  # fmt: skip
-    alive = found.n_memories - found.n_dead
+    alive = counts.n_memories - counts.n_dead
     if alive:
         rows += [
             proportion(
                 f"memories/{name}/one-firm-vote",
                 f"memories of {label} active for some test image that vote firmly (above "
                 f"{FIRM:g}) for exactly one class",
-                found.live_firm_votes[1], alive, command,
+                counts.live_firm_votes[1], alive, command,
             ),
             Row(
                 f"memories/{name}/likeness",
                 f"median likeness of the memories of {label} to a training image (correlation)",
-                found.prototype_median, command, count=alive,
+                counts.prototype_median, command, count=alive,
             ),
         ]  # fmt: skip
     return rows

@@ -23,16 +23,16 @@ __all__ = ["set_name", "set_stages", "transfer_stage"]
 _REFERENCE = 10_000  # training images that rubbish is compared with
 _SHOWN = 1  # rows of Fig. 3 for each model
 _SAMPLES = 5  # images beside Fig. 7
-_SIDE_PER_CLASS = 10  # images for the readings of the paper's noise that are not the main one
+_SIDE_PER_CLASS = 10  # images for other readings of the paper's noise than the main one
 
 
 def set_name(subject: Subject, noise: float) -> str:
-    """The stage that makes a model's rubbish images from noise of a deviation."""
+    """Return the name of the stage that makes a model's rubbish images from noise."""
     return f"rubbish-{subject.name}-noise-{noise:g}"
 
 
 def set_stages(study: Study) -> list[Stage]:
-    """One image set for each model, and a smaller one for every other reading of the noise."""
+    """Make an image set for each model, and a smaller one for every other reading of the noise."""
     plan, stages = study.plan, []
     for noise in plan.rubbish_noise:
         count = _per_class(study, noise)
@@ -59,18 +59,18 @@ def _per_class(study: Study, noise: float) -> int:
 
 
 def _make(study: Study, subject: Subject, noise: float, place: Place) -> Findings:
-    plan, images = study.plan, study.images.train
-    made = rubbish_set(
-        subject.model, out=place.folder / SET_FILE, shape=images.shape,
-        class_names=images.class_names, per_class=_per_class(study, noise), noise=noise,
+    plan, train = study.plan, study.images.train
+    images = rubbish_set(
+        subject.model, out=place.folder / SET_FILE, shape=train.shape,
+        class_names=train.class_names, per_class=_per_class(study, noise), noise=noise,
         step=plan.rubbish_step, max_steps=plan.rubbish_max_steps, seed=plan.seed, chunk=500,
         on_progress=place.progress,
     )  # fmt: skip
-    return Findings(tuple(_rows(study, subject, made, noise)), other_files=(SET_FILE,))
+    return Findings(tuple(_rows(study, subject, images, noise)), other_files=(SET_FILE,))
 
 
-def _rows(study: Study, subject: Subject, made: ImageSet, noise: float) -> list[Row]:
-    """How the runs ended, and how much the images look like real ones."""
+def _rows(study: Study, subject: Subject, images: ImageSet, noise: float) -> list[Row]:
+    """Count how the runs ended, and measure how much the images look like real ones."""
     plan = study.plan
     command = shlex.join(map(str, [
         "denseam", "rubbish", subject.source, *_shape_option(study.images.train.shape),
@@ -79,20 +79,20 @@ def _rows(study: Study, subject: Subject, made: ImageSet, noise: float) -> list[
         "--out", "SET.safetensors",
     ]))  # fmt: skip
     id_, label = f"rubbish/{subject.name}/noise-{noise:g}", subject.label
-    reasons = made.metadata["stopped"]
+    reasons = images.metadata["stopped"]
     rows = [
         proportion(
             f"{id_}/reached", f"rubbish images of {label} (noise of {noise:g}) that end labelled "
-            "as their class, its Y above 1/2", int(reached(made).sum()), len(made), command,
+            "as their class, its Y above 1/2", int(reached(images).sum()), len(images), command,
         )
     ]  # fmt: skip
     for code, reason in enumerate(reasons):
-        count = int((made.facts["stopped"] == code).sum())
+        count = int((images.facts["stopped"] == code).sum())
         if count:
             rows.append(
                 proportion(
                     f"{id_}/stopped-{reason}", f"rubbish runs of {label} (noise of {noise:g}) that "
-                    f"ended as {reason}", count, len(made), command,
+                    f"ended as {reason}", count, len(images), command,
                 )
             )  # fmt: skip
     reference = study.images.train.subset(slice(_REFERENCE))
@@ -100,17 +100,17 @@ def _rows(study: Study, subject: Subject, made: ImageSet, noise: float) -> list[
         f"{id_}/likeness",
         f"mean likeness of rubbish images of {label} (noise of {noise:g}) to one of "
         f"{len(reference)} training images (correlation)",
-        likeness(made.visible(), reference), study.alone(set_name(subject, noise)),
+        likeness(images.visible(), reference), study.alone(set_name(subject, noise)),
     )  # fmt: skip
 
 
 def _shape_option(shape: tuple[int, int]) -> tuple[object, ...]:
-    """What says how images lie, where they are no squares."""
+    """Return the option for images that are not square."""
     return () if shape[0] == shape[1] else ("--shape", *shape)
 
 
 def transfer_stage(study: Study) -> Stage:
-    """Mean confidences of every model on every model's rubbish images."""
+    """Measure mean confidences of every model on every model's rubbish images."""
     needs = [set_name(s, noise) for noise in study.plan.rubbish_noise for s in study.subjects]
     return Stage(
         "rubbish-transfer", "rubbish transfer (Figs. 3 and 7)", study.alone("rubbish-transfer"),
@@ -121,8 +121,7 @@ def transfer_stage(study: Study) -> Stage:
 def _transfer(study: Study, place: Place) -> Findings:
     plan = study.plan
     main, *others = plan.rubbish_noise
-    own = place.before["confidence"].findings
-    known = {row.id: row.value for row in own.rows}
+    known = {row.id: row.value for row in place.before["confidence"].findings.rows}
     betas = [known.get(f"confidence/{s.name}/beta_sm") for s in study.subjects]
     models = {s.label: s.model for s in study.subjects}
     rows: list[Row] = []
@@ -132,14 +131,14 @@ def _transfer(study: Study, place: Place) -> Findings:
         solved = [beta for beta in beta_sm if beta is not None]
         if len(solved) < len(models):
             continue
-        found = transfer_confidence(models, sets, solved)
+        confidences = transfer_confidence(models, sets, solved)
         words = "beta_sm = 3.2" if way == "3.2" else "each model's own beta_sm"
-        made = _table_rows(study, found, f"rubbish-transfer/{way}", words, main, way)
-        rows += made
-        tables.append(_table(study, f"rubbish-transfer-{way}", words, found, made, main))
+        of_table, table = _table(study, confidences, f"rubbish-transfer/{way}", words, main, way)
+        rows += of_table
+        tables.append(table)
         if way == "3.2":
             samples = torch.stack([each.images[_spread(len(each))] for each in sets.values()])
-            record = figure.TransferMap(found, "mean confidence", samples=samples)
+            record = figure.TransferMap(confidences, "mean confidence", samples=samples)
             figure.save(record, place.folder / "fig7.png")
     grid_figure.save(rubbish_grid(list(sets.values()), _SHOWN), place.folder / "fig3.png")
     figures = [
@@ -156,11 +155,11 @@ def _transfer(study: Study, place: Place) -> Findings:
     ]  # fmt: skip
     for noise in others:
         side = _sets(study, place, noise)
-        found = transfer_confidence(models, side, BETA_SM)
-        words = f"beta_sm = 3.2, noise of {noise:g}"
-        made = _table_rows(study, found, f"rubbish-transfer/noise-{noise:g}", words, noise, "3.2")
-        rows += made
-        tables.append(_table(study, f"rubbish-transfer-{noise:g}", words, found, made, noise))
+        confidences = transfer_confidence(models, side, BETA_SM)
+        id_, words = f"rubbish-transfer/noise-{noise:g}", f"beta_sm = 3.2, noise of {noise:g}"
+        of_table, table = _table(study, confidences, id_, words, noise, "3.2")
+        rows += of_table
+        tables.append(table)
         file = f"fig3-noise-{noise:g}.png"
         grid_figure.save(rubbish_grid(list(side.values()), _SHOWN), place.folder / file)
         figures.append(
@@ -178,43 +177,39 @@ def _sets(study: Study, place: Place, noise: float) -> dict[str, ImageSet]:
 
 
 def _spread(count: int) -> torch.Tensor:
-    """Places of a few images from different classes."""
+    """Return the positions of a few images from different classes."""
     return torch.arange(_SAMPLES) * (count // _SAMPLES)
 
 
 def _command(study: Study, source: Subject, victim: Subject, noise: float, way: str) -> str:
-    """What gives one confidence again."""
+    """Return the command line that repeats one confidence."""
     words = ["denseam", "transfer", victim.source, "--confidence", "--beta-sm", way]
     if way == "own":
         words += study.dataset_option
     return shlex.join([*words, "--sets", study.file(set_name(source, noise), SET_FILE)])
 
 
-def _table_rows(
-    study: Study, found: TransferTable, id_: str, words: str, noise: float, way: str
-) -> list[Row]:
-    return [
+def _table(
+    study: Study, confidences: TransferTable, id_: str, words: str, noise: float, way: str
+) -> tuple[list[Row], Table]:
+    """Return a row for each confidence, and the table of them."""
+    subjects = study.subjects
+    rows = [
         transferred(
             f"{id_}/{source.name}/{victim.name}",
             f"mean confidence of {victim.label} on rubbish images of {source.label}, {words}",
-            found, (r, v), _command(study, source, victim, noise, way),
+            confidences, (r, v), _command(study, source, victim, noise, way),
         )
-        for r, source in enumerate(study.subjects)
-        for v, victim in enumerate(study.subjects)
+        for r, source in enumerate(subjects)
+        for v, victim in enumerate(subjects)
     ]  # fmt: skip
-
-
-def _table(
-    study: Study, id_: str, words: str, found: TransferTable, rows: list[Row], noise: float
-) -> Table:
-    width = len(study.subjects)
-    return Table(
-        id_, f"Rubbish transfer, {words}",
+    return rows, Table(
+        id_.replace("/noise", "").replace("/", "-"), f"Rubbish transfer, {words}",
         f"Mean confidence of each model (columns) on rubbish images of another (rows), made from "
         f"noise of deviation {noise:g}. All runs count, those that ended on a plateau too.",
-        ("images of", *found.victims),
+        ("images of", *(victim.label for victim in subjects)),
         tuple(
-            (label, tuple(row.id for row in rows[r * width : (r + 1) * width]))
-            for r, label in enumerate(found.sources)
+            (source.label, tuple(f"{id_}/{source.name}/{victim.name}" for victim in subjects))
+            for source in subjects
         ),
     )  # fmt: skip
