@@ -16,7 +16,7 @@ import denseam
 from denseam import descent
 from denseam.cli import parser
 from denseam.data import ImageSet
-from denseam.data.arrays import Scale
+from denseam.data.pixels import Scale
 from denseam.descent import Stop, attack_set, boundary_set, minimum_set, rubbish_set
 from denseam.descent.sets import Keep, Method
 from denseam.descent.sign import Loss

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from denseam.data import idx
+from denseam.data.formats import unpack, write_idx
 from denseam.data.registry import KNOWN, KnownSet, RemoteFile
 
 Arrays = dict[str, NDArray[np.uint8]]
@@ -45,9 +45,9 @@ def make_known(
         files = {}
         for role, array in arrays.items():
             name = f"{role}-idx{array.ndim}-ubyte.gz"
-            idx.write(published / name, array)
+            write_idx(published / name, array)
             data = (published / name).read_bytes()
-            content = idx.gunzip(data, name)
+            content = unpack(data, name)
             sums = (hashlib.sha256(b).hexdigest() for b in (data, content))
             files[role] = RemoteFile(name, *sums)
         toy = KnownSet(

@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from denseam import data
-from denseam.data import fetch, idx
+from denseam.data import fetch
+from denseam.data.formats import write_idx
 from denseam.data.registry import KNOWN, KnownSet, RemoteFile
 from denseam.errors import DataUnavailableError, FileFormatError, InputError, SaveError
 
@@ -101,7 +102,7 @@ def test_files_put_there_by_hand(
     (cache / "toy").mkdir(parents=True)
     for role, file in toy.files.items():
         name = file.plain_name if form == "uncompressed" else file.name
-        idx.write(cache / "toy" / name, arrays[role])
+        write_idx(cache / "toy" / name, arrays[role])
         if form == "compressed anew":
             path = cache / "toy" / name
             path.write_bytes(path.read_bytes()[:9] + b"\x03" + path.read_bytes()[10:])
@@ -118,10 +119,10 @@ def test_uncompressed_files_without_a_published_sum_are_taken_on_trust(
     monkeypatch.setitem(KNOWN, "toy", replace(toy, files=files))
     (cache / "toy").mkdir(parents=True)
     for role, file in files.items():
-        idx.write(cache / "toy" / file.plain_name, arrays[role])
+        write_idx(cache / "toy" / file.plain_name, arrays[role])
     assert data.load("toy").train.metadata["verified"] is False
     assert data.verify("toy") == []
-    idx.write(cache / "toy" / "train-images-idx3-ubyte", arrays["train-images"][:29])
+    write_idx(cache / "toy" / "train-images-idx3-ubyte", arrays["train-images"][:29])
     with pytest.raises(FileFormatError, match="has 30 images, got 29"):
         data.load("toy")
 
@@ -132,7 +133,7 @@ def test_other_files_under_the_right_name(
     toy = make_known((DEAD,))
     (cache / "toy").mkdir(parents=True)
     for role, file in toy.files.items():
-        idx.write(cache / "toy" / file.name, 255 - arrays[role])
+        write_idx(cache / "toy" / file.name, 255 - arrays[role])
     with pytest.raises(FileFormatError, match=r"not the published train-images-idx3-ubyte.gz"):
         data.load("toy")
     with pytest.raises(FileFormatError, match="SHA-256"):
@@ -144,7 +145,7 @@ def test_the_folder_of_the_system(make_known: MakeKnown, arrays: Arrays, tmp_pat
     system.mkdir(parents=True)
     toy = make_known((DEAD,), (str(system),))
     for role, file in toy.files.items():
-        idx.write(system / file.name, arrays[role])
+        write_idx(system / file.name, arrays[role])
     assert len(data.load("toy").test) == 20
     assert data.status("toy")[0].where == str(system)
 

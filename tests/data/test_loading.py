@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from denseam import data
-from denseam.data import Dataset, idx
-from denseam.data.arrays import Scale
+from denseam.data import Dataset
+from denseam.data.formats import write_idx
+from denseam.data.pixels import Scale
 from denseam.data.registry import KNOWN, KnownName
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
 
@@ -38,7 +39,7 @@ def write_folder(folder: Path, arrays: Arrays, style: str) -> None:
     for role, array in arrays.items():
         part, kind = role.split("-")
         part = test if part == "test" else part
-        idx.write(folder / pattern.format(part=part, kind=kind, axes=array.ndim), array)
+        write_idx(folder / pattern.format(part=part, kind=kind, axes=array.ndim), array)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -56,7 +57,7 @@ def test_emnist_letters_are_turned_and_counted_from_0(tmp_path: Path, arrays: Ar
     for role, array in arrays.items():
         labels = array.ndim == 1
         stored = array + 1 if labels else array.transpose(0, 2, 1)
-        idx.write(tmp_path / f"emnist-letters-{role}-idx{array.ndim}-ubyte.gz", stored)
+        write_idx(tmp_path / f"emnist-letters-{role}-idx{array.ndim}-ubyte.gz", stored)
     loaded = load(tmp_path)
     assert np.array_equal(loaded.train.images.numpy(), arrays["train-images"])
     assert np.array_equal(loaded.test.labels.numpy(), arrays["test-labels"])

@@ -1,19 +1,21 @@
 """The digits in the package are the published ones, and damage to them is noticed."""
 
+import hashlib
+import lzma
+import shutil
 import subprocess
 import sys
-from importlib import resources
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from denseam import data
-from denseam.data import idx, mnist, packing, repack
-from denseam.errors import DenseAMError, FileFormatError
+from denseam.data import fetch
+from denseam.data.registry import KNOWN
+from denseam.errors import DataUnavailableError, FileFormatError
 
-PACKED = resources.files("denseam.data.mnist").joinpath(mnist.FILE_NAME).read_bytes()
+FOLDER = Path(data.__file__).parent / "mnist"
 
 
 def test_facts() -> None:
@@ -37,64 +39,65 @@ def test_decoded_once_per_process() -> None:
     assert data.load("mnist") is data.load("mnist")
 
 
-@pytest.mark.parametrize("where", [0, 9, 40, 30_000, len(PACKED) - 1])
-def test_a_flipped_bit_is_noticed(monkeypatch: pytest.MonkeyPatch, where: int) -> None:
-    broken = bytearray(PACKED)
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with copies of the files in the package, which is read instead of theirs."""
+    folder = shutil.copytree(FOLDER, tmp_path / "mnist")
+    monkeypatch.setattr(fetch, "__file__", str(tmp_path / "fetch.py"))
+    return folder
+
+
+@pytest.mark.parametrize("where", [0, 9, 40, 1000, -1])
+@pytest.mark.parametrize("role", ["train-labels", "test-images"])
+def test_a_flipped_bit_is_noticed(copied: Path, role: str, where: int) -> None:
+    path = copied / KNOWN["mnist"].files[role].name
+    broken = bytearray(path.read_bytes())
     broken[where] ^= 1
-    monkeypatch.setattr(Path, "read_bytes", lambda _: bytes(broken))
-    with pytest.raises(FileFormatError, match=mnist.FILE_NAME):
-        mnist.decode()
+    path.write_bytes(broken)
+    with pytest.raises(FileFormatError, match=path.name):
+        data.verify("mnist")
 
 
-@pytest.mark.parametrize("size", [0, 5, 1000, len(PACKED) - 2])
-def test_a_short_file_is_noticed(size: int) -> None:
-    with pytest.raises(FileFormatError, match="short: "):
-        packing.unpack(PACKED[:size], "short")
+@pytest.mark.parametrize("size", [0, 5, 1000])
+def test_a_short_file_is_noticed(copied: Path, size: int) -> None:
+    path = copied / "train-labels-idx1-ubyte.xz"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(FileFormatError, match=path.name):
+        data.verify("mnist")
 
 
-def test_other_digits_are_noticed() -> None:
-    arrays = {name: np.zeros((2, 2), np.uint8) for name in mnist.SHA256}
-    with pytest.raises(FileFormatError, match="the published one is ba891046"):
-        mnist.check_sums(arrays, "file")
+def test_other_digits_are_noticed(copied: Path) -> None:
+    path = copied / "train-labels-idx1-ubyte.xz"
+    path.write_bytes(lzma.compress(bytes(60_008)))
+    with pytest.raises(FileFormatError, match="wanted 65a50cbbf4e9"):
+        data.verify("mnist")
 
 
-def test_packing_any_images() -> None:
-    rng = np.random.default_rng(3)
-    for shape in [(1, 2, 2), (7, 4, 6), (5000, 2, 4)]:
-        images = rng.choice([0, 0, 7, 130, 250, 255], shape).astype(np.uint8)
-        labels = rng.integers(0, 10, shape[0]).astype(np.uint8)
-        back = packing.unpack(packing.pack(images, labels), "file")
-        assert np.array_equal(back[0], images)
-        assert np.array_equal(back[1], labels)
+def test_a_missing_file_is_noticed(copied: Path) -> None:
+    (copied / "train-labels-idx1-ubyte.xz").unlink()
+    assert not data.status("mnist")[0].available
+    with pytest.raises(DataUnavailableError, match="install denseam again"):
+        fetch.obtain(KNOWN["mnist"])
 
 
-def test_repacking_gives_the_same_file(tmp_path: Path) -> None:
+def test_unpacked_files_are_the_published_ones() -> None:
+    for file in KNOWN["mnist"].files.values():
+        content = lzma.decompress((FOLDER / file.name).read_bytes())
+        assert hashlib.sha256(content).hexdigest() == file.content_sha256
+
+
+def test_the_identity_of_the_digits() -> None:
     digits = data.load("mnist")
-    for part, images in (("train", digits.train), ("t10k", digits.test)):
-        labels = images.labels.to(torch.uint8)
-        idx.write(tmp_path / f"{part}-images-idx3-ubyte", images.images.numpy())
-        idx.write(tmp_path / f"{part}-labels-idx1-ubyte", labels.numpy())
-    assert repack.main([str(tmp_path), str(tmp_path / "out")]) == 0
-    assert (tmp_path / "out").read_bytes() == PACKED
-
-
-def test_repacking_refuses_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert repack.main([]) == 2
-    assert repack.main([str(tmp_path)]) == 2
-    assert "train-images-idx3-ubyte" in capsys.readouterr().err
-    for name in mnist.SHA256:
-        idx.write(tmp_path / name, np.zeros(3, np.uint8))
-    with pytest.raises(DenseAMError, match="the published one"):
-        repack.repack(tmp_path)
+    assert digits.train.digest().startswith("c68e9f533a84c767")
+    assert digits.test.digest().startswith("437eb560f058ecc6")
 
 
 def test_import_reads_and_fetches_nothing() -> None:
     code = (
         "import sys, denseam.data as d; d.status(); "
-        "print('requests' in sys.modules, d.loading.load_known.__module__, "
-        "sys.modules['denseam.data.mnist'].load.cache_info().currsize)"
+        "print('requests' in sys.modules, d.known._embedded.cache_info().currsize)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout.split() == ["False", "denseam.data.known", "0"]
+    assert result.stdout.split() == ["False", "0"]

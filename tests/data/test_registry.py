@@ -15,9 +15,9 @@ def test_consistency(known: KnownSet) -> None:
     assert known.licence
     assert known.citation
     assert known.source.startswith("http")
-    roles = {"embedded": (), "idx": ROLES, "libsvm": ("train", "test")}[known.kind]
+    roles = ROLES if known.kind == "idx" else ("train", "test")
     assert tuple(known.files) == roles
-    assert bool(known.mirrors) == (known.kind != "embedded")
+    assert bool(known.mirrors) != known.embedded
     assert all(re.fullmatch(r"https?://.+/", mirror) for mirror in known.mirrors)
 
 

@@ -10,7 +10,7 @@ will not do.
 """
 
 from denseam.data.imageset import Dataset, ImageSet
-from denseam.data.inventory import SetStatus, status, verify
+from denseam.data.known import SetStatus, status, verify
 from denseam.data.loading import load
 
 __all__ = ["Dataset", "ImageSet", "SetStatus", "load", "status", "verify"]

@@ -1,6 +1,7 @@
-"""From the arrays that people have to the tensors that :class:`ImageSet` holds."""
+"""Turn the arrays that people have into the tensors that :class:`ImageSet` holds."""
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 import numpy as np
@@ -12,13 +13,13 @@ from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import range_hint
 from denseam.errors import InputError
 
-__all__ = ["to_images", "to_labels", "to_tensor"]
+__all__ = ["rows_of", "to_facts", "to_images", "to_labels", "to_tensor"]
 
 _LIMITS: dict[str, tuple[int, int]] = {"unit": (0, 1), "byte": (0, 255)}
 
 
 def to_images(images: object, *, shape: tuple[int, int] | None, scale: Scale | None) -> Tensor:
-    """Images as (M, H, W), uint8 or visible units; a range check of visible ones comes later.
+    """Return images as (M, H, W), uint8 or visible units; the range of these is checked later.
 
     Args:
         images: (M, H, W), (M, 1, H, W) or (M, N), array or tensor.
@@ -34,21 +35,21 @@ def to_images(images: object, *, shape: tuple[int, int] | None, scale: Scale | N
 
 
 def to_labels(labels: object) -> Tensor:
-    """Labels as (M,) int64.
+    """Return labels as (M,) int64.
 
     Raises:
         InputError: when they are not whole numbers along one axis.
     """
-    given = to_tensor(labels, "labels")
-    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise InputError(f"labels must be integers, got {given.dtype}")
-    if given.ndim != 1:
-        raise InputError(f"labels must have shape (M,), got {tuple(given.shape)}")
-    return given.to(torch.int64)
+    numbers = to_tensor(labels, "labels")
+    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+        raise InputError(f"labels must be integers, got {numbers.dtype}")
+    if numbers.ndim != 1:
+        raise InputError(f"labels must have shape (M,), got {tuple(numbers.shape)}")
+    return numbers.to(torch.int64)
 
 
 def to_tensor(values: object, what: str) -> Tensor:
-    """A tensor as it is, an array of numbers copied into one; ``what`` is for messages.
+    """Return a tensor as it is, an array of numbers as a copy; ``what`` is for messages.
 
     Raises:
         InputError: when it is neither.
@@ -62,6 +63,33 @@ def to_tensor(values: object, what: str) -> Tensor:
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} must be an array of numbers or a tensor: {error}") from error
+
+
+def to_facts(facts: Mapping[str, object] | None) -> dict[str, Tensor]:
+    """Return facts as tensors, from arrays or tensors; ``check_facts`` sees whether they fit.
+
+    Raises:
+        InputError: when one of them is no array of numbers.
+    """
+    facts = {} if facts is None else facts
+    if not isinstance(facts, Mapping):
+        raise InputError(f"facts must map names to tensors, got {type(facts).__name__}")
+    return {name: to_tensor(value, f"fact {name!r}") for name, value in facts.items()}
+
+
+def rows_of(indices: object, count: int) -> Tensor | slice:
+    """Return an index for the first axis, of ``count`` rows, of a tensor.
+
+    Raises:
+        InputError: for anything but a slice, whole numbers in range, or ``count`` bools.
+    """
+    try:
+        if isinstance(indices, slice):
+            return _slice(indices, count)
+        rows = to_tensor(_index_array(indices), "indices")
+        return _mask(rows, count) if rows.dtype is torch.bool else _whole(rows, count)
+    except InputError as error:
+        raise InputError(f"subset of {count} images: {error}") from error
 
 
 def _to_three_axes(images: Tensor, shape: tuple[int, int] | None) -> Tensor:
@@ -121,3 +149,36 @@ def _check_limits(images: Tensor, scale: Scale) -> None:
         raise InputError(
             f"scale={scale!r} wants pixels in {bottom}..{top}, got {low:g}..{high:g}{hint}"
         )
+
+
+def _slice(indices: slice, count: int) -> Tensor | slice:
+    """Return a slice, which shares memory; indices where it runs backwards, as tensors cannot."""
+    try:
+        start, stop, step = indices.indices(count)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{indices}: {error}") from error
+    return indices if step > 0 else torch.arange(start, stop, step)
+
+
+def _index_array(indices: object) -> object:
+    if isinstance(indices, Tensor | np.ndarray):
+        return indices
+    if isinstance(indices, str) or not isinstance(indices, Iterable):
+        raise InputError(f"wanted indices, a mask or a slice, got {type(indices).__name__}")
+    return [*indices] or np.empty(0, np.int64)
+
+
+def _mask(rows: Tensor, count: int) -> Tensor:
+    if tuple(rows.shape) != (count,):
+        raise InputError(f"wanted a mask ({count},), got {tuple(rows.shape)}")
+    return rows
+
+
+def _whole(rows: Tensor, count: int) -> Tensor:
+    if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex():
+        shape, dtype = tuple(rows.shape), str(rows.dtype).removeprefix("torch.")
+        raise InputError(f"wanted whole numbers (m,) or a mask of bools, got {shape} {dtype}")
+    rows = rows.long()
+    if len(rows) and not -count <= int(rows.min()) <= int(rows.max()) < count:
+        raise InputError(f"indices from {int(rows.min())} to {int(rows.max())} are out of range")
+    return rows

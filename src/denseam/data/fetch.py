@@ -1,7 +1,7 @@
-"""Where the files of a known set are, and getting them when they are not there.
+"""Find the files of a known set, and fetch them when they are not on this machine.
 
-Files lie under ``<cache>/<set>/``, as published or uncompressed; people without
-a network put them there by hand. pooch does the fetching: it checks the sum of
+Files lie under ``<cache>/<set>/``, as published or uncompressed; without a network they are put
+there by hand. Those of an embedded set lie beside this file. pooch fetches: it checks the sum of
 what arrived before the file gets its name, so half a download never counts.
 """
 
@@ -19,52 +19,56 @@ from denseam.data.registry import KnownSet, RemoteFile
 from denseam.errors import DataUnavailableError, FileFormatError, SaveError
 from denseam.files import write_bytes
 
-__all__ = ["cache_folder", "locate", "obtain"]
+__all__ = ["cache_folder", "home", "locate", "obtain"]
 
 _TIMEOUT_S = 30
 
 
 def cache_folder() -> Path:
-    """Where downloads go: ``$DENSEAM_DATA``, else the user's cache folder for denseam."""
+    """Return where downloads go: ``$DENSEAM_DATA``, else the user's cache folder for denseam."""
     chosen = os.environ.get("DENSEAM_DATA")
     if chosen:
         return Path(chosen).expanduser()
     return Path(_pooch().os_cache("denseam"))
 
 
-def locate(wanted: KnownSet) -> dict[str, Path]:
-    """The files of ``wanted`` that are on this machine, by role; empty unless all are."""
-    for folder in (cache_folder() / wanted.name, *map(Path, wanted.folders)):
-        found = {}
-        for role, file in wanted.files.items():
-            path = _here(folder, file)
-            if path is not None:
-                found[role] = path
-        if len(found) == len(wanted.files):
-            return found
+def home(images: KnownSet) -> Path:
+    """Return the folder where the files of a set belong."""
+    if images.embedded:
+        return Path(__file__).with_name(images.name)
+    return cache_folder() / images.name
+
+
+def locate(images: KnownSet) -> dict[str, Path]:
+    """Return the files of a set that are on this machine, by role; empty unless all are."""
+    for folder in (home(images), *map(Path, images.folders)):
+        paths = {role: _here(folder, file) for role, file in images.files.items()}
+        if None not in paths.values():
+            return {role: path for role, path in paths.items() if path}
     return {}
 
 
-def obtain(wanted: KnownSet) -> dict[str, Path]:
-    """The files of ``wanted`` by role, fetched if they are not on this machine.
+def obtain(images: KnownSet) -> dict[str, Path]:
+    """Return the files of a set by role, fetched if they are not on this machine.
 
     Raises:
         DataUnavailableError: when they are not here and no mirror gives them;
             the message says which files to put where.
         SaveError: when the cache folder cannot be written.
     """
-    found = locate(wanted)
-    if found:
-        return found
-    folder = cache_folder() / wanted.name
+    paths, folder = locate(images), home(images)
+    if paths:
+        return paths
+    if images.embedded:
+        raise DataUnavailableError(f"{folder} lacks files of {images.name}: install denseam again")
     _check_writable(folder)
-    if wanted.archive is not None:
-        _from_archive(wanted, wanted.archive, folder)
+    if images.archive is not None:
+        _from_archive(images, images.archive, folder)
     else:
-        missing = [f for f in wanted.files.values() if _here(folder, f) is None]
+        missing = [f for f in images.files.values() if _here(folder, f) is None]
         for file in missing:
-            _download(wanted, file, folder, missing)
-    return locate(wanted)
+            _download(images, file, folder, missing)
+    return locate(images)
 
 
 def _check_writable(folder: Path) -> None:
@@ -87,16 +91,16 @@ def _here(folder: Path, file: RemoteFile) -> Path | None:
     return None
 
 
-def _from_archive(wanted: KnownSet, archive: RemoteFile, folder: Path) -> None:
-    """Take the files of ``wanted`` out of its zip file, which is dropped if we fetched it."""
+def _from_archive(images: KnownSet, archive: RemoteFile, folder: Path) -> None:
+    """Take the files of a set out of its zip file, which is dropped if we fetched it."""
     path = folder / archive.name
     by_hand = path.is_file()
     if not by_hand:
-        _download(wanted, archive, folder, [archive])
+        _download(images, archive, folder, [archive])
     try:
         with zipfile.ZipFile(path) as bundle:
             members = {Path(member).name: member for member in bundle.namelist()}
-            for file in wanted.files.values():
+            for file in images.files.values():
                 write_bytes(folder / file.name, bundle.read(members[file.name]))
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise FileFormatError(f"{path}: not a whole zip file: {error}") from error
@@ -107,19 +111,19 @@ def _from_archive(wanted: KnownSet, archive: RemoteFile, folder: Path) -> None:
 
 
 def _download(
-    wanted: KnownSet, file: RemoteFile, folder: Path, missing: Sequence[RemoteFile]
+    images: KnownSet, file: RemoteFile, folder: Path, missing: Sequence[RemoteFile]
 ) -> None:
     """Fetch one file from the first mirror that gives the right one."""
     failures = []
-    for mirror in wanted.mirrors:
+    for mirror in images.mirrors:
         try:
             return _retrieve(mirror + file.name, file, folder)
         except (OSError, ValueError) as error:  # network and disk; a wrong sum
             failures.append(f"{mirror}: {_first_line(error)}")
     names = ", ".join(f.name for f in missing)
     raise DataUnavailableError(
-        f"{wanted.name} is not on this machine and could not be fetched: put {names} from "
-        f"{' or '.join(wanted.mirrors)} into {folder} (tried {'; '.join(failures)})"
+        f"{images.name} is not on this machine and could not be fetched: put {names} from "
+        f"{' or '.join(images.mirrors)} into {folder} (tried {'; '.join(failures)})"
     )
 
 
@@ -139,7 +143,7 @@ def _retrieve(url: str, file: RemoteFile, folder: Path) -> None:
 
 
 def _pooch() -> Any:
-    """Imported when first needed: most runs have their data already."""
+    """Import pooch when it is first needed: most runs have their data already."""
     import pooch  # noqa: PLC0415
 
     return pooch

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denseam.checks import whole
-from denseam.data.arrays import to_images, to_labels
-from denseam.data.facts import check_facts, to_facts
-from denseam.data.joining import check_alike
-from denseam.data.picking import rows_of
+from denseam.data import setfiles
+from denseam.data.arrays import rows_of, to_facts, to_images, to_labels
 from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import (
     check_class_names,
     check_every_class_present,
+    check_facts,
     check_images,
     check_labels,
 )
@@ -183,7 +182,7 @@ class ImageSet:
             InputError: when there is no part, or two differ in image shape, dtype or classes, or
                 in the names, types or shapes of their facts.
         """
-        check_alike(parts)
+        _check_alike(parts)
         first = parts[0]
         return replace(
             first,
@@ -203,9 +202,7 @@ class ImageSet:
                 the format does not have (bfloat16 in ``.npz``).
             SaveError: when the file cannot be written; what stood there is untouched.
         """
-        from denseam.data import setfiles  # noqa: PLC0415 (it makes image sets of files)
-
-        setfiles.write(self, path)
+        setfiles.write(vars(self), path)
 
     def digest(self) -> str:
         """SHA-256 (hex) of shape, type, pixels and labels: the identity of the data.
@@ -252,6 +249,42 @@ class Dataset:
             self.train.subset(slice(0, total - count)),
             self.train.subset(slice(total - count, total)),
         )
+
+
+def _check_alike(parts: Sequence[ImageSet]) -> None:
+    """Raise InputError unless sets have the same kind of images, classes and facts.
+
+    The message names the first difference.
+    """
+    if not parts:
+        raise InputError("nothing to concatenate: wanted one image set or more, got none")
+    first = _traits(parts[0])
+    for number, part in enumerate(parts[1:], 1):
+        other = _traits(part)
+        for what in dict.fromkeys([*first, *other]):
+            a, b = first.get(what, "absent"), other.get(what, "absent")
+            if a != b:
+                raise InputError(
+                    f"image sets to concatenate must be alike: {what} is {a} in part 0 "
+                    f"({parts[0].name!r}) and {b} in part {number} ({part.name!r})"
+                )
+
+
+def _traits(part: ImageSet) -> dict[str, object]:
+    return {
+        "shape": part.shape,
+        "dtype": part.images.dtype,
+        "device": part.images.device,
+        "n_classes": part.n_classes,
+        "class_names": part.class_names,
+        **{f"fact {name!r}": _fact_kind(value) for name, value in part.facts.items()},
+    }
+
+
+def _fact_kind(fact: Tensor) -> str:
+    """Return type and shape without the number of images, such as ``float64 (M, 28, 28)``."""
+    axes = ", ".join(map(str, fact.shape[1:]))
+    return f"{str(fact.dtype).removeprefix('torch.')} (M,{axes and f' {axes}'})"
 
 
 def _infer_classes(labels: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""``load``: images by name, or by the path of a folder, an ``.npz`` or a ``.safetensors`` file."""
+"""Load images by name, or by the path of a folder, an ``.npz`` or a ``.safetensors`` file."""
 
 import lzma
 import os
@@ -13,7 +13,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from denseam.data import idx, setfiles
+from denseam.data import setfiles
+from denseam.data.formats import read_idx
 from denseam.data.imageset import Dataset, ImageSet
 from denseam.data.known import load_known
 from denseam.data.pixels import Scale
@@ -45,7 +46,7 @@ def load(
     name_or_path: str | os.PathLike[str], *, scale: Scale | None = None
 ) -> Dataset | ImageSet: ...
 def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) -> Dataset | ImageSet:
-    """A training and a test set, or one image set from the file that it was saved to.
+    """Return a training and a test set, or one image set from the file that it was saved to.
 
     Args:
         name_or_path: a known name (``mnist``, ``fashion-mnist``, ``kmnist``,
@@ -89,7 +90,14 @@ def _load_file(path: Path, scale: Scale | None) -> Dataset | ImageSet:
     if path.suffix.lower() != ".safetensors":
         return _load_npz(path, scale)
     _refuse_scale(path, scale)
-    return setfiles.read_safetensors(path)
+    return _image_set(setfiles.read_safetensors(path), path)
+
+
+def _image_set(fields: dict[str, Any], path: Path) -> ImageSet:
+    try:
+        return ImageSet(**fields)
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from error
 
 
 def _refuse_scale(what: str | Path, scale: Scale | None) -> None:
@@ -99,7 +107,7 @@ def _refuse_scale(what: str | Path, scale: Scale | None) -> None:
 
 def _load_folder(folder: Path, scale: Scale | None) -> Dataset:
     paths = _find_idx(folder)
-    arrays = {role: idx.read(path) for role, path in paths.items()}
+    arrays = {role: read_idx(path) for role, path in paths.items()}
     # EMNIST's own files hold each image transposed, and count the letters from 1.
     stem = paths["train-images"].name
     if stem.startswith("emnist-"):
@@ -154,7 +162,7 @@ def _read_npz(bundle: Any, path: Path) -> list[NDArray[Any]] | ImageSet:
         raise FileFormatError(f"{path}: one array (.npy); wanted an .npz file")
     with bundle:
         if setfiles.TEXT in bundle and bundle.zip is not None:
-            return setfiles.read_npz(bundle.zip, path)
+            return _image_set(setfiles.read_npz(bundle.zip, path), path)
         missing = [key for key in _NPZ_KEYS if key not in bundle]
         if missing:
             raise FileFormatError(

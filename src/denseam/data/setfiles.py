@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from denseam.data.imageset import ImageSet
 from denseam.data.validate import check_class_names
 from denseam.errors import FileFormatError, InputError, SaveError
 from denseam.files import FORMAT_VERSION, load_tensors, save_tensors, write_bytes
@@ -35,8 +34,12 @@ _FIELDS = {"name": str, "n_classes": int, "class_names": list, "metadata": dict,
 _SUM = "description_sha256"
 
 
-def write(images: ImageSet, path: str | os.PathLike[str]) -> None:
-    """Write a set to ``path``, in the format of its suffix; see ``ImageSet.save``.
+Fields = dict[str, Any]
+"""The arguments of ``ImageSet``, by name."""
+
+
+def write(fields: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the fields of an ``ImageSet`` to ``path``, in the format of its suffix.
 
     Raises:
         InputError: on another suffix, or where the format cannot hold what is in the set.
@@ -48,10 +51,10 @@ def write(images: ImageSet, path: str | os.PathLike[str]) -> None:
         raise InputError(
             f"{target}: an image set is saved as .safetensors or .npz, got {suffix or 'no suffix'}"
         )
-    description = _describe(images)
-    tensors = {"images": images.images, "labels": images.labels.clone()}
+    description = _describe(fields)
+    tensors = {"images": fields["images"], "labels": fields["labels"].clone()}
     # Copies: safetensors refuses tensors that share memory, and a fact may be the labels.
-    tensors |= {_FACT + name: value.clone() for name, value in images.facts.items()}
+    tensors |= {_FACT + name: value.clone() for name, value in fields["facts"].items()}
     contents = _to_npz(tensors, description) if suffix == ".npz" else None
     try:
         if contents is None:
@@ -62,8 +65,8 @@ def write(images: ImageSet, path: str | os.PathLike[str]) -> None:
         raise SaveError(f"{target} could not be written: {error}") from error
 
 
-def read_safetensors(path: Path) -> ImageSet:
-    """The set in a ``.safetensors`` file.
+def read_safetensors(path: Path) -> Fields:
+    """Return the fields of the set in a ``.safetensors`` file.
 
     Raises:
         DataUnavailableError: when there is no such file.
@@ -71,11 +74,11 @@ def read_safetensors(path: Path) -> ImageSet:
     """
     tensors, description = load_tensors(path, _KIND)
     # Copies: what was read is a view of the file, and would follow whatever becomes of it.
-    return _rebuild(path, {name: value.clone() for name, value in tensors.items()}, description)
+    return _fields(path, {name: value.clone() for name, value in tensors.items()}, description)
 
 
-def read_npz(archive: zipfile.ZipFile, path: Path) -> ImageSet:
-    """The set in an open ``.npz`` file; ``path`` is for messages.
+def read_npz(archive: zipfile.ZipFile, path: Path) -> Fields:
+    """Return the fields of the set in an open ``.npz`` file; ``path`` is for messages.
 
     Raises:
         FileFormatError: when it is garbled or something else. Damage that zipfile and NumPy
@@ -83,34 +86,35 @@ def read_npz(archive: zipfile.ZipFile, path: Path) -> ImageSet:
     """
     arrays = {member.removesuffix(".npy"): _array(archive, member) for member in archive.namelist()}
     description = _parse(arrays.pop(TEXT), path)
-    return _rebuild(path, {name: _to_tensor(value) for name, value in arrays.items()}, description)
+    return _fields(path, {name: _to_tensor(value) for name, value in arrays.items()}, description)
 
 
 def _parse(text: NDArray[Any], path: Path) -> dict[str, Any]:
-    """The JSON of an ``.npz`` file, of our kind and version."""
-    found = json.loads(text.item()) if text.dtype.kind == "U" and text.ndim == 0 else None
-    if not isinstance(found, dict) or found.get("kind") != _KIND:
-        kind = found.get("kind") if isinstance(found, dict) else "a file of another program"
-        raise FileFormatError(f"{path}: wanted a denseam {_KIND} file, found {kind}")
-    version = found.get("version")
+    """Return the JSON of an ``.npz`` file, of our kind and version."""
+    description = json.loads(text.item()) if text.dtype.kind == "U" and text.ndim == 0 else None
+    if not isinstance(description, dict):
+        description = {"kind": "a file of another program"}
+    if description.get("kind") != _KIND:
+        raise FileFormatError(
+            f"{path}: wanted a denseam {_KIND} file, found {description.get('kind')}"
+        )
+    version = description.get("version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise FileFormatError(
             f"{path} has format version {version!r}, this denseam reads up to {FORMAT_VERSION}"
         )
-    return found
+    return description
 
 
-def _describe(images: ImageSet) -> dict[str, Any]:
-    """The JSON beside the tensors; read back once, so that it is what a reader will get."""
+def _describe(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON beside the tensors, read back once: it is what a reader will get."""
     try:
-        given = {
-            "name": images.name,
-            "n_classes": int(images.n_classes),
-            "class_names": list(images.class_names),
-            "metadata": dict(images.metadata),
-            "facts": list(images.facts),
+        values = {
+            **{key: fields[key] for key in ("name", "n_classes")},
+            **{key: list(fields[key]) for key in ("class_names", "facts")},
+            "metadata": dict(fields["metadata"]),
         }
-        description: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
+        description: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"name and metadata of an image set must be JSON: {error}") from error
     _check_fields(description)
@@ -118,44 +122,38 @@ def _describe(images: ImageSet) -> dict[str, Any]:
 
 
 def _sum(description: Mapping[str, Any]) -> str:
-    """SHA-256 of the text: the sum in a safetensors file is of the numbers alone."""
+    """Return the SHA-256 of the text: the sum in a safetensors file is of the numbers alone."""
     return hashlib.sha256(
         json.dumps({key: description[key] for key in _FIELDS}).encode()
     ).hexdigest()
 
 
-def _rebuild(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> ImageSet:
+def _fields(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> Fields:
     try:
-        return _image_set(tensors, description)
+        _check_fields(description)
+        check_class_names(description["class_names"], description["n_classes"])
     except InputError as error:
         raise FileFormatError(f"{path}: {error}") from error
-
-
-def _image_set(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> ImageSet:
-    _check_fields(description)
     if description.get(_SUM) not in (None, _sum(description)):
-        raise InputError("the description in it is not the one that was written")
-    names = description["facts"]
-    wanted = ["images", "labels", *(f"{_FACT}{name}" for name in names)]
-    if set(wanted) != set(tensors):
-        raise InputError(f"wanted the arrays {_list(wanted)}, found {_list(tensors)}")
-    check_class_names(description["class_names"], description["n_classes"])
-    return ImageSet(
-        tensors["images"],
-        tensors["labels"],
-        description["n_classes"],
-        tuple(description["class_names"]),
-        description["name"],
-        description["metadata"],
-        {name: tensors[f"{_FACT}{name}"] for name in names},
-    )
+        raise FileFormatError(f"{path}: the description in it is not the one that was written")
+    facts = {name: f"{_FACT}{name}" for name in description["facts"]}
+    arrays = ["images", "labels", *facts.values()]
+    if set(arrays) != set(tensors):
+        raise FileFormatError(f"{path}: wanted the arrays {_list(arrays)}, found {_list(tensors)}")
+    return {
+        **{key: description[key] for key in ("name", "n_classes", "metadata")},
+        "class_names": tuple(description["class_names"]),
+        "images": tensors["images"],
+        "labels": tensors["labels"],
+        "facts": {name: tensors[array] for name, array in facts.items()},
+    }
 
 
 def _check_fields(description: Mapping[str, Any]) -> None:
     for key, kind in _FIELDS.items():
-        found = type(description.get(key))
-        if found is not kind:
-            raise InputError(f"{key} must be of type {kind.__name__}, got {found.__name__}")
+        actual = type(description.get(key))
+        if actual is not kind:
+            raise InputError(f"{key} must be of type {kind.__name__}, got {actual.__name__}")
 
 
 def _to_npz(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> bytes:

@@ -1,14 +1,13 @@
-"""Checks on images and labels, shared by every package that takes them.
+"""Checks on images, labels and facts, shared by every part of the package that takes them.
 
-Each check is one function that returns nothing or raises
-:class:`~denseam.errors.InputError` with what was given and what is wanted.
-They look at a tensor once (one ``aminmax`` pass), which is cheap next to
-whatever happens to the tensor afterwards.
+Each raises :class:`~denseam.errors.InputError`, which says what was given and what is wanted. Each
+looks at a tensor once (one ``aminmax`` pass), which is cheap next to what happens to it afterwards.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,17 +19,19 @@ __all__ = [
     "SLACK",
     "check_class_names",
     "check_every_class_present",
+    "check_facts",
     "check_images",
     "check_labels",
     "check_visible",
 ]
 
+_TAKEN = ("images", "labels")  # no names of facts
 SLACK = 1e-6
 """How far past -1 or +1 a pixel may lie: float32 arithmetic lands there honestly."""
 
 
 def check_visible(v: Tensor, n_visible: int, *, allow_empty: bool = True) -> None:
-    """Refuse anything but a floating batch of images in visible units.
+    """Raise InputError unless ``v`` is a floating batch of images in visible units.
 
     Args:
         v: (B, N) floating, visible units [-1, 1].
@@ -55,7 +56,7 @@ def check_visible(v: Tensor, n_visible: int, *, allow_empty: bool = True) -> Non
 
 
 def check_images(images: Tensor) -> None:
-    """Refuse anything but images (M, H, W): uint8, or floating in visible units.
+    """Raise InputError unless images are (M, H, W): uint8, or floating in visible units.
 
     Raises:
         InputError: on a wrong type, shape or range, on NaN or infinite pixels,
@@ -75,7 +76,7 @@ def check_images(images: Tensor) -> None:
 
 
 def check_labels(labels: Tensor, n_classes: int, count: int) -> None:
-    """Refuse anything but ``count`` labels in 0 .. n_classes - 1.
+    """Raise InputError unless there are ``count`` labels in 0 .. n_classes - 1.
 
     Args:
         labels: (count,) int64.
@@ -101,7 +102,7 @@ def check_labels(labels: Tensor, n_classes: int, count: int) -> None:
 
 
 def check_every_class_present(labels: Tensor, n_classes: int) -> None:
-    """Refuse labels (M,) that leave one of the classes 0 .. n_classes - 1 without an example.
+    """Raise InputError unless labels (M,) hold each of the classes 0 .. n_classes - 1.
 
     Raises:
         InputError: naming the classes that are missing.
@@ -115,7 +116,7 @@ def check_every_class_present(labels: Tensor, n_classes: int) -> None:
 
 
 def check_class_names(class_names: Sequence[str], n_classes: int) -> None:
-    """Refuse class names that are not ``n_classes`` distinct strings.
+    """Raise InputError unless there are ``n_classes`` distinct strings.
 
     Raises:
         InputError: on a wrong count, a name that is no string, or a repeated name.
@@ -128,15 +129,45 @@ def check_class_names(class_names: Sequence[str], n_classes: int) -> None:
         raise InputError(f"class names must differ from one another, got {tuple(class_names)!r}")
 
 
+def check_facts(facts: Mapping[str, Tensor], count: int) -> None:
+    """Raise InputError unless facts are named tensors with ``count`` rows.
+
+    Args:
+        facts: by name, (count, ...) bool, integer or floating. NaN is fine: a margin that does
+            not exist.
+        count: M, the number of images that the facts belong to.
+
+    Raises:
+        InputError: on a wrong name, type or shape.
+    """
+    if not isinstance(facts, Mapping):
+        raise InputError(f"facts must map names to tensors, got {_kind(facts)}")
+    for name, value in facts.items():
+        _check_fact_name(name)
+        if not isinstance(value, Tensor):
+            raise InputError(f"fact {name!r} must be a torch.Tensor, got {_kind(value)}")
+        if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
+            raise InputError(
+                f"fact {name!r} must be dense and bool, integer or floating, got {value.dtype} "
+                f"({value.layout})"
+            )
+        if value.ndim == 0 or len(value) != count:
+            raise InputError(
+                f"fact {name!r} must have shape ({count},) or ({count}, ...), "
+                f"got {tuple(value.shape)}"
+            )
+
+
 def range_hint(low: float, high: float) -> str:
-    """What an out-of-range minimum and maximum look like, as the end of a message."""
+    """Return the end of a message: what such a minimum and maximum look like."""
     if low >= 0 and 1 < high <= 255:
         return "; these look like 0..255 pixels: use scale='byte' or v / 127.5 - 1"
     return ""
 
 
 def _check_range(pixels: Tensor, what: str) -> None:
-    """Finite and within [-1, 1]; NaN survives ``aminmax``, so one pass finds everything."""
+    """Raise InputError unless pixels are finite and in [-1, 1]."""
+    # NaN survives aminmax: one pass finds everything.
     low, high = (float(x) for x in torch.aminmax(pixels.detach()))
     if math.isnan(low) or math.isnan(high):
         raise InputError(f"{what} holds NaN pixels; every pixel must be finite, in [-1, 1]")
@@ -145,6 +176,16 @@ def _check_range(pixels: Tensor, what: str) -> None:
     if low < -1 - SLACK or high > 1 + SLACK:
         hint = range_hint(low, high)
         raise InputError(f"{what} must lie in [-1, 1], got {low:g}..{high:g}{hint}")
+
+
+def _check_fact_name(name: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise InputError(f"the name of a fact must be a non-empty string, got {name!r}")
+    # Names of facts become names in a file: UTF-8 without lone surrogates, in a zip file.
+    if any(c in "\0/" or "\ud800" <= c <= "\udfff" for c in name):
+        raise InputError(f"the name of a fact must hold no NUL, '/' or surrogate, got {name!r}")
+    if name in _TAKEN:
+        raise InputError(f"no fact may be called {name!r}: the set itself has that")
 
 
 def _kind(value: object) -> str:

@@ -1,6 +1,8 @@
-"""IDX files survive a round trip, and damaged ones are recognised."""
+"""IDX files survive a round trip, LIBSVM text is read, and damaged files are recognised."""
 
+import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from denseam.data import idx
+from denseam.data.formats import parse_idx, parse_libsvm, read_idx, write_idx
 from denseam.errors import (
     DataUnavailableError,
     DenseAMError,
@@ -28,15 +30,15 @@ SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
 @SHARED_FOLDER
 @given(array=ANY_ARRAY, name=st.sampled_from(["a-idx", "a-idx.gz"]))
 def test_round_trip(tmp_path: Path, array: np.ndarray, name: str) -> None:
-    idx.write(tmp_path / name, array)
-    back = idx.read(tmp_path / name)
+    write_idx(tmp_path / name, array)
+    back = read_idx(tmp_path / name)
     assert back.dtype == array.dtype.newbyteorder("=")
     np.testing.assert_array_equal(back, array)
     assert back.dtype.isnative
 
 
 def test_known_bytes(tmp_path: Path) -> None:
-    idx.write(tmp_path / "a", np.array([[1, 2], [3, 4]], np.int16))
+    write_idx(tmp_path / "a", np.array([[1, 2], [3, 4]], np.int16))
     assert (tmp_path / "a").read_bytes() == bytes.fromhex(
         "00000b02 00000002 00000002 0001000200030004".replace(" ", "")
     )
@@ -45,12 +47,12 @@ def test_known_bytes(tmp_path: Path) -> None:
 
 def test_equal_arrays_give_equal_gzip_files(tmp_path: Path) -> None:
     for name in ("a.gz", "b.gz"):
-        idx.write(tmp_path / name, np.arange(9, dtype=np.uint8))
+        write_idx(tmp_path / name, np.arange(9, dtype=np.uint8))
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
     assert (tmp_path / "a.gz").read_bytes()[4:8] == bytes(4)  # the time of writing
 
 
-WHOLE = idx.header(np.zeros((3, 4), np.uint8)) + bytes(12)
+WHOLE = bytes.fromhex("00000802 00000003 00000004") + bytes(12)  # uint8 (3, 4)
 DAMAGED = {
     "empty": (b"", "not an IDX file"),
     "text": (b"hello world", "not an IDX file"),
@@ -71,22 +73,64 @@ def test_damage_is_named(tmp_path: Path, case: str) -> None:
     path = tmp_path / "some-file"
     path.write_bytes(data)
     with pytest.raises(FileFormatError, match=f"some-file: .*{message}"):
-        idx.read(path)
+        read_idx(path)
 
 
 @given(st.binary(max_size=40), st.sampled_from([b"", b"\0\0\x08\1", b"\x1f\x8b\x08\0"]))
 def test_garbage_never_raises_anything_else(garbage: bytes, start: bytes) -> None:
     try:
-        idx.parse(start + garbage, "garbage")
+        parse_idx(start + garbage, "garbage")
     except DenseAMError as error:
         assert "garbage" in str(error)  # noqa: PT017
 
 
 def test_files_out_of_reach(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailableError, match="nothing-there"):
-        idx.read(tmp_path / "nothing-there")
+        read_idx(tmp_path / "nothing-there")
     with pytest.raises(SaveError, match="could not be written"):
-        idx.write(tmp_path / "no" / "folder", np.zeros(3, np.uint8))
+        write_idx(tmp_path / "no" / "folder", np.zeros(3, np.uint8))
     with pytest.raises(InputError, match="int64"):
-        idx.write(tmp_path / "a", np.zeros(3, np.int64))
+        write_idx(tmp_path / "a", np.zeros(3, np.int64))
     assert not [p for p in tmp_path.iterdir() if p.is_file()]
+
+
+def test_libsvm_plain_and_packed() -> None:
+    text = b"2 1:0.5 3:-1\n1.0 2:1e-1\n"
+    for data in (text, bz2.compress(text)):
+        images, labels = parse_libsvm(data, 3, "file")
+        assert images.tolist() == [[0.5, 0, -1], [0, pytest.approx(0.1), 0]]
+        assert labels.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"1 1:x",
+        b"1 4:0",
+        b"1 0:0",
+        b"1 -1:0",
+        b"a 1:0",
+        b"1 1:0\n\n1 1:0",
+        b"1 1",
+        "é".encode(),
+        b"inf 1:0",
+        b"nan 1:0",
+        b"1 99999999999999999999:0",
+        b"1e400 1:0",
+    ],
+)
+def test_garbled_libsvm(data: bytes) -> None:
+    with pytest.raises(FileFormatError, match="file: "):
+        parse_libsvm(data, 3, "file")
+
+
+def test_libsvm_packed_and_cut_short() -> None:
+    with pytest.raises(FileFormatError, match="bzip2 stream is damaged"):
+        parse_libsvm(bz2.compress(b"1 1:0\n" * 100)[:-9], 3, "file")
+
+
+def test_every_compression_is_seen_from_the_first_bytes() -> None:
+    for compress in (bytes, gzip.compress, bz2.compress, lzma.compress):
+        assert np.array_equal(parse_idx(compress(WHOLE), "file"), np.zeros((3, 4)))
+    with pytest.raises(FileFormatError, match="file: the xz stream is damaged"):
+        parse_idx(lzma.compress(WHOLE)[:-9], "file")
