@@ -61,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="to lead MNIST images across boundaries",
     )  # fmt: skip
     parser.add_argument(
-        "--images", type=int, help="how many of them (default: 1000; on a card 10000)"
+        "--images", type=int, help="how many of them: by default 1000, on a card 10000"
     )
     parser.add_argument(
         "--train", action="store_true",

@@ -79,8 +79,12 @@ def add_command(
     )
     shared = parser.add_argument_group("everywhere")
     shared.add_argument("--json", action="store_true", help="print one JSON value, for machines")
-    shared.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    shared.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    shared.add_argument(
+        "--seed", type=int, default=0, help="of everything random (default: %(default)s)"
+    )
+    shared.add_argument(
+        "--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)"
+    )
     return parser
 
 

@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_dataset(parser)
     add_part(parser)
-    parser.add_argument("--index", type=int, default=0, help="which image (default: the first, 0)")
+    parser.add_argument("--index", type=int, default=0, help="which image (default: %(default)s)")
     parser.add_argument(
         "--label", metavar="CLASS", help="compare with this class (default: the runner-up)"
     )

@@ -96,9 +96,9 @@ def add_flags(parser: Any, flags: Iterable[Flag], *, filled: bool = False) -> No
             options["type"] = flag.kind
             options["choices"] = flag.choices or None
             options["nargs"] = "+" if flag.several else None
-        parser.add_argument(
-            f"--{flag.option}", help=flag.help.replace("%", "%%") + default, **options
-        )
+        text = flag.help.replace("%", "%%") + default
+        action = parser.add_argument(f"--{flag.option}", help=text, **options)
+        action.flag = flag  # for tests
 
 
 def typed(args: argparse.Namespace, flags: Iterable[Flag]) -> dict[str, Any]:

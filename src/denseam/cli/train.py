@@ -72,7 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-ranks", type=int, default=1, metavar="COUNT",
         help="under torchrun: divide the memories among COUNT processes, and the images among "
-        "the rest (default: 1, every process has all memories)",
+        "the rest (default: %(default)s)",
     )  # fmt: skip
     recipe = parser.add_argument_group("recipe (default: the paper's, for this power)")
     add_flags(recipe, _OVERRIDES)

@@ -1,0 +1,80 @@
+"""Help, documents and signatures agree: options in pages exist, defaults in help are true."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from denseam.cli import parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LOGS = {"log.md"}  # what was typed then
+# Help that states a default which no parser holds. The list only shrinks.
+RESTATED = {
+    "attack --eps", "attack --head", "attack --loss-power", "attack --steps", "attack --step",
+    "attack --norm", "attack --rounds", "boundary --norm", "boundary --step",
+    "boundary --loss-power",
+    "boundary --max-steps", "rubbish --noise", "rubbish --step", "rubbish --loss-power",
+    "rubbish --max-steps", "transfer --beta-sm",
+}  # fmt: skip
+
+
+def commands(top, name=""):
+    """Return the parser of every command, by its words."""
+    below = [each for each in top._actions if isinstance(each, argparse._SubParsersAction)]
+    if not below:
+        return {name: top}
+    (choices,) = [each.choices for each in below]
+    return {
+        words: each
+        for word, inner in choices.items()
+        for words, each in commands(inner, f"{name} {word}".strip()).items()
+    }
+
+
+COMMANDS = commands(parser())
+
+
+def lines_of(page):
+    """Return the command lines of a page, in blocks and in running text, one string each."""
+    text = page.read_text().replace("\\\n", " ")
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    spans = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
+    return [
+        " ".join(each.split()) for each in (*lines, *spans) if re.search(r"\bdenseam [a-z]", each)
+    ]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name not in LOGS], ids=lambda page: page.name
+)
+def test_pages_name_commands_and_options_that_there_are(page):
+    for line in lines_of(page):
+        typed = re.split(r"[|;&]", line[re.search(r"\bdenseam [a-z]", line).start() :])[0].split()
+        words = typed[1]
+        if words == "guard" and len(typed) > 2 and f"guard {typed[2]}" in COMMANDS:
+            words = f"guard {typed[2]}"
+        options = [word.partition("=")[0] for word in typed if word.startswith("--")]
+        within = [each for name, each in COMMANDS.items() if f"{name} ".startswith(f"{words} ")]
+        assert within, line
+        there = {option for each in within for option in each._option_string_actions}
+        assert set(options) <= there, line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_defaults_in_help_are_those_of_signatures_and_parsers(command):
+    for action in COMMANDS[command]._actions:
+        named = re.search(r"\(default: (.*?)\)", (action.help or "") % vars(action))
+        flag = getattr(action, "flag", None)
+        default = flag.default if flag else action.default
+        if named is None or not re.search(r"\d", named[1]):
+            continue  # "(default: all)" is in words
+        if f"{command} {action.option_strings[0]}" in RESTATED:
+            continue
+        values = default if isinstance(default, list | tuple) else [default]
+        texts = {" ".join(map(str, values))}
+        texts |= {" ".join(f"{value:g}" for value in values if isinstance(value, int | float))}
+        assert named[1] in texts, f"{command} {action.option_strings}"
