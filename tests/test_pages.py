@@ -17,8 +17,9 @@ from denseam import descent
 from denseam.cli import parser
 from denseam.data import ImageSet
 from denseam.data.pixels import Scale
+from denseam.descent import ATTACKS as TABLE
 from denseam.descent import Stop, attack_set, boundary_set, minimum_set, rubbish_set
-from denseam.descent.sets import Keep, Method
+from denseam.descent.sets import Keep
 from denseam.descent.sign import Loss
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -84,12 +85,14 @@ def test_the_code_of_the_data_page_runs(place):
 
 def test_the_code_of_the_attack_page_runs(place):
     found = run_code(ATTACKS)
+    del TABLE["fade"]  # the page adds it
     assert found["crossed"].success.all()
     assert [len(each) for each in found["two"]] == [10, 10]
     assert found["near"].success.all()
     assert found["near"].images.shape == (10, 784)
-    assert found["found"].images.shape == (10, 1, 28, 28)
-    assert found["told"][-1] == (20, 20)
+    assert found["nearest"].images.shape == (10, 1, 28, 28)
+    assert found["progress"][-1] == (20, 20)
+    assert found["faded"].metadata["parameters"]["share"] == 0.25
     assert [path.name for path in place.iterdir()] == ["bim.safetensors"]
     assert found["table"].values.shape == (2, 1)
     assert found["table"].values[1, 0] == 0
@@ -105,8 +108,12 @@ MAKERS = {
     "rubbish": lambda m, c: rubbish_set(m, shape=(H, W), per_class=2, max_steps=3),
     "boundary": lambda m, c: boundary_set(m, c, step=0.05),
     "boundary with `keep`": lambda m, c: boundary_set(m, c, step=0.05, keep=get_args(Keep)),
-    **{name: lambda m, c, name=name: attack_set(m, c, name, [0, 0.2]) for name in get_args(Method)},
-    "minimum": minimum_set,
+    **{
+        name: lambda m, c, name=name, eps=[0, 0.2] if "eps" in attack.parameters else None: (
+            attack_set(m, c, name, eps)
+        )
+        for name, attack in TABLE.items()
+    },
 }
 
 
@@ -131,7 +138,7 @@ def test_what_the_table_says_of_labels_and_units(model, clean):
     """Who is right at the start, where it went, and that sizes are of pixels in [-1, 1]."""
     wrong = (clean.labels + 1) % C
     other = ImageSet(clean.images, wrong, C)
-    for method in get_args(Method):
+    for method in ("fgsm", "bim", "llc", "square"):
         made = attack_set(model, other, method, 0.2)
         assert torch.equal(made.facts["top"], wrong)
         if method == "llc":
@@ -173,10 +180,22 @@ def test_tables_name_what_there_is():
     assert first_column(DATA, "scale") == [f'"{name}"' for name in get_args(Scale)]
     assert first_column(ATTACKS, "losses") == [f'"{name}"' for name in get_args(Loss)]
     functions = code_in([cell for row in rows(ATTACKS, "functions") for cell in row[:2]])
-    assert set(functions) == {name for name in descent.__all__ if name.islower()}
+    assert {*functions, "minimum_set"} == {name for name in descent.__all__ if name.islower()}
     in_denseam = {name for name in functions if name in denseam.__all__}
     apart = {"square_attack", *(name for name in functions if name.endswith("_set"))}
     assert in_denseam == set(functions) - apart
+
+
+def test_the_page_has_a_row_for_every_attack():
+    """The method of its command, its function, what it does, and its options."""
+    assert rows(ATTACKS, "attacks") == [
+        [
+            f"`{name}`", f"`{attack.function.__name__}`", attack.title,
+            ", ".join(f"`{option}`" for option in ("eps", *attack.options)
+                      if option in attack.parameters),
+        ]
+        for name, attack in TABLE.items()
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [code_in([row[2]])[0] for row in rows(ATTACKS, "functions")])

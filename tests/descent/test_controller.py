@@ -10,6 +10,7 @@ from denseam.descent import Stop, cross_boundary
 from denseam.descent.controller import descend_controlled
 from denseam.descent.goals import PaperObjective
 from denseam.descent.heads import energy_gap_head
+from denseam.descent.loop import Pace
 from denseam.errors import InputError
 
 
@@ -75,7 +76,7 @@ def test_images_that_get_nowhere_stop():
     top = model.predict(v)
     head = energy_gap_head(model)
     end = descend_controlled(
-        head, v, PaperObjective(top, 4.0), step=0.05, max_steps=3000, bounds=(-1.0, 1.0),
+        head, v, PaperObjective(top, 4.0), Pace(0.05, 3000),
         crossed=lambda scores, rows: torch.zeros(len(rows), dtype=torch.bool),
     )  # fmt: skip
     stops = [list(Stop)[c] for c in end.codes.tolist()]

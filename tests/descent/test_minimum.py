@@ -10,7 +10,7 @@ from torch import nn
 import denseam
 from denseam import DenseAM, minimum_norm
 from denseam.descent import Stop, cross_boundary
-from denseam.descent.minimum import _first_crossing
+from denseam.descent.roots import first_crossing
 from denseam.errors import InputError
 
 NORMS = ["l2", "linf"]
@@ -243,7 +243,7 @@ def test_a_ray_meets_the_boundary_just_behind_it(guess):
         return torch.tanh(roots - lengths) * (1 + lengths)
 
     start = margins(torch.zeros_like(roots))
-    found = _first_crossing(margins, start, torch.full_like(roots, guess), looks=40)
+    found = first_crossing(margins, start, torch.full_like(roots, guess), looks=40)
     assert (margins(found) <= 0).all()
     torch.testing.assert_close(found, roots, rtol=1e-6, atol=0)
 

@@ -6,7 +6,17 @@ from tests.descent.small import images, prototypes, random_model
 from torch import nn
 
 from denseam import energy
-from denseam.descent import Stop, basic_iterative, cross_boundary, rubbish, sign_gradient
+from denseam.data import ImageSet
+from denseam.descent import (
+    Stop,
+    attack_set,
+    basic_iterative,
+    cross_boundary,
+    minimum_norm,
+    rubbish,
+    sign_gradient,
+    square_attack,
+)
 from denseam.errors import InputError
 
 
@@ -162,3 +172,72 @@ def test_several_sizes_in_one_call_for_the_iterative_ones():
     for wrong in ([], [0.1, 0.0], -1.0):
         with pytest.raises(InputError, match="eps"):
             basic_iterative(model, v, labels, wrong)
+
+
+# ---- modules that are no classifier, or not one that can be attacked -----------------------------
+
+
+class Wrapped(nn.Module):
+    """A linear layer whose answer is changed on its way out."""
+
+    def __init__(self, answer):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.answer = nn.Linear(12, 3).double(), answer
+
+    def forward(self, v):
+        return self.answer(self.inner, v)
+
+
+CALLS = {
+    "cross_boundary": lambda m, v, y: cross_boundary(m, v, max_steps=3),
+    "minimum_norm": minimum_norm,
+    "rubbish": lambda m, v, y: rubbish(m, shape=(12,), per_class=2, max_steps=3),
+    "sign_gradient": lambda m, v, y: sign_gradient(m, v, y, 0.1),
+    "square_attack": lambda m, v, y: square_attack(m, v, y, 0.1, shape=(3, 4), queries=5),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda f, v: (f(v), v), "returned <class 'tuple'> for"),
+        (lambda f, v: f(v)[:, 0], r"returned shape \(\d,\) for"),
+        (lambda f, v: f(v)[:, :, None], r"returned shape \(\d, 3, 1\) for"),
+        (lambda f, v: f(v)[:1].expand(7, -1), r"returned shape \(7, 3\) for"),
+        (lambda f, v: f(v).argsort(dim=1), r"returned torch.int64 for"),
+        (lambda f, v: f(v + 0.05 * torch.randn_like(v)), "differently when asked again"),
+        (lambda f, v: f(v - v.mean(dim=0)), "differently when asked again"),
+    ],
+)
+def test_modules_that_return_no_logits_of_their_own_are_refused(call, answer, words):
+    v = images(4, 12)
+    with pytest.raises(InputError, match=words):
+        CALLS[call](Wrapped(answer), v, torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "answer", [lambda f, v: f(v.detach()), lambda f, v: torch.tensor(f(v).tolist()).double()]
+)
+def test_modules_without_a_gradient_are_refused_where_one_is_needed(call, answer):
+    v, module = images(4, 12), Wrapped(answer)
+    labels = module(v).argmax(dim=1)
+    if call == "square_attack":
+        assert len(CALLS[call](module, v, labels)) == 4
+        return
+    with pytest.raises(InputError, match="no gradient with respect to its images"):
+        CALLS[call](module, v, labels)
+
+
+def test_mixed_precision_around_an_attack_changes_nothing():
+    module, v = Convolution().float(), images(6, 12, torch.float32).reshape(6, 1, 4, 3)
+    plain = minimum_norm(module, v)
+    clean = ImageSet(v[:, 0], plain.labels, 3)
+    attacked = attack_set(module, clean, "bim", 0.1, input_shape=(1, 4, 3))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(minimum_norm(module, v).images, plain.images)
+        again = attack_set(module, clean, "bim", 0.1, input_shape=(1, 4, 3))
+    assert torch.equal(again.images, attacked.images)
+    assert torch.equal(again.facts["scores"], attacked.facts["scores"])

@@ -15,7 +15,7 @@ from denseam.descent import cross_boundary
 from denseam.descent.boundary import Mode
 from denseam.descent.goals import PaperObjective
 from denseam.descent.heads import energy_gap_head
-from denseam.descent.loop import descend
+from denseam.descent.loop import Pace, descend
 from denseam.kernels import by_name
 from denseam.model import DenseAM
 
@@ -65,10 +65,7 @@ def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -
     head, targets = energy_gap_head(model), (problem.labels + 1) % 10
 
     def iterations() -> None:
-        descend(
-            head, problem.visible, PaperObjective(targets, 30.0), step=1e-3,
-            max_steps=_STEPS - 1, bounds=(-1.0, 1.0),
-        )  # fmt: skip
+        descend(head, problem.visible, PaperObjective(targets, 30.0), Pace(1e-3, _STEPS - 1))
 
     times = milliseconds({"iteration": iterations, "kernels": _kernels(problem)}, rounds)
     return IterationRow(power, {**times, "iteration": times["iteration"] / _STEPS})

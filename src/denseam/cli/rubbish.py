@@ -6,15 +6,16 @@ from typing import Any
 
 from denseam.classifier import Classifier
 from denseam.cli.common import add_command, add_model
-from denseam.cli.sets import add_output, given_options, making, report
-from denseam.descent import rubbish_set
+from denseam.cli.flags import add_flags, from_signature, typed
+from denseam.cli.sets import add_output, making, report
+from denseam.descent import rubbish, rubbish_set
 from denseam.descent.facts import reached
 from denseam.errors import InputError
-from denseam.figures import rubbish
+from denseam.figures import rubbish as figure
 from denseam.figures.records import rubbish_grid
 from denseam.pretrained import load_any
 
-_OPTIONS = ("noise", "step", "max_steps", "loss_power")
+_OPTIONS = from_signature(rubbish, "noise", "step", "loss_power", "max_steps")
 _ROWS = 4  # of the figure, at most
 
 
@@ -40,11 +41,7 @@ denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.pn
         "--shape", type=int, nargs=2, metavar=("H", "W"), help="of an image (default: a square)"
     )
     add_output(parser, "a row for every image of a class (Fig. 3)", chunk=100)
-    way = parser.add_argument_group("the way")
-    way.add_argument("--noise", type=float, help="deviation at the start (default: 0.1)")
-    way.add_argument("--step", type=float, help="eps, visible units (default: 0.1)")
-    way.add_argument("--loss-power", type=float, help="m (default: 4, from n = 10 on 30)")
-    way.add_argument("--max-steps", type=int, help="(default: 5000)")
+    add_flags(parser.add_argument_group("the way"), _OPTIONS)
     parser.set_defaults(run=run)
 
 
@@ -52,22 +49,22 @@ def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
     model = load_any(args.model, device=args.device)
     with making(args) as work:
-        made = rubbish_set(
+        images = rubbish_set(
             model, args.classes, args.out, shape=_shape(model, args.shape),
             per_class=args.per_class, seed=args.seed, chunk=args.chunk, on_progress=work.bar,
-            shared=work.shared, **given_options(args, *_OPTIONS),
+            shared=work.shared, **typed(args, _OPTIONS),
         )  # fmt: skip
         if args.figure is not None:
-            rubbish.save(rubbish_grid([made], min(args.per_class, _ROWS)), args.figure)
-    there = int(reached(made).sum())
-    lines = [f"{there} are labelled as their class with its Y above 1/2, converged or not"]
-    report(made, args, {"reached": there}, lines, "converged as their class")
+            figure.save(rubbish_grid([images], min(args.per_class, _ROWS)), args.figure)
+    count = int(reached(images).sum())
+    lines = [f"{count} are labelled as their class with its Y above 1/2, converged or not"]
+    report(images, args, {"reached": count}, lines, "converged as their class")
     return 0
 
 
-def _shape(model: Classifier, given: list[int] | None) -> tuple[int, int]:
-    if given is not None:
-        return given[0], given[1]
+def _shape(model: Classifier, shape: list[int] | None) -> tuple[int, int]:
+    if shape is not None:
+        return shape[0], shape[1]
     side = math.isqrt(model.n_visible)
     if side * side != model.n_visible:
         raise InputError(f"images of {model.n_visible} pixels are no squares: wanted --shape H W")

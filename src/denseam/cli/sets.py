@@ -1,4 +1,4 @@
-"""What `denseam rubbish`, `boundary` and `attack` share: options, making the set, the report."""
+"""Parts of `denseam rubbish`, `boundary` and `attack`: options, making the set, the report."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from denseam.errors import InputError
 from denseam.figures.canvas import need_matplotlib
 from denseam.figures.grid import save_grid
 
-__all__ = ["add_output", "check_picture", "given_options", "making", "report"]
+__all__ = ["add_output", "check_picture", "making", "report"]
 
 _SHOWN = 100  # images of a contact sheet
 _FIGURE = (".png", ".svg", ".pdf")
@@ -24,7 +24,7 @@ _SUFFIXES = {"figure": _FIGURE, "grid": (".png",)}
 
 
 def add_output(parser: argparse.ArgumentParser, figure: str, *, chunk: int = 1000) -> None:
-    """The options that say where everything goes."""
+    """Declare the options that say where everything goes."""
     parser.add_argument(
         "--out", type=Path, required=True, help="image set to write, .safetensors or .npz"
     )
@@ -36,23 +36,17 @@ def add_output(parser: argparse.ArgumentParser, figure: str, *, chunk: int = 100
     )  # fmt: skip
 
 
-def given_options(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The options of the procedure that were given; its own defaults stay its own."""
-    given = {name: getattr(args, name) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 @dataclass(frozen=True)
 class Making:
-    """What goes on while a set is made."""
+    """A set that is being made, by one process or several."""
 
-    bar: Callable[[int, int], None]  # told of images done and images in all
+    bar: Callable[[int, int], None]  # called with images done and images in all
     shared: bool  # other processes make the same set
 
 
 @contextlib.contextmanager
 def making(args: argparse.Namespace) -> Iterator[Making]:
-    """A progress bar, and on Ctrl-C a word about what is kept; under torchrun, one of several."""
+    """Show progress, and on Ctrl-C say what is kept; under torchrun, share the work."""
     for name, suffixes in _SUFFIXES.items():
         check_picture(getattr(args, name), suffixes)
     try:
@@ -69,7 +63,7 @@ def making(args: argparse.Namespace) -> Iterator[Making]:
 
 
 def check_picture(path: Path | None, suffixes: tuple[str, ...] = _FIGURE) -> None:
-    """Whether a picture can be written there; said before the work begins, not after.
+    """Check that a picture can be written there, before the work begins.
 
     Raises:
         InputError: for another suffix, or a folder that is not there.
@@ -91,14 +85,14 @@ def report(
     lines: Sequence[str],
     arrived: str = "got where they were to go",
 ) -> None:
-    """Print what came of it, ``extra`` for machines and ``lines`` for people; draw the sheet."""
+    """Print the results, ``extra`` for machines and ``lines`` for people; draw the sheet."""
     if args.grid is not None:
         save_grid(
             images.images[:_SHOWN], args.grid, columns=10, marked=~images.facts["success"][:_SHOWN]
         )
     facts, reasons = images.facts, images.metadata["stopped"]
     stops = torch.bincount(facts["stopped"].long(), minlength=len(reasons)).tolist()
-    found = {
+    results = {
         "out": str(args.out),
         "images": len(images),
         "success": int(facts["success"].sum()),
@@ -110,20 +104,20 @@ def report(
         "parameters": images.metadata["parameters"],
     }
     if args.json:
-        print_json(found)
+        print_json(results)
         return
     stdout.print(
-        f"{found['success']} of {found['images']} images "
-        f"({percent(found['success'] / found['images'])}) {arrived}"
+        f"{results['success']} of {results['images']} images "
+        f"({percent(results['success'] / results['images'])}) {arrived}"
     )
     for line in lines:
         stdout.print(line)
-    stopped = ", ".join(f"{reason} {n}" for reason, n in found["stopped"].items())
-    stdout.print(f"stopped: {stopped}; median {found['median_steps']:g} steps")
+    stopped = ", ".join(f"{reason} {n}" for reason, n in results["stopped"].items())
+    stdout.print(f"stopped: {stopped}; median {results['median_steps']:g} steps")
     stdout.print(
-        f"median distance L2 {found['median_l2']:.3f}, Linf {found['median_linf']:.3f} "
-        f"(visible units; in [0, 1] units {found['median_l2'] / 2:.3f}, "
-        f"{found['median_linf'] / 2:.3f})"
+        f"median distance L2 {results['median_l2']:.3f}, Linf {results['median_linf']:.3f} "
+        f"(visible units; in [0, 1] units {results['median_l2'] / 2:.3f}, "
+        f"{results['median_linf'] / 2:.3f})"
     )
     for what, path in (("set", args.out), ("figure", args.figure), ("grid", args.grid)):
         if path is not None:

@@ -1,11 +1,13 @@
-"""Descent in pixel space: rubbish images, decision boundaries, the sign-of-gradient family.
+"""Descent in pixel space: rubbish images, decision boundaries, attacks.
 
-`loop` is Eq. 3.2, `controller` the same with steps as long as the way is straight; `goals` is what
-is descended; `heads` are scores and the way back to pixels, with directions that never underflow.
-On top of them `rubbish`, `boundary`, `sign` and `minimum`; `square`, which needs no direction; and
-`sets`, which makes image sets of them in parts that outlive an interruption.
+`loop` is Eq. 3.2, `controller` the same with longer steps where the way is straight. `goals` are
+functions to descend; `heads` are scores and the way back to pixels, with directions that never
+underflow; `batch` is the entrance with its checks. On these stand `rubbish`, `boundary`, `sign`,
+`minimum` and `square`, one file each. `attacks` is the table of attacks. `sets` makes image sets,
+in chunks that outlive an interruption.
 """
 
+from denseam.descent.attacks import ATTACKS, Attack
 from denseam.descent.boundary import BoundaryResult, cross_boundary
 from denseam.descent.minimum import minimum_norm
 from denseam.descent.result import DescentResult, Distances, Stop
@@ -15,6 +17,8 @@ from denseam.descent.sign import basic_iterative, least_likely, sign_gradient
 from denseam.descent.square import square_attack
 
 __all__ = [
+    "ATTACKS",
+    "Attack",
     "BoundaryResult",
     "DescentResult",
     "Distances",

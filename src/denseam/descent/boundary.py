@@ -1,53 +1,47 @@
 """Decision boundaries (section 4): from a clean image across to another class."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from denseam.checks import choice, whole
-from denseam.descent.bisection import bisect
-from denseam.descent.common import (
-    Progress,
-    bounds_of,
-    check_images,
-    in_parts,
-    loss_power_of,
-    visible_length,
-    watch,
-)
+from denseam.checks import choice, plain, seed_of, whole
+from denseam.data.validate import check_labels
+from denseam.descent.batch import Batch, Progress
 from denseam.descent.controller import descend_controlled
-from denseam.descent.goals import Goal, Margin, PaperObjective
+from denseam.descent.goals import Goal, Margin, PaperObjective, loss_power_of
 from denseam.descent.heads import Head, head_of
-from denseam.descent.loop import Norm, OnStep, descend
-from denseam.descent.result import Descended, DescentResult, Distances, Stop, code, codes_to_stops
-from denseam.descent.targets import Target, resolve
+from denseam.descent.loop import Norm, OnStep, Pace, descend
+from denseam.descent.result import Descended, DescentResult, Distances, Stop, code
+from denseam.descent.roots import on_boundary
 from denseam.descent.trace import Trace, trace
 from denseam.errors import InputError
 
-__all__ = ["BoundaryResult", "Mode", "Objective", "cross_boundary"]
+__all__ = ["BoundaryResult", "Mode", "Objective", "Target", "cross_boundary", "targets_of"]
 
 Objective = Literal["paper", "margin"]
 Mode = Literal["faithful", "controlled"]
+Target = Literal["second", "least", "random"] | int | Tensor
+
+_TARGETS = "wanted 'second', 'least', 'random', a class, or one for each image"
 
 
 @dataclass(frozen=True)
 class BoundaryResult(DescentResult):
     """A ``DescentResult`` whose ``images`` are the first ones behind the boundary.
 
-    It has these besides the attributes of that; (B, N) are images in the shape given.
+    It has these attributes besides; images (B, N) have the shape in which they were given.
 
     Attributes:
-        before: (B, N), the last ones in front of it.
-        boundary: (B, N) float64, on it, between the two; where none was crossed, ``images``.
+        before: (B, N), the last images in front of the boundary.
+        boundary: (B, N) float64, on it, between the two; ``images`` where none was crossed.
         boundary_distances: of ``boundary`` from the start.
-        margin: (B,) float64, what is left on it, relative to the larger of the two scores.
-        final: (B, N), converged, where that was asked for; None otherwise.
-        traces: of the samples asked for, in the order of the images.
+        margin: (B,) float64, the difference of the two scores on the boundary, relative to the
+            larger one.
+        final: (B, N), converged, if ``converge`` was set; None otherwise.
+        traces: of the images in ``samples``, in the order of the batch.
     """
 
     before: Tensor
@@ -73,6 +67,7 @@ def cross_boundary(
     converge: bool = False,
     samples: Sequence[int] = (),
     seed: int = 0,
+    exact: nn.Module | None = None,
     chunk: int = 1000,
     on_step: OnStep | None = None,
     on_progress: Progress | None = None,
@@ -85,30 +80,31 @@ def cross_boundary(
         v <- clip(v - eps u, -1, 1),   u = grad_v C_alpha / |grad_v C_alpha|       (Eq. 3.2)
         C_alpha = sum_c (Y_c - t_c)^(2m),   t_c = +1 at c = alpha, -1 elsewhere    (Eq. 3.1)
 
-    Its adversarial image is the first one behind the crossing. An image succeeds when that one is
-    labelled as the target by the same model in float64.
+    Its adversarial image is the first one behind the crossing. An image succeeds when the same
+    model in float64 labels that one as the target.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
-        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        visible: (B, N) in [-1, 1]; other modules may take another shape (B, ...).
         target: "second", "least" likely or "random" class, one class, or one for each image (B,);
             for each class in turn, repeat the images.
         step: eps, the length of a step, visible units.
-        norm: that length's norm: "l2", or "linf", where u is the sign of the gradient.
+        norm: of a step: "l2", or "linf", where u is the sign of the gradient.
         objective: "paper", C_alpha on Y (Eq. 3.1), or "margin", the log-energy of the top class
-            minus that of the target (logits for other modules), which never saturates.
-        mode: "faithful" takes steps of that length only. "controlled" follows the same curve by
-            steps as long as it is straight, with far fewer gradients, and then puts the image
-            one ``step`` behind the boundary; ``steps`` of the result count gradients. L2 only.
+            minus that of the target (logits of other modules), which never saturates.
+        mode: "faithful" takes steps of one length. "controlled" takes longer ones while the curve
+            is straight, with far fewer gradients, and puts the image one step behind the boundary;
+            then the steps of the result count gradients. L2 only.
         max_steps: most steps of an image.
         loss_power: m of the paper's objective; by default 4 below n = 10 and 30 from there on.
         clip: keep pixels in [-1, 1].
         converge: go on behind the boundary until images converge, for ``final``.
-        samples: of these images the two objectives along the way, from start to convergence.
+        samples: images to trace: both objectives along the way, from start to convergence.
         seed: of random targets.
+        exact: the same model in float64, which decides; a copy of it by default.
         chunk: images at once: the memory needed does not grow with their number.
-        on_step: told of every step, with the images still on their way.
-        on_progress: told of images done and images in all.
+        on_step: called before every step with the images that have not stopped.
+        on_progress: called with the number of images done and of all.
 
     Returns:
         A ``BoundaryResult`` of all images, failed ones included, in visible units.
@@ -116,84 +112,110 @@ def cross_boundary(
     Raises:
         InputError: for targets equal to the top choice, images outside [-1, 1], an empty batch,
             another dtype or device than the model's, or numbers out of range.
+
+    >>> import denseam
+    >>> model = denseam.load_pretrained("mnist-n30")
+    >>> visible = denseam.data.load("mnist").test.visible()[:2]
+    >>> crossed = denseam.cross_boundary(model, visible)
+    >>> crossed.success.tolist(), bool((crossed.margin < 1e-6).all())
+    ([True, True], True)
     """
-    step, max_steps, chunk = (
-        visible_length("step", step),
-        whole("max_steps", max_steps),
-        whole("chunk", chunk),
-    )
-    m = loss_power_of(model, loss_power)
-    check_images(model, visible)
-    objective = choice("objective", objective, get_args(Objective))
-    norm, mode = choice("norm", norm, get_args(Norm)), choice("mode", mode, get_args(Mode))
-    if mode == "controlled" and norm != "l2":
+    pace, m = Pace(step, max_steps, norm, clip), loss_power_of(model, loss_power)
+    choice("objective", objective, get_args(Objective))
+    if choice("mode", mode, get_args(Mode)) == "controlled" and norm != "l2":
         raise InputError(f"norm = {norm!r}: the controlled mode follows the curve of the L2 norm")
-    samples = [whole("samples", i, 0, len(visible) - 1) for i in samples]
-    shape, flat = visible.shape[1:], visible.flatten(1)
-    head = head_of(model, shape, log_energy=objective == "margin")
-    exact = head_of(copy.deepcopy(model).double(), shape, log_energy=False)
-    bounds = bounds_of(clip=clip)
-    scores = in_parts(lambda part: head(flat[part]).values, len(flat), chunk)
-    all_top, all_targets = scores.argmax(dim=1), resolve(target, scores, seed=seed)
+    on_margin = objective == "margin"
+    batch = Batch(
+        model, visible, log_energy=on_margin, clip=clip, chunk=chunk, on_progress=on_progress
+    )
+    samples = sorted(whole("samples", i, 0, len(batch) - 1) for i in samples)
+    gaps = head_of(model, batch.shape, log_energy=False) if on_margin else batch.head
+    decides = batch.exact_head(exact, log_energy=False)
+    all_top, all_targets = batch.scores.argmax(dim=1), targets_of(target, batch.scores, seed=seed)
 
-    def run(part: slice) -> BoundaryResult:
-        start, top, targets = flat[part], all_top[part], all_targets[part]
-        goal: Goal = Margin(top, targets) if objective == "margin" else PaperObjective(targets, m)
-        follow = partial(descend, norm=norm) if mode == "faithful" else descend_controlled
+    def run(rows: slice) -> BoundaryResult:
+        start, top, targets = batch.flat[rows], all_top[rows], all_targets[rows]
+        goal: Goal = Margin(top, targets) if on_margin else PaperObjective(targets, m)
+        follow = descend if mode == "faithful" else descend_controlled
         end = follow(
-            head, start, goal, step=step, max_steps=max_steps, bounds=bounds,
-            crossed=lambda scores, rows: scores.argmax(dim=1) == targets[rows],
-            on_step=watch(part, len(flat), on_step, on_progress),
+            batch.head, start, goal, pace, on_step=batch.watched(rows, on_step),
+            crossed=lambda scores, active: scores.argmax(dim=1) == targets[active],
         )  # fmt: skip
-        boundary, margin, success = _locate(exact, end, targets)
+        success = (end.codes == code(Stop.CROSSED)) & _is_behind(decides, end.images, targets)
+        boundary, margin = on_boundary(decides, end.before, end.images, targets, success)
         if mode == "controlled":
-            end = _one_step_behind(end, boundary, success, step, bounds)
-            success &= _is_behind(exact, end.images, targets)
-        final = None
-        if converge:
-            final = descend(
-                head, end.images, goal, step=step, max_steps=max_steps, bounds=bounds, norm=norm
-            ).images.reshape(-1, *shape)
-        inside = sorted(i - part.start for i in samples if part.start <= i < part.stop)
-        traces = trace(
-            head, head_of(model, shape, log_energy=False), start, goal, top, targets, inside,
-            loss_power=m, step=step, max_steps=max_steps, bounds=bounds, norm=norm,
-        ) if inside else ()  # fmt: skip
+            end = _one_step_behind(end, boundary, success, pace)
+            success &= _is_behind(decides, end.images, targets)
+        final = descend(batch.head, end.images, goal, pace).images if converge else None
+        chosen = [i - rows.start for i in samples if rows.start <= i < rows.stop]
+        traces = trace(batch.head, gaps, start, goal, (top, targets), chosen, pace, m)
         return BoundaryResult(
-            end.images.reshape(-1, *shape), top, targets, success,
-            Distances.between(start, end.images), end.steps, codes_to_stops(end.codes), clip,
-            end.before.reshape(-1, *shape), boundary.reshape(-1, *shape),
-            Distances.between(start, boundary), margin, final,
-            tuple(each.moved(part.start, shape) for each in traces),
-        )  # fmt: skip
+            **vars(batch.result(start, end, top, targets, success)),
+            before=batch.unflat(end.before),
+            boundary=batch.unflat(boundary),
+            boundary_distances=Distances.between(start, boundary),
+            margin=margin,
+            final=None if final is None else batch.unflat(final),
+            traces=tuple(each.moved(rows.start, batch.shape) for each in traces),
+        )
 
-    return in_parts(run, len(flat), chunk, on_progress)
+    return batch.in_chunks(run)
 
 
-def _locate(exact: Head, end: Descended, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The boundary (B, N), the margin left on it (B,), and which images got behind it (B,)."""
-    success = (end.codes == code(Stop.CROSSED)) & _is_behind(exact, end.images, targets)
-    return *bisect(exact, end.before, end.images, targets, success), success
+def targets_of(target: Target, scores: Tensor, *, seed: int) -> Tensor:
+    """Return the class to lead each image to, (B,) int64, never its top one.
+
+    Args:
+        target: "second", "least" likely or "random" class, one class, or one for each image (B,).
+        scores: (B, C) of the images at the start.
+        seed: of random targets.
+
+    Raises:
+        InputError: for anything else, and for classes equal to the top choice.
+    """
+    B, C = scores.shape
+    if C < 2:
+        raise InputError(f"a model of {C} class has no boundary")
+    top, target = scores.argmax(dim=1), plain(target)
+    if isinstance(target, str):
+        order = scores.argsort(dim=1, descending=True, stable=True)
+        if target == "second":  # of ties the top class may come second
+            return torch.where(order[:, 0] == top, order[:, 1], order[:, 0])
+        if target == "least":
+            return order[:, -1]
+        if target == "random":
+            generator = torch.Generator().manual_seed(seed_of(seed))
+            return (top + torch.randint(1, C, (B,), generator=generator).to(top.device)) % C
+        raise InputError(f"target = {target!r}: {_TARGETS}")
+    try:
+        targets = torch.as_tensor(target, device=top.device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"target = {target!r}: {_TARGETS}") from error
+    if targets.ndim and targets.shape != (B,):
+        raise InputError(f"targets of shape {tuple(targets.shape)}: wanted ({B},), one each")
+    targets = targets.expand(B)
+    check_labels(targets, C, B)
+    same = (targets == top).nonzero().flatten()
+    if len(same):
+        raise InputError(
+            f"{len(same)} of {B} targets are the model's own top choice (the first: image "
+            f"{int(same[0])}, class {int(targets[same[0]])}): there is no boundary to cross"
+        )
+    return targets
 
 
 def _is_behind(exact: Head, images: Tensor, targets: Tensor) -> Tensor:
-    """(B,) bool: whether the target wins in float64, and not a tie without an active memory."""
+    """Return where the target wins in float64, (B,); a tie without an active memory is none."""
     scores = exact(images.double())
     return (scores.values.argmax(dim=1) == targets) & scores.active
 
 
-def _one_step_behind(
-    end: Descended,
-    boundary: Tensor,
-    success: Tensor,
-    step: float,
-    bounds: tuple[float, float] | None,
-) -> Descended:
-    """The images moved to one step behind the boundary, on the chord that crossed it."""
+def _one_step_behind(end: Descended, boundary: Tensor, success: Tensor, pace: Pace) -> Descended:
+    """Move the images to one step behind the boundary, on the chord that crossed it."""
     way = (end.images - end.before).double()
     length = torch.linalg.vector_norm(way, dim=1, keepdim=True)
-    behind = boundary + step * way / length.clamp(min=torch.finfo(way.dtype).tiny)
-    if bounds is not None:
-        behind = behind.clamp(*bounds)
-    images = torch.where(success[:, None], behind.to(end.images.dtype), end.images)
-    return Descended(images, end.before, end.steps, end.codes)
+    behind = boundary + pace.step * way / length.clamp(min=torch.finfo(way.dtype).tiny)
+    behind = pace.clipped(behind).to(end.images.dtype)
+    return Descended(
+        torch.where(success[:, None], behind, end.images), end.before, end.steps, end.codes
+    )

@@ -1,13 +1,12 @@
-"""Eq. 3.2 with a step-size controller: the same way through pixel space in far fewer gradients.
+"""Eq. 3.2 with a step-size controller: the same curve through pixel space by far fewer gradients.
 
 Steps of a fixed small eps follow the curve dv/ds = -u(v) by Euler's rule. Here Heun's rule follows
-it, with steps as long as the curve is straight: a trial step along u at its beginning, one more
-gradient at its end, and the mean of both taken if the two differ by less than ``tolerance``
-(half the length of u_end - u_begin, about half the angle between them in radians).
+it, with steps as long as the curve is straight. A trial step goes along u at its beginning and
+costs one more gradient at its end; the mean of both directions is taken if they differ by less than
+``TOLERANCE`` (half the length of u_end - u_begin, about half the angle between them in radians).
 
-Where the curve runs along the floor of a narrow valley, u points now to one wall and now to the
-other, and no step of a useful length is straight: there the trial step of length eps is taken as it
-is, which is what the fixed steps do.
+On the floor of a narrow valley u points to one wall and then to the other, and no step of a useful
+length is straight. There the trial step of length eps is taken as it is, as fixed steps would.
 """
 
 from dataclasses import dataclass, fields
@@ -17,18 +16,18 @@ from torch import Tensor
 
 from denseam.descent.goals import Goal
 from denseam.descent.heads import Head
-from denseam.descent.loop import WINDOW, Crossed, OnStep, Step, comparable, reasons, unit
+from denseam.descent.loop import WINDOW, Crossed, OnStep, Pace, Step, comparable, reasons, unit
 from denseam.descent.result import RUNNING, Descended, Stop, code
 
-__all__ = ["TOLERANCE", "descend_controlled"]
+__all__ = ["descend_controlled"]
 
 TOLERANCE = 0.1
-LONGEST = 10.0  # in units of the fixed step: farther, an image could cross twice unseen
+LONGEST = 10.0  # in fixed steps; in a longer one an image could cross twice unseen
 
 
 @dataclass
 class _Way:
-    """The images still on their way, A of them."""
+    """The A images that have not stopped."""
 
     rows: Tensor  # (A,) int64: which of the batch
     here: Tensor  # (A, N)
@@ -41,7 +40,7 @@ class _Way:
     reason: Tensor  # (A,) int8: why it cannot go on, or RUNNING
 
     def at(self, chosen: Tensor) -> "_Way":
-        """Some of them."""
+        """Return some of the images, by index or mask."""
         return _Way(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
@@ -49,30 +48,27 @@ def descend_controlled(
     head: Head,
     start: Tensor,  # (B, N), not changed
     goal: Goal,
+    pace: Pace,
     *,
-    step: float,
-    max_steps: int,
-    bounds: tuple[float, float] | None,
     crossed: Crossed,
-    tolerance: float = TOLERANCE,
     on_step: OnStep | None = None,
 ) -> Descended:
-    """As ``loop.descend`` with ``crossed``; a step of the result is one gradient computed.
+    """Descend as ``loop.descend`` does, by longer steps; ``steps`` of the result are gradients.
 
     The last two images enclose the crossing on a chord of the curve, up to ``LONGEST`` steps apart.
     """
     ended = Descended.at_start(start)
-    way = _set_out(head, start, goal, step)
+    way = _set_out(head, start, goal, pace.step)
     number = 0
     while True:
         if on_step is not None:
             on_step(Step(number, way.rows, way.here, way.scores))
         if number and number % WINDOW == 0:
             moved = torch.linalg.vector_norm(way.here - way.anchor, dim=1)
-            way.reason[(moved < step) & (way.reason == RUNNING)] = code(Stop.CONVERGED)
+            way.reason[(moved < pace.step) & (way.reason == RUNNING)] = code(Stop.CONVERGED)
             way.anchor = way.here
         way.reason[crossed(way.scores, way.rows) & comparable(way.reason)] = code(Stop.CROSSED)
-        way.reason[(way.spent > max_steps) & (way.reason == RUNNING)] = code(Stop.MAX_STEPS)
+        way.reason[(way.spent > pace.max_steps) & (way.reason == RUNNING)] = code(Stop.MAX_STEPS)
         done = way.reason != RUNNING
         if bool(done.any()):
             out = way.at(done)
@@ -80,7 +76,7 @@ def descend_controlled(
             way, goal = way.at(~done), goal.at(~done)
             if not len(way.rows):
                 return ended
-        _advance(way, head, goal, tolerance=tolerance, step=step, bounds=bounds)
+        _advance(way, head, goal, pace)
         number += 1
 
 
@@ -93,26 +89,18 @@ def _set_out(head: Head, start: Tensor, goal: Goal, step: float) -> _Way:
     return _Way(rows, start, start, scores.values, direction, length, start, spent, reason)
 
 
-def _advance(
-    way: _Way,
-    head: Head,
-    goal: Goal,
-    *,
-    tolerance: float,
-    step: float,
-    bounds: tuple[float, float] | None,
-) -> None:
-    """One step of Heun's rule, or of Euler's, for those that are straight or short enough."""
-    trial = _clip(way.here - way.length * way.direction, bounds)
+def _advance(way: _Way, head: Head, goal: Goal, pace: Pace) -> None:
+    """Take Heun's step where it is straight, Euler's where it is short, and none elsewhere."""
+    trial = pace.clipped(way.here - way.length * way.direction)
     scores = head(trial)
     end, size = unit(scores.pull(goal.weights(scores.values)))
     ahead = reasons(scores, size)
-    there = _clip(way.here - way.length * (way.direction + end) / 2, bounds)
+    there = pace.clipped(way.here - way.length * (way.direction + end) / 2)
     error = torch.linalg.vector_norm(there - trial, dim=1, keepdim=True) / way.length
-    straight = (error <= tolerance).squeeze(1) & (ahead == RUNNING)
-    short = ~straight & (way.length <= step).squeeze(1)
-    growth = (0.8 * tolerance / error.clamp(min=1e-12)).clamp(0.3, 3.0)
-    way.length = (way.length * growth).clamp(step, LONGEST * step)
+    straight = (error <= TOLERANCE).squeeze(1) & (ahead == RUNNING)
+    short = ~straight & (way.length <= pace.step).squeeze(1)
+    growth = (0.8 * TOLERANCE / error.clamp(min=1e-12)).clamp(0.3, 3.0)
+    way.length = (way.length * growth).clamp(pace.step, LONGEST * pace.step)
     way.spent = way.spent + 1
 
     moved = (straight | short)[:, None]
@@ -128,7 +116,3 @@ def _advance(
         way.scores[new], way.direction[new] = scores.values, direction
         way.reason[new] = reasons(scores, size)
         way.spent[new] += 1
-
-
-def _clip(images: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-    return images if bounds is None else images.clamp_(*bounds)

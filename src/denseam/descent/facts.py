@@ -1,4 +1,16 @@
-"""What is written down of generated images: facts for each, metadata for the set."""
+"""Records of generated images: facts of each, (M,), and metadata of the set.
+
+Facts of every set; distances are in visible units:
+
+    top, target         the model's choice at the start (or the right class), and where it was led
+    predicted, scores   the model's label of the image, and its Y (outputs of other modules)
+    success, stopped    whether it got there, and why it stopped: positions in metadata["stopped"]
+    steps, l2, linf, l0 how many, and how far
+    source              row in the source set
+
+Boundary sets add ``margin``, ``boundary_l2``, ``boundary_linf`` and what ``keep`` names; sets of
+attacks of a given size ``eps``. ``metadata`` says which model, images and parameters made them.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -10,27 +22,29 @@ from torch import Tensor, nn
 from denseam.checks import plain
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
-from denseam.descent.common import check_images, in_parts, loss_power_of
+from denseam.descent.batch import check_images, in_chunks
+from denseam.descent.goals import loss_power_of
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
 from denseam.saved import describe_model
 
-__all__ = ["describe", "facts_of", "inputs", "outputs", "reached", "to_set"]
-
+__all__ = ["describe", "facts_of", "inputs", "outputs", "reached"]
 
 REACHED = 0.5  # Y of a class that an image has come to
 
-# Arguments that do not change the images, or are written down otherwise.
-_NO_MATTER = ("chunk", "converge", "on_progress", "on_step", "samples", "shape", "start")
+# Parameters that do not change the images, or are recorded otherwise.
+_NOT_RECORDED = (
+    "chunk", "converge", "exact", "on_progress", "on_step", "samples", "shape", "start",
+)  # fmt: skip
 
 
 def inputs(model: nn.Module, images: ImageSet, shape: Sequence[int] | None) -> Tensor:
-    """The images as the model takes them, (M, *shape), of its dtype and on its device."""
+    """Return images as the model takes them, (M, *shape), of its dtype and on its device."""
     shape = tuple(shape or (images.n_visible,))
-    own = next(model.parameters(), None)
-    visible = images.visible(torch.float32 if own is None else own.dtype)
-    if own is not None:
-        visible = visible.to(own.device)
+    weight = next(model.parameters(), None)
+    visible = images.visible(torch.float32 if weight is None else weight.dtype)
+    if weight is not None:
+        visible = visible.to(weight.device)
     if visible.numel() != len(images) * torch.Size(shape).numel():
         raise InputError(f"input_shape = {shape}: images have {images.n_visible} pixels")
     visible = visible.reshape(-1, *shape)
@@ -39,53 +53,52 @@ def inputs(model: nn.Module, images: ImageSet, shape: Sequence[int] | None) -> T
 
 
 def outputs(model: nn.Module, visible: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Labels (B,) and scores (B, C): Y of a network, what another module returns."""
+    """Return labels (B,) and scores (B, C): Y of a network, the outputs of another module."""
 
-    def run(part: slice) -> list[Tensor]:
-        with torch.no_grad():
-            scores = model(visible[part])
-        if isinstance(model, Classifier):  # Y may have saturated
-            return [model.predict(visible[part]), scores]
+    def run(rows: slice) -> list[Tensor]:
+        with torch.no_grad(), torch.autocast(visible.device.type, enabled=False):
+            scores = model(visible[rows])
+            if isinstance(model, Classifier):  # Y may have saturated
+                return [model.predict(visible[rows]), scores]
         return [scores.argmax(dim=1), scores]
 
-    labels, scores = in_parts(run, len(visible), chunk)
+    labels, scores = in_chunks(run, len(visible), chunk)
     return labels, scores
 
 
 def facts_of(
-    model: nn.Module, found: DescentResult, source: Tensor, chunk: int
+    model: nn.Module, result: DescentResult, source: Tensor, chunk: int
 ) -> dict[str, Tensor]:
-    """The facts that every set has; see ``sets``. ``source`` is (M,)."""
-    predicted, scores = outputs(model, found.images, chunk)
-    facts = {
+    """Return the facts that every set has, (M,) each; ``source`` (M,) is one of them."""
+    predicted, scores = outputs(model, result.images, chunk)
+    return {
         "source": source,
-        "top": found.labels,
-        "target": found.targets,
+        "top": result.labels,
+        "target": result.targets,
         "predicted": predicted,
         "scores": scores,
-        "success": found.success,
-        "stopped": torch.tensor([code(reason) for reason in found.stopped], dtype=torch.int8),
-        "steps": found.steps,
-        "l2": found.distances.l2,
-        "linf": found.distances.linf,
-        "l0": found.distances.l0,
+        "success": result.success,
+        "stopped": torch.tensor([code(reason) for reason in result.stopped], dtype=torch.int8),
+        "steps": result.steps,
+        "l2": result.distances.l2,
+        "linf": result.distances.linf,
+        "l0": result.distances.l0,
     }
-    return {name: value.cpu() for name, value in facts.items()}
 
 
 def reached(images: ImageSet) -> Tensor:
-    """Which images of a rubbish set are what their class wants, (M,) bool, converged or not.
+    """Return which images of a rubbish set have become their class, (M,) bool, converged or not.
 
     They are labelled as it, and its Y has come more than half way from 0 to t = 1: noise that is
-    stuck where next to no memory is active is labelled too, but Y stays near 0 there.
+    stuck where hardly a memory is active is labelled too, but Y stays near 0 there.
 
     Raises:
         InputError: for a set without scores.
     """
     if not {"predicted", "scores"} <= images.facts.keys():
         raise InputError(f"{images.name}: wanted a set made by `denseam rubbish`")
-    own = images.facts["scores"].gather(1, images.labels[:, None])[:, 0]
-    return (images.facts["predicted"] == images.labels) & (own > REACHED)
+    Y = images.facts["scores"].gather(1, images.labels[:, None])[:, 0]
+    return (images.facts["predicted"] == images.labels) & (Y > REACHED)
 
 
 def describe(
@@ -95,19 +108,19 @@ def describe(
     procedure: Callable[..., Any],
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The metadata of a set: what made it, JSON-able, with the defaults that were not given.
+    """Return the metadata of a set: what made it, with the defaults that were not given.
 
     Raises:
         InputError: for images that may leave [-1, 1].
     """
     if not given.get("clip", True):
         raise InputError("clip = False: an image set holds pixels in [-1, 1]")
-    signature = inspect.signature(procedure).parameters.values()
-    defaults = {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
-    parameters = {k: v for k, v in defaults.items() if k not in _NO_MATTER}
-    parameters |= {name: plain(value) for name, value in given.items()}
-    has_objective = {"loss", "loss_power"} & parameters.keys()
-    if has_objective and parameters.get("loss_power") is None:
+    parameters = {
+        p.name: p.default
+        for p in inspect.signature(procedure).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name not in _NOT_RECORDED
+    } | {name: plain(value) for name, value in given.items()}
+    if parameters.get("loss_power", 0) is None:
         parameters["loss_power"] = loss_power_of(model, None)
     return {
         "made_by": kind,
@@ -118,17 +131,3 @@ def describe(
         "scores": "Y" if isinstance(model, Classifier) else "outputs of the module",
         "units": "pixels and distances in visible units, black -1, white +1",
     }
-
-
-def to_set(
-    visible: Tensor,
-    labels: Tensor,
-    like: ImageSet,
-    facts: Mapping[str, Tensor],
-    metadata: Mapping[str, Any],
-) -> ImageSet:
-    """Images (M, ...) of the model as a set, with the classes and the shape of ``like``."""
-    return ImageSet(
-        visible.detach().reshape(-1, *like.shape).cpu(), labels.cpu(), like.n_classes,
-        like.class_names, f"{metadata['made_by']} images", metadata, facts,
-    )  # fmt: skip

@@ -1,7 +1,7 @@
-"""What is descended in pixel space, as weights on the class scores.
+"""Functions of the class scores to descend in pixel space, as weights on the scores.
 
-A goal says how much each score of an image should fall: the derivative of the function descended
-with respect to the scores, each row up to a positive factor.
+The weights are the derivative of the function with respect to the scores, each row up to a positive
+factor: how much each score of an image should fall.
 """
 
 import math
@@ -9,25 +9,35 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["CrossEntropy", "Goal", "Margin", "PaperObjective", "log_objective"]
+from denseam.checks import number
+from denseam.classifier import Classifier
+
+__all__ = [
+    "CrossEntropy",
+    "Goal",
+    "Margin",
+    "PaperObjective",
+    "log_objective",
+    "loss_power_of",
+]
 
 
 class Goal(Protocol):
     """A function of the scores to descend."""
 
     def weights(self, scores: Tensor) -> Tensor:
-        """(B, C) float64 -> (B, C) float64: its derivative, each row up to a positive factor."""
+        """Return the derivative (B, C) at scores (B, C), each row up to a positive factor."""
         ...
 
     def at(self, rows: Tensor) -> "Goal":
-        """The same goal for some of the images, by index or mask."""
+        """Return the goal of some of the images, by index or mask."""
         ...
 
 
 def _log_distances(gap: Tensor, target: Tensor) -> Tensor:
-    """log |Y - t| (B, C) for t = +1 at ``target`` (B,) and -1 elsewhere, from the energy gap.
+    """Return log |Y - t| (B, C) from the energy gap: t is +1 at ``target`` (B,) and -1 elsewhere.
 
     1 - tanh g = 2 / (1 + e^2g) and 1 + tanh g = 2 / (1 + e^-2g): exact where tanh has saturated.
     """
@@ -36,7 +46,7 @@ def _log_distances(gap: Tensor, target: Tensor) -> Tensor:
 
 
 def log_objective(gap: Tensor, target: Tensor, loss_power: float) -> Tensor:
-    """log C_alpha (B,), Eq. 3.1, from the energy gap (B, C) and the target classes (B,)."""
+    """Return log C_alpha (B,), Eq. 3.1, from the energy gap (B, C) and the target classes (B,)."""
     return torch.logsumexp(2 * loss_power * _log_distances(gap, target), dim=1)
 
 
@@ -76,18 +86,29 @@ class Margin:
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """-log softmax(scores) at a class: towards it, or with ``away`` its negative."""
+    """-log softmax(scores) at a class."""
 
     label: Tensor  # (B,) int64
-    away: bool
 
     def weights(self, scores: Tensor) -> Tensor:
         """softmax - one-hot; the two signs are balanced, so no row underflows to zero."""
         others = scores.scatter(1, self.label[:, None], -math.inf)
         # The share of every other class among the others, against all of the label's: the common
         # factor 1 - p_label, which vanishes for confident images, is left out.
-        weights = torch.softmax(others, dim=1).scatter_(1, self.label[:, None], -1.0)
-        return -weights if self.away else weights
+        return torch.softmax(others, dim=1).scatter_(1, self.label[:, None], -1.0)
 
     def at(self, rows: Tensor) -> "CrossEntropy":
-        return CrossEntropy(self.label[rows], self.away)
+        return CrossEntropy(self.label[rows])
+
+
+def loss_power_of(model: nn.Module, loss_power: float | None) -> float:
+    """Return m of the paper's objective: ``loss_power``, or by default the paper's for the model.
+
+    That is 30 for networks of n >= 10, whose memories are prototypes, and 4 for all others.
+
+    Raises:
+        InputError: unless ``loss_power`` is a finite number >= 1, as in training.
+    """
+    if loss_power is None:
+        return 30.0 if isinstance(model, Classifier) and model.power >= 10 else 4.0
+    return number("loss_power", loss_power, least=1)

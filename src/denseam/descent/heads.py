@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from denseam.classifier import Classifier, HeadName
+from denseam.errors import InputError
 from denseam.kernels import Sums, choose, energies
 from denseam.model import DenseAM
 
@@ -121,20 +122,41 @@ def module_head(module: Callable[[Tensor], Tensor], shape: torch.Size) -> Head:
     """Scores are the outputs (B, C) of any module, its gradient by autograd."""
 
     def scores(visible: Tensor) -> Scores:
-        with torch.enable_grad():
+        # A caller's mixed precision would change labels; what the module itself asks for stays.
+        with torch.enable_grad(), torch.autocast(visible.device.type, enabled=False):
             images = visible.detach().requires_grad_()
             values = module(images.reshape(-1, *shape))
+        _check_logits(values, len(visible))
 
         def pull(weights: Tensor) -> Tensor:
-            (gradient,) = torch.autograd.grad(
-                values, images, weights.to(values.dtype), retain_graph=True
-            )
+            gradient = None
+            if values.requires_grad:
+                with torch.autocast(visible.device.type, enabled=False):
+                    (gradient,) = torch.autograd.grad(
+                        values, images, weights.to(values.dtype), retain_graph=True,
+                        allow_unused=True,
+                    )  # fmt: skip
+            if gradient is None:
+                raise InputError(
+                    "the module's logits have no gradient with respect to its images: does it "
+                    "detach them, or leave PyTorch on the way? square_attack needs no gradient"
+                )
             return gradient
 
         everywhere = torch.ones(len(visible), dtype=torch.bool, device=visible.device)
         return Scores(values.detach().double(), everywhere, pull)
 
     return scores
+
+
+def _check_logits(values: object, count: int) -> None:
+    if isinstance(values, Tensor) and values.ndim == 2 and len(values) == count:
+        if values.is_floating_point():
+            return
+        form = f"{values.dtype}"
+    else:
+        form = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"{type(values)}"
+    raise InputError(f"the module returned {form} for {count} images: wanted logits (B, C)")
 
 
 def _largest_one(weights: Tensor) -> Tensor:

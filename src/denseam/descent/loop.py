@@ -1,22 +1,23 @@
 """One loop for Eq. 3.2 over a batch: v <- v - eps u, u the unit vector of the goal's gradient.
 
-Every image stops on its own, and leaves the batch when it does, so that work shrinks. An image has
-*converged* when the last ``WINDOW`` steps together have moved it by less than one: steps have a
-fixed length, so at a minimum it is thrown to and fro, and at an edge of the box it is held.
+Every image stops on its own and then leaves the batch, so that the work shrinks. An image has
+*converged* when the last ``WINDOW`` steps together have moved it by less than one step: steps have
+a fixed length, so an image moves to and fro at a minimum and stands still at an edge of the box.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from denseam.checks import choice, number, whole
 from denseam.descent.goals import Goal
 from denseam.descent.heads import Head, Scores
 from denseam.descent.result import RUNNING, Descended, Stop, code
 
-__all__ = ["WINDOW", "Norm", "OnStep", "Step", "descend", "reasons", "unit"]
+__all__ = ["WINDOW", "Norm", "OnStep", "Pace", "Step", "comparable", "descend", "reasons", "unit"]
 
 WINDOW = 20
 
@@ -26,7 +27,7 @@ Crossed = Callable[[Tensor, Tensor], Tensor]  # scores (B, C), rows (B,) -> (B,)
 
 @dataclass(frozen=True)
 class Step:
-    """A descent before one of its steps, as callbacks see it: the images still on their way."""
+    """A descent before one of its steps, as callbacks see it: the images that have not stopped."""
 
     number: int
     rows: Tensor  # (A,) int64: which of the images
@@ -37,8 +38,28 @@ class Step:
 OnStep = Callable[[Step], None]
 
 
+@dataclass(frozen=True)
+class Pace:
+    """The steps of a descent: their length and its norm, how many at most, and the box."""
+
+    step: float  # eps, visible units
+    max_steps: int
+    norm: Norm = "l2"
+    clip: bool = True  # keep pixels in [-1, 1]
+
+    def __post_init__(self) -> None:
+        step = number("step", self.step, above=0, unit="visible units")
+        object.__setattr__(self, "step", step)
+        object.__setattr__(self, "max_steps", whole("max_steps", self.max_steps))
+        choice("norm", self.norm, get_args(Norm))
+
+    def clipped(self, images: Tensor) -> Tensor:
+        """Return images (B, N) inside the box; they are changed in place."""
+        return images.clamp_(-1.0, 1.0) if self.clip else images
+
+
 def unit(gradient: Tensor, norm: Norm = "l2") -> tuple[Tensor, Tensor]:
-    """Steepest directions (B, N) of length 1, and the L2 norms (B,) that the gradients had.
+    """Return the steepest directions (B, N), of length 1, and the gradients' L2 norms (B,).
 
     In L2 that is the unit vector, in Linf the sign. Zero and non-finite rows give zeros. Rows are
     divided by their largest component first, so that no square under- or overflows.
@@ -60,11 +81,8 @@ def descend(
     head: Head,
     start: Tensor,  # (B, N), not changed
     goal: Goal,
+    pace: Pace,
     *,
-    step: float,
-    max_steps: int,
-    bounds: tuple[float, float] | None,
-    norm: Norm = "l2",
     crossed: Crossed | None = None,
     on_step: OnStep | None = None,
 ) -> Descended:
@@ -72,55 +90,50 @@ def descend(
 
     Args:
         head: scores and directions.
-        start: images to begin with, in the units of the head.
+        start: images (B, N) to begin with, in visible units.
         goal: what to descend.
-        step: eps, the length of a step, in the same units.
-        max_steps: most steps of an image.
-        bounds: kept by clipping after every step; None for no clipping.
-        norm: the norm that a step has its length in.
-        crossed: told of the scores and the rows they belong to; where true, an image stops as
-            ``crossed``.
-        on_step: told of every step.
+        pace: length and number of steps.
+        crossed: called with the scores and the rows they belong to; where it returns true, an
+            image stops as ``crossed``.
+        on_step: called before every step.
     """
     ended = Descended.at_start(start)
     rows = torch.arange(len(start), device=start.device)
     here, previous, anchor = start, start, start
-    for number in range(max_steps + 1):
+    for k in range(pace.max_steps + 1):
         scores = head(here)
         if on_step is not None:
-            on_step(Step(number, rows, here, scores.values))
-        direction, size = unit(scores.pull(goal.weights(scores.values)), norm)
+            on_step(Step(k, rows, here, scores.values))
+        direction, size = unit(scores.pull(goal.weights(scores.values)), pace.norm)
         reason = reasons(scores, size)
-        if number and number % WINDOW == 0:
+        if k and k % WINDOW == 0:
             moved = torch.linalg.vector_norm(here - anchor, dim=1)
-            reason[(moved < step) & (reason == RUNNING)] = code(Stop.CONVERGED)
+            reason[(moved < pace.step) & (reason == RUNNING)] = code(Stop.CONVERGED)
             anchor = here
         if crossed is not None:
             reason[crossed(scores.values, rows) & comparable(reason)] = code(Stop.CROSSED)
-        if number == max_steps:
+        if k == pace.max_steps:
             reason[reason == RUNNING] = code(Stop.MAX_STEPS)
         done = reason != RUNNING
         if bool(done.any()):
-            ended.put(rows[done], here[done], previous[done], number, reason[done])
+            ended.put(rows[done], here[done], previous[done], k, reason[done])
             going = ~done
             if not bool(going.any()):
                 break
             rows, goal, anchor = rows[going], goal.at(going), anchor[going]
             here, direction = here[going], direction[going]
         previous = here
-        here = torch.add(here, direction, alpha=-step)
-        if bounds is not None:
-            here.clamp_(*bounds)
+        here = pace.clipped(torch.add(here, direction, alpha=-pace.step))
     return ended
 
 
 def comparable(reason: Tensor) -> Tensor:
-    """(B,) bool: whether scores can be compared. Where no memory is active all classes tie."""
+    """Return where scores can be compared, (B,) bool: with no memory active all classes tie."""
     return (reason != code(Stop.NONFINITE)) & (reason != code(Stop.NO_ACTIVE_MEMORY))
 
 
 def reasons(scores: Scores, size: Tensor) -> Tensor:
-    """(B,) int8: why an image cannot go on, or RUNNING."""
+    """Return why each image cannot go on, (B,) int8, or RUNNING."""
     reason = torch.full(size.shape, RUNNING, dtype=torch.int8, device=size.device)
     reason[size == 0] = code(Stop.NO_GRADIENT)
     reason[~scores.active] = code(Stop.NO_ACTIVE_MEMORY)

@@ -1,37 +1,30 @@
 """The shortest way across a decision boundary: a minimum-norm attack, in L2 or Linf.
 
-At the nearest point v + d of a boundary the way d is steepest: in L2 it lies along the gradient of
-the margin there, in Linf along its sign, both cut off at the box (the conditions of Karush, Kuhn
-and Tucker). So from a point on the boundary one takes the gradient, follows *its* direction from
-the clean image to where that ray meets the boundary, and begins again there. The log-energy margin
-is smooth and never saturates: two or three rounds are enough as a rule.
+At the nearest point v + d of a boundary d is the steepest direction: in L2 the gradient of the
+margin there, in Linf its sign, both clipped to the box (the conditions of Karush, Kuhn and Tucker).
+So a round takes the gradient at a point on the boundary, follows *its* direction from the clean
+image to where that ray meets the boundary, and the next round begins there. The log-energy margin
+is smooth and never saturates: two or three rounds are usually enough.
 
-The ray is met by its margin itself, not by a linear model of it, so every round ends on the
-boundary. Where the boundary is bent so much that a round leads farther away, the next one turns by
+The crossing is found on the margin itself, not on a linear model of it, so every round ends on the
+boundary. Where the boundary is so curved that a round leads farther away, the next one turns by
 half as much.
 """
 
-import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from denseam.checks import choice, whole
-from denseam.data.validate import check_labels
-from denseam.descent.common import (
-    Progress,
-    bounds_of,
-    check_images,
-    in_parts,
-)
+from denseam.descent.batch import Batch, Progress
 from denseam.descent.goals import Margin
-from denseam.descent.heads import Head, head_of, own_and_best_other
+from denseam.descent.heads import Head, own_and_best_other
 from denseam.descent.loop import Norm, unit
 from denseam.descent.result import Descended, DescentResult, Stop, code
+from denseam.descent.roots import first_crossing
 from denseam.errors import InputError
 
 __all__ = ["minimum_norm"]
@@ -42,9 +35,9 @@ _LOOKS_AGAIN = 6  # at later ones, about as long as the last
 _TRIED = 2  # rounds for every start; only the nearest go on
 _KEPT = 3
 _PUSHES = 45  # lengths to try behind the boundary, from a relative 1e-6 on,
-_GROWTH = 1.3  # each by so much farther than the one before
-_SAMPLES = 8  # points at which rounding is looked at,
-_SAFETY = 4  # and how many times the largest of them an end lies behind the boundary
+_GROWTH = 1.3  # each farther than the last by this factor
+_SAMPLES = 8  # points at which the rounding error is measured,
+_SAFETY = 4  # and how many times the largest of these an end lies behind the boundary
 
 
 def minimum_norm(
@@ -56,151 +49,146 @@ def minimum_norm(
     rounds: int = 10,
     starts: int = 9,
     clip: bool = True,
+    exact: nn.Module | None = None,
     chunk: int = 500,
     on_progress: Progress | None = None,
 ) -> DescentResult:
-    """The nearest images that are labelled otherwise.
+    """Find the nearest images that are labelled otherwise.
 
     An image that is not labelled as its class to begin with stays where it is, at distance 0. An
-    image succeeds when its label has changed for the model and for the same model in float64, there
-    by several times what rounding amounts to, so that it keeps it in any other batch.
+    image succeeds when its label has changed for the model, and for the same model in float64 by a
+    margin of several times the rounding error, so that other batches cannot change it back.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
-        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        visible: (B, N) in [-1, 1]; other modules may take another shape (B, ...).
         labels: (B,) right classes; the model's own labels by default.
-        norm: "l2" or "linf", what is to be least.
+        norm: the norm of the distance, "l2" or "linf".
         rounds: gradients along each way.
-        starts: towards how many other classes to begin, likeliest first; the ways that are
+        starts: number of other classes to begin towards, likeliest first; the ways that are
             shortest after two rounds are followed to the end.
         clip: keep pixels in [-1, 1].
+        exact: the same model in float64, which decides; a copy of it by default.
         chunk: images at once; each takes memory for up to ``starts`` ways.
-        on_progress: told of images done and images in all.
+        on_progress: called with the number of images done and of all.
 
     Returns:
-        ``targets`` are the classes arrived at, ``steps`` count gradients. An image for which no
-        ray met a boundary stays where it is, with success False.
+        A ``DescentResult``: ``targets`` are the classes arrived at, ``steps`` count gradients. An
+        image for which no ray met a boundary stays where it is, with success False.
 
     Raises:
         InputError: for images outside [-1, 1], labels that do not fit, or numbers out of range.
+
+    >>> import denseam
+    >>> model = denseam.load_pretrained("mnist-n30")
+    >>> visible = denseam.data.load("mnist").test.visible()[:4]
+    >>> nearest = denseam.minimum_norm(model, visible, norm="linf")
+    >>> nearest.success.tolist(), bool((model.predict(nearest.images) != nearest.labels).all())
+    ([True, True, True, True], True)
     """
     rounds, starts = whole("rounds", rounds), whole("starts", starts)
-    chunk, norm = whole("chunk", chunk), choice("norm", norm, get_args(Norm))
-    check_images(model, visible)
-    shape, flat = visible.shape[1:], visible.flatten(1)
-    head = head_of(model, shape, log_energy=True)
-    exact = head_of(copy.deepcopy(model).double(), shape, log_energy=True)
-    n_classes = head(flat[:1]).values.shape[1]
-    if n_classes < 2:
-        raise InputError(f"a model of {n_classes} class has no boundary")
-    if labels is None:
-        labels = in_parts(lambda part: head(flat[part]).values.argmax(dim=1), len(flat), chunk)
-    check_labels(labels, n_classes, len(flat))
+    choice("norm", norm, get_args(Norm))
+    batch = Batch(model, visible, log_energy=True, clip=clip, chunk=chunk, on_progress=on_progress)
+    if batch.n_classes < 2:
+        raise InputError(f"a model of {batch.n_classes} class has no boundary")
+    decides = batch.exact_head(exact, log_energy=True)
+    labels = batch.scores.argmax(dim=1) if labels is None else labels
+    batch.check_labels(labels)
 
-    def run(part: slice) -> DescentResult:
-        start, own = flat[part], labels[part]
+    def run(chunk_rows: slice) -> DescentResult:
+        start, right = batch.flat[chunk_rows], labels[chunk_rows]
         ends = Descended.at_start(start)
         ends.codes.fill_(code(Stop.CROSSED))
-        top = head(start).values.argmax(dim=1)
-        rows = (top == own).nonzero().flatten()
+        rows = (batch.head(start).values.argmax(dim=1) == right).nonzero().flatten()
         if len(rows):
-            search = _Search(head, start[rows], own[rows], norm, bounds_of(clip=clip))
-            count = search.begin(min(starts, n_classes - 1))
-            count += search.refine(rounds)
-            images, crossed = _behind(head, exact, search)
-            ends.images[rows], ends.steps[rows] = images, count
+            search = _Search(batch.head, start[rows], right[rows], norm, clip=clip)
+            gradients = search.begin(min(starts, batch.n_classes - 1)) + search.refine(rounds)
+            images, crossed = _behind(search, decides)
+            ends.images[rows], ends.steps[rows] = images, gradients
             ends.codes[rows[~crossed]] = code(Stop.NO_GRADIENT)
-        arrived = head(ends.images).values.argmax(dim=1)
-        success = ends.codes == code(Stop.CROSSED)
-        return DescentResult.of(
-            start, ends, own, arrived, success, shape=shape, clipped=clip,
-        )  # fmt: skip
+        arrived = batch.head(ends.images).values.argmax(dim=1)
+        return batch.result(start, ends, right, arrived, ends.codes == code(Stop.CROSSED))
 
-    return in_parts(run, len(flat), chunk, on_progress)
+    return batch.in_chunks(run)
 
 
 @dataclass
 class _Ways:
-    """Rays from clean images, S for each of A images: v + length * direction, cut at the box."""
+    """Rays from clean images, S for each of A: v + length * direction, clipped to the box."""
 
-    rows: Tensor  # (A S,) int64: whose
+    rows: Tensor  # (A S,) int64: which image
     directions: Tensor  # (A S, N), of unit length in the norm
     lengths: Tensor  # (A S,) float64 to behind the boundary; inf where none was met
-    distances: Tensor  # (A S,) float64: how far that point is from the image
+    distances: Tensor  # (A S,) float64 from the image to that point
     turn: Tensor  # (A S,): how far the next round turns towards the gradient, at most 1
 
-    def at(self, picked: Tensor) -> "_Ways":
-        return _Ways(
-            self.rows[picked], self.directions[picked], self.lengths[picked],
-            self.distances[picked], self.turn[picked],
-        )  # fmt: skip
+    def at(self, chosen: Tensor) -> "_Ways":
+        return _Ways(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 class _Search:
-    """The ways of a batch, all of whose images are labelled as their classes."""
+    """The ways of images (A, N), all of which are labelled as their classes (A,)."""
+
+    ways: _Ways
 
     def __init__(
-        self,
-        head: Head,
-        start: Tensor,
-        labels: Tensor,
-        norm: Norm,
-        bounds: tuple[float, float] | None,
+        self, head: Head, start: Tensor, labels: Tensor, norm: Norm, *, clip: bool
     ) -> None:
         self.head, self.start, self.labels = head, start, labels
-        self.norm, self.bounds = norm, bounds
+        self.norm, self.clip = norm, clip
         self.clean = head(start)
-        self.ways: _Ways
 
     def begin(self, count: int) -> int:
-        """Rays along the gradients at the clean images, towards ``count`` classes each."""
-        A, values = len(self.start), self.clean.values
+        """Follow the gradients at the clean images towards ``count`` classes each."""
+        values = self.clean.values
         others = values.scatter(1, self.labels[:, None], -math.inf)
         likely = others.argsort(dim=1, descending=True)[:, :count]
         directions = [
             unit(-self.clean.pull(Margin(self.labels, target).weights(values)), self.norm)[0]
             for target in likely.T
         ]
-        rows = torch.arange(A, device=self.start.device).repeat_interleave(count)
+        rows = torch.arange(len(self.start), device=self.start.device).repeat_interleave(count)
         stacked = torch.stack(directions, dim=1).flatten(0, 1)
-        guess = torch.full((A * count,), _FIRST[self.norm], dtype=torch.float64).to(rows.device)
+        guess = torch.full((len(rows),), _FIRST[self.norm], dtype=torch.float64).to(rows.device)
         self.ways = self._follow(rows, stacked, guess, _LOOKS, torch.ones_like(guess))
         return count
 
     def refine(self, rounds: int) -> int:
         """Turn towards the gradient on the boundary, as long as that shortens the way."""
-        count = 0
+        gradients = 0
         for number in range(rounds):
             if number == _TRIED:
                 self._keep_nearest(_KEPT)
-            self._round()
-            count += len(self.ways.rows) // max(1, len(self.start))
+            self._turn()
+            gradients += len(self.ways.rows) // max(1, len(self.start))
         self._keep_nearest(1)
         ways = self.ways
-        guess = torch.where(ways.lengths.isfinite(), ways.lengths, _FIRST[self.norm])
-        self.ways = self._follow(ways.rows, ways.directions, guess, _LOOKS, ways.turn)
-        return count
+        self.ways = self._follow(ways.rows, ways.directions, self._guess(), _LOOKS, ways.turn)
+        return gradients
 
-    def _round(self) -> None:
-        ways = self.ways
-        guess = torch.where(ways.lengths.isfinite(), ways.lengths, _FIRST[self.norm])
-        points = self.points(ways.rows, ways.directions, guess)
-        scores, own = self.head(points), self.labels[ways.rows]
-        best = scores.values.scatter(1, own[:, None], -math.inf).argmax(dim=1)
-        steepest, _ = unit(-scores.pull(Margin(own, best).weights(scores.values)), self.norm)
+    def _turn(self) -> None:
+        ways, guess = self.ways, self._guess()
+        scores = self.head(self.points(ways.rows, ways.directions, guess))
+        right = self.labels[ways.rows]
+        best = scores.values.scatter(1, right[:, None], -math.inf).argmax(dim=1)
+        steepest, _ = unit(-scores.pull(Margin(right, best).weights(scores.values)), self.norm)
         turn = ways.turn[:, None].to(steepest.dtype)
         turned = torch.lerp(ways.directions, steepest, turn)
         if self.norm == "l2":
             turned, _ = unit(turned)
-        found = self._follow(ways.rows, turned, guess, _LOOKS_AGAIN, ways.turn)
-        nearer = found.distances < ways.distances
-        ways.directions[nearer] = found.directions[nearer]
-        ways.lengths = torch.where(nearer, found.lengths, ways.lengths)
-        ways.distances = torch.where(nearer, found.distances, ways.distances)
+        tried = self._follow(ways.rows, turned, guess, _LOOKS_AGAIN, ways.turn)
+        nearer = tried.distances < ways.distances
+        ways.directions[nearer] = tried.directions[nearer]
+        ways.lengths = torch.where(nearer, tried.lengths, ways.lengths)
+        ways.distances = torch.where(nearer, tried.distances, ways.distances)
         ways.turn = torch.where(nearer, (1.3 * ways.turn).clamp(max=1), ways.turn / 2)
 
+    def _guess(self) -> Tensor:
+        lengths = self.ways.lengths
+        return torch.where(lengths.isfinite(), lengths, _FIRST[self.norm])
+
     def _keep_nearest(self, count: int) -> None:
-        """Of every image's ways the shortest ones, shortest first."""
+        """Keep the shortest ways of every image, shortest first."""
         by_image = self.ways.distances.view(len(self.start), -1)
         order = by_image.argsort(dim=1, stable=True)[:, :count]
         first = torch.arange(len(self.start), device=order.device)[:, None] * by_image.shape[1]
@@ -209,116 +197,75 @@ class _Search:
     def _follow(
         self, rows: Tensor, directions: Tensor, guess: Tensor, looks: int, turn: Tensor
     ) -> _Ways:
-        """The rays to where they meet the boundary."""
-        own = self.labels[rows]
+        """Follow rays to where they meet the boundary."""
 
         def margins(lengths: Tensor) -> Tensor:
-            return _margin(self.head(self.points(rows, directions, lengths)).values, own)
+            return _margin(self.head, self.points(rows, directions, lengths), self.labels[rows])
 
-        at_clean = _margin(self.clean.values, self.labels)[rows]
-        lengths = _first_crossing(margins, at_clean, guess, looks)
+        at_clean = _margin_of(self.clean.values, self.labels)[rows]
+        lengths = first_crossing(margins, at_clean, guess, looks)
         met = lengths.isfinite()
-        points = self.points(rows, directions, torch.where(met, lengths, 0.0))
-        distances = self.distance(points, rows)
+        moved = self.points(rows, directions, torch.where(met, lengths, 0.0)) - self.start[rows]
+        order = 2 if self.norm == "l2" else math.inf
+        distances = torch.linalg.vector_norm(moved, ord=order, dim=1, dtype=torch.float64)
         return _Ways(rows, directions, lengths, torch.where(met, distances, math.inf), turn)
 
     def points(self, rows: Tensor, directions: Tensor, lengths: Tensor) -> Tensor:
-        """(R, N): along rays, within the box."""
+        """Return points along rays, within the box, (R, N)."""
         start = self.start[rows]
         moved = start + lengths[:, None].to(start.dtype) * directions
-        return moved if self.bounds is None else moved.clamp_(*self.bounds)
+        return moved.clamp_(-1, 1) if self.clip else moved
 
-    def distance(self, points: Tensor, rows: Tensor) -> Tensor:
-        """(R,) float64, in the norm."""
-        order = 2 if self.norm == "l2" else math.inf
-        moved = points - self.start[rows]
-        distances: Tensor = torch.linalg.vector_norm(moved, ord=order, dim=1, dtype=torch.float64)
-        return distances
+    def ends(self, lengths: Tensor, chosen: Tensor | slice = slice(None)) -> Tensor:
+        """Return the points at ``lengths`` (A,) along the ways that are left, one per image."""
+        return self.points(self.ways.rows[chosen], self.ways.directions[chosen], lengths)
 
 
-def _margin(values: Tensor, labels: Tensor) -> Tensor:
-    """(B, C), (B,) -> (B,): the score of the class minus the best other one; a tie is 0.
+def _margin(head: Head, images: Tensor, labels: Tensor) -> Tensor:
+    return _margin_of(head(images).values, labels)
+
+
+def _margin_of(values: Tensor, labels: Tensor) -> Tensor:
+    """Return the score of the class minus the best other one, (B,); a tie is 0.
 
     Where no memory is active, and all scores are -inf, there is a tie as well.
     """
-    own, other = own_and_best_other(values, labels)
-    return torch.where(own == other, 0.0, own - other)
+    right, other = own_and_best_other(values, labels)
+    return torch.where(right == other, 0.0, right - other)
 
 
-def _first_crossing(
-    margins: Callable[[Tensor], Tensor], at_clean: Tensor, guess: Tensor, looks: int
-) -> Tensor:
-    """Lengths (R,) at which the margins are no longer positive, about the least; inf if not met.
+def _behind(search: _Search, exact: Head) -> tuple[Tensor, Tensor]:
+    """Move the ends of the ways behind the boundary in float64, by more than float32 is off.
 
-    Regula falsi with the Illinois rule between a length in front of the boundary and one behind;
-    until there is one behind, lengths double.
+    Returns images (A, N), and which of them got there (A,); the others are the clean images.
     """
-    near, far = torch.zeros_like(guess), torch.full_like(guess, math.inf)
-    margin_near, margin_far = at_clean.clone(), torch.full_like(guess, -1.0)
-    length, behind_before = guess, torch.zeros_like(guess, dtype=torch.bool)
-    for look in range(looks):
-        found = margins(length)
-        behind = ~(found > 0)
-        # The end that stays where it is twice counts half, or it would stay for good.
-        again = (behind == behind_before) & (look > 0)
-        margin_near = torch.where(behind & again, margin_near / 2, margin_near)
-        margin_far = torch.where(~behind & again, margin_far / 2, margin_far)
-        near, margin_near = _pick(behind, (near, margin_near), (length, found))
-        far, margin_far = _pick(behind, (length, found), (far, margin_far))
-        behind_before = behind
-        part = margin_near / (margin_near - margin_far).clamp(min=torch.finfo(far.dtype).tiny)
-        between = near + part.nan_to_num(0.5).clamp(0.01, 0.99) * (far - near)
-        length = torch.where(far.isfinite(), between, 2 * length)
-    return far
+    met = search.ways.lengths.isfinite()
+    lengths = torch.where(met, search.ways.lengths, 0.0)
+    off = _rounding(search, exact, lengths)
 
+    def is_behind(images: Tensor, labels: Tensor, off: Tensor) -> Tensor:
+        here = _margin(search.head, images, labels)
+        return (here < 0) & (_margin(exact, images.double(), labels) < -_SAFETY * off)
 
-def _pick(
-    condition: Tensor, yes: tuple[Tensor, Tensor], no: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    return torch.where(condition, yes[0], no[0]), torch.where(condition, yes[1], no[1])
-
-
-def _behind(head: Head, exact: Head, search: _Search) -> tuple[Tensor, Tensor]:
-    """The ends of the ways (A, N), behind the boundary in float64 by more than float32 is off.
-
-    And which of them have got there, (A,); the others are the clean images.
-    """
-    ways, labels = search.ways, search.labels
-    met = ways.lengths.isfinite()
-    lengths = torch.where(met, ways.lengths, 0.0)
-    off = _off(head, exact, search, lengths)
-    images = search.points(ways.rows, ways.directions, lengths)
-    crossed = met & _is_behind(head, exact, images, labels, off)
+    images = search.ends(lengths)
+    crossed = met & is_behind(images, search.labels, off)
     for push in range(_PUSHES):
         left = (met & ~crossed).nonzero().flatten()
         if not len(left):
             break
-        pushed = lengths[left] * (1 + 1e-6 * _GROWTH**push)
-        images[left] = search.points(ways.rows[left], ways.directions[left], pushed)
-        crossed[left] = _is_behind(head, exact, images[left], labels[left], off[left])
+        images[left] = search.ends(lengths[left] * (1 + 1e-6 * _GROWTH**push), left)
+        crossed[left] = is_behind(images[left], search.labels[left], off[left])
     return torch.where(crossed[:, None], images, search.start), crossed
 
 
-def _off(head: Head, exact: Head, search: _Search, lengths: Tensor) -> Tensor:
-    """By how much the model's margin is off that of float64 about the end of each way, (A,).
+def _rounding(search: _Search, exact: Head, lengths: Tensor) -> Tensor:
+    """Return by how much the model's margin is off that of float64 near the end of each way, (A,).
 
-    The most of a few points, in one batch: at a single point it may be small by chance, and another
-    batch, another number of threads, rounds in another way.
+    It is the largest of a few points, in one batch. At a single point it may be small by chance;
+    another batch, or another number of threads, rounds differently.
     """
-    ways, labels = search.ways, search.labels
-    points = [
-        search.points(ways.rows, ways.directions, lengths * (1 + 1e-6 * 2**push))
-        for push in range(_SAMPLES)
-    ]
-    images, own = torch.cat(points), labels.repeat(_SAMPLES)
-    margins = _margin(exact(images.double()).values, own)
-    off = (margins - _margin(head(images).values, own)).abs()
+    points = [search.ends(lengths * (1 + 1e-6 * 2**push)) for push in range(_SAMPLES)]
+    images, labels = torch.cat(points), search.labels.repeat(_SAMPLES)
+    off = (_margin(exact, images.double(), labels) - _margin(search.head, images, labels)).abs()
     off = torch.where(off.isfinite(), off, 0.0)  # of classes that are masked by -inf
     return off.view(_SAMPLES, -1).amax(dim=0)
-
-
-def _is_behind(head: Head, exact: Head, images: Tensor, labels: Tensor, off: Tensor) -> Tensor:
-    """(A,) bool: for the model, and in float64 by a multiple of what the model is off."""
-    here = _margin(head(images).values, labels)
-    margins = _margin(exact(images.double()).values, labels)
-    return (here < 0) & (margins < -_SAFETY * off)

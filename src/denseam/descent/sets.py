@@ -1,18 +1,10 @@
-"""Descents whose images are kept: each makes an ``ImageSet`` with all that is known of every image.
+"""Image sets made by descents, with all that is known of every image (see ``facts``).
 
-Facts of every set, (M,) each, distances in visible units:
-
-    top, target         the model's choice at the start (or the right class), and where it went
-    predicted, scores   the model's label of the image, and its Y (outputs, for other modules)
-    success, stopped    whether it got there, and why it stopped: positions in metadata["stopped"]
-    steps, l2, linf, l0 how many, and how far
-    source              which image of the source set it was
-
-Boundary sets add ``margin``, ``boundary_l2``, ``boundary_linf`` and what ``keep`` names; sets of
-the sign family ``eps``. ``metadata`` says which model, images and parameters made them.
+They are made chunk by chunk, and an interruption costs at most one chunk (see ``resuming``).
 """
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,28 +14,19 @@ from torch import Tensor, nn
 from denseam.checks import choice, numbers, seed_of, whole
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
-from denseam.descent.boundary import cross_boundary
-from denseam.descent.common import Progress, in_parts
-from denseam.descent.facts import describe, facts_of, inputs, outputs, to_set
-from denseam.descent.heads import head_of
+from denseam.descent.attacks import ATTACKS
+from denseam.descent.batch import Batch, Progress
+from denseam.descent.boundary import Target, cross_boundary, targets_of
+from denseam.descent.facts import describe, facts_of, inputs, outputs
 from denseam.descent.loop import Norm
-from denseam.descent.minimum import minimum_norm
-from denseam.descent.parts import build
 from denseam.descent.result import Descended, DescentResult, Stop, code
-from denseam.descent.rubbish import rubbish
-from denseam.descent.sign import basic_iterative, least_likely, sign_gradient
-from denseam.descent.targets import Target, resolve
+from denseam.descent.resuming import build
+from denseam.descent.rubbish import check_classes, rubbish
 from denseam.errors import InputError
 
-__all__ = ["Keep", "Method", "attack_set", "boundary_set", "minimum_set", "rubbish_set"]
+__all__ = ["Keep", "attack_set", "boundary_set", "minimum_set", "rubbish_set"]
 
 Keep = Literal["before", "boundary", "final"]
-Method = Literal["fgsm", "bim", "llc"]
-_METHODS: dict[str, Callable[..., DescentResult]] = {
-    "fgsm": sign_gradient,
-    "bim": basic_iterative,
-    "llc": least_likely,
-}
 
 
 def boundary_set(
@@ -60,7 +43,7 @@ def boundary_set(
     shared: bool = False,
     **options: Any,
 ) -> ImageSet:
-    """The first images behind the boundary, with the right labels of the images they came from.
+    """Make a set of the first images behind the boundary, labelled rightly, as their sources are.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
@@ -68,42 +51,39 @@ def boundary_set(
         out: file to write, ``.safetensors`` or ``.npz``. Every chunk is on the disk before the
             next begins, and the same call goes on where the last one was stopped.
         target: as for ``cross_boundary``, or "each": every other class in turn.
-        keep: other images to keep as facts (M, H, W): those "before" the boundary, those on the
-            "boundary" (float64), and the "final" ones, converged.
+        keep: further images (M, H, W) to keep as facts: the last ones "before" the boundary, those
+            on the "boundary" (float64), and the "final" ones, converged.
         input_shape: of one image as the module takes it; (N,) by default.
         seed: of random targets.
         chunk: images at once.
-        on_progress: told of images done and images in all.
+        on_progress: called with the number of images done and of all.
         shared: other processes make the same call, and all of them share the chunks.
         **options: of ``cross_boundary``: step, norm, objective, mode, max_steps, loss_power.
 
     Raises:
-        InputError: as ``cross_boundary``, and for what ``keep`` does not know.
+        InputError: as ``cross_boundary``, and for unknown words in ``keep``.
         RunFolderError: when ``out`` is there and was made otherwise.
     """
-    if not set(keep) <= set(get_args(Keep)):
-        raise InputError(f"keep = {list(keep)}: wanted some of {', '.join(get_args(Keep))}")
+    kept = sorted(choice("keep", name, get_args(Keep)) for name in keep)
     chunk, seed = whole("chunk", chunk), seed_of(seed)
-    visible = inputs(model, images, input_shape)
+    visible, exact = inputs(model, images, input_shape), copy.deepcopy(model).double()
     rows, targets = _rows_and_targets(model, visible, target, seed=seed, chunk=chunk)
-    given = target.tolist() if isinstance(target, Tensor) else target
-    asked = {**options, "target": given, "seed": seed, "keep": sorted(keep)}
+    recorded = target.tolist() if isinstance(target, Tensor) else target
+    asked = {**options, "target": recorded, "seed": seed, "keep": kept}
     metadata = describe("boundary", model, images, cross_boundary, asked)
 
     def make(cut: slice, progress: Progress) -> ImageSet:
-        found = cross_boundary(
-            model, visible[rows[cut]], targets[cut], chunk=chunk, converge="final" in keep,
-            on_progress=progress, **options,
+        crossed = cross_boundary(
+            model, visible[rows[cut]], targets if isinstance(targets, str) else targets[cut],
+            exact=exact, chunk=chunk, converge="final" in kept, on_progress=progress, **options,
         )  # fmt: skip
-        source = rows[cut].cpu()
-        facts = facts_of(model, found, source, chunk) | {
-            "margin": found.margin.cpu(),
-            "boundary_l2": found.boundary_distances.l2.cpu(),
-            "boundary_linf": found.boundary_distances.linf.cpu(),
+        facts = facts_of(model, crossed, rows[cut], chunk) | {
+            "margin": crossed.margin,
+            "boundary_l2": crossed.boundary_distances.l2,
+            "boundary_linf": crossed.boundary_distances.linf,
+            **{name: getattr(crossed, name).reshape(-1, *images.shape) for name in kept},
         }
-        for name in sorted(keep):
-            facts[name] = getattr(found, name).reshape(-1, *images.shape).cpu()
-        return to_set(found.images, images.labels[source], images, facts, metadata)
+        return _set_of(crossed, images.labels[rows[cut].cpu()], images, facts, metadata)
 
     return build(make, _cuts(len(rows), chunk), out, metadata, on_progress, shared=shared)
 
@@ -122,7 +102,7 @@ def rubbish_set(
     shared: bool = False,
     **options: Any,
 ) -> ImageSet:
-    """Rubbish images of every class, labelled as the class they were made for.
+    """Make a set of rubbish images of every class, labelled as the class they were made for.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
@@ -130,10 +110,10 @@ def rubbish_set(
         out: file to write; see ``boundary_set``. A chunk holds whole classes.
         shape: (H, W) of an image, H W = N.
         class_names: C names; numbers by default.
-        per_class: how many for each class.
+        per_class: images of each class.
         input_shape: of one image as the module takes it; (N,) by default.
         chunk: images at once.
-        on_progress: told of images done and images in all.
+        on_progress: called with the number of images done and of all.
         shared: other processes make the same call, and all of them share the chunks.
         **options: of ``rubbish``: noise, step, max_steps, loss_power, seed.
 
@@ -142,39 +122,36 @@ def rubbish_set(
         RunFolderError: when ``out`` is there and was made otherwise.
     """
     height, width = (whole("shape", side) for side in shape)
-    shape, chunk, per_class = (height, width), whole("chunk", chunk), whole("per_class", per_class)
-    as_taken = tuple(input_shape or (height * width,))
-    if isinstance(model, Classifier) and as_taken != (model.n_visible,):
+    chunk, per_class = whole("chunk", chunk), whole("per_class", per_class)
+    taken = tuple(input_shape or (height * width,))
+    if isinstance(model, Classifier) and taken != (model.n_visible,):
         raise InputError(f"shape = {shape}: the model's images have {model.n_visible} pixels")
-    n_classes = outputs(model, _blank(model, as_taken), 1)[1].shape[1]
-    wanted = range(n_classes) if classes is None else classes
-    wanted = [whole("classes", c, 0, n_classes - 1) for c in wanted]
-    if not wanted:
-        raise InputError("classes = []: wanted one class or more")
-    asked = {**options, "classes": wanted, "per_class": per_class}
-    names = tuple(class_names)
+    weight, blank = next(model.parameters(), None), torch.zeros(1, *taken)
+    n_classes = outputs(model, blank if weight is None else blank.to(weight), 1)[1].shape[1]
+    chosen, names = check_classes(classes, n_classes), tuple(class_names)
+    asked = {**options, "classes": chosen, "per_class": per_class}
     metadata = describe("rubbish", model, None, rubbish, asked)
-    metadata |= {"shape": list(shape), "class_names": list(names)}
+    metadata |= {"shape": [height, width], "class_names": list(names)}
 
     def make(cut: slice, progress: Progress) -> ImageSet:
-        found = rubbish(
-            model, wanted[cut.start // per_class : cut.stop // per_class], per_class=per_class,
-            shape=as_taken, chunk=chunk, on_progress=progress, **options,
+        result = rubbish(
+            model, chosen[cut.start // per_class : cut.stop // per_class], per_class=per_class,
+            shape=taken, chunk=chunk, on_progress=progress, **options,
         )  # fmt: skip
-        facts = facts_of(model, found, torch.arange(len(found)) % per_class, chunk)
-        images = found.images.reshape(-1, *shape).cpu()
-        like = ImageSet(images, found.targets.cpu(), n_classes, names)
-        return to_set(images, like.labels, like, facts, metadata)
+        facts = facts_of(model, result, torch.arange(len(result)) % per_class, chunk)
+        blanks = torch.zeros(len(result), height, width)
+        like = ImageSet(blanks, result.targets.cpu(), n_classes, names)
+        return _set_of(result, like.labels, like, facts, metadata)
 
-    cuts = _cuts(len(wanted) * per_class, max(1, chunk // per_class) * per_class)
+    cuts = _cuts(len(chosen) * per_class, max(1, chunk // per_class) * per_class)
     return build(make, cuts, out, metadata, on_progress, shared=shared)
 
 
 def attack_set(
     model: nn.Module,
     images: ImageSet,
-    method: Method,
-    eps: float | Sequence[float],
+    method: str,
+    eps: float | Sequence[float] | None = None,
     out: str | Path | None = None,
     *,
     input_shape: Sequence[int] | None = None,
@@ -183,50 +160,67 @@ def attack_set(
     shared: bool = False,
     **options: Any,
 ) -> ImageSet:
-    """Images moved along signs of gradients, for one size after the other, with the right labels.
+    """Make a set of attacked images with the right labels, one size after the other.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
         images: where to start, with the right labels.
-        method: "fgsm", "bim" or "llc".
+        method: a row of ``ATTACKS``: "fgsm", "bim", "llc", "minimum" or "square".
         eps: Linf size in visible units, or several; fact ``eps``. 0 keeps the images as they are.
+            None for an attack without a size.
         out: file to write; see ``boundary_set``.
         input_shape: of one image as the module takes it; (N,) by default.
         chunk: images at once.
-        on_progress: told of images done and images in all.
+        on_progress: called with the number of images done and of all.
         shared: other processes make the same call, and all of them share the chunks.
-        **options: of ``sign_gradient``, ``basic_iterative`` or ``least_likely``.
+        **options: of the attack's function.
 
     Raises:
-        InputError: as those.
+        InputError: as the attack, and for an unknown one.
         RunFolderError: when ``out`` is there and was made otherwise.
+
+    >>> import denseam
+    >>> test = denseam.data.load("mnist").test.subset(slice(20))
+    >>> model = denseam.load_pretrained("mnist-n2")
+    >>> attacked = denseam.descent.attack_set(model, test, "bim", [0, 0.3], steps=4)
+    >>> wrong = attacked.facts["predicted"] != attacked.labels
+    >>> [int(wrong[attacked.facts["eps"] == size].sum()) for size in (0, 0.3)]
+    [0, 20]
     """
-    method, chunk = choice("method", method, get_args(Method)), whole("chunk", chunk)
-    sizes = numbers("eps", eps, least=0, unit="visible units")
-    visible, count = inputs(model, images, input_shape), len(images)
-    attack = _METHODS[method]
-    asked = {"loss": "objective", "clip": True, **options, "method": method, "eps": sizes}
-    metadata = describe("attack", model, images, attack, asked)
+    attack = ATTACKS[choice("method", method, ATTACKS)]
+    chunk, count = whole("chunk", chunk), len(images)
+    asked: dict[str, Any] = {**options, "method": method}
+    sizes: Sequence[float | None] = [None]
+    if "eps" in attack.parameters:
+        sizes = asked["eps"] = numbers("eps", eps, least=0, unit="visible units")
+    elif eps is not None:
+        raise InputError(f"eps = {eps!r}: {method} has no size")
+    visible = inputs(model, images, input_shape)
+    exact = copy.deepcopy(model).double() if "exact" in attack.parameters else None
+    metadata = describe("attack", model, images, attack.function, asked)
 
     def make(cut: slice, progress: Progress) -> ImageSet:
-        size = sizes[cut.start // count]
-        part = slice(cut.start % count, (cut.stop - 1) % count + 1)
-        v, labels = visible[part], images.labels[part]
-        given = labels.to(v.device)
+        size, first = sizes[cut.start // count], cut.start % count
+        rows = slice(first, first + cut.stop - cut.start)
+        labels = images.labels[rows].to(visible.device)
         if size == 0:
-            found = _unmoved(model, v, given, chunk)
+            result = _unmoved(model, visible[rows], labels, chunk)
         else:
-            found = attack(model, v, given, size, chunk=chunk, on_progress=progress, **options)
-        facts = facts_of(model, found, torch.arange(part.start, part.stop), chunk)
-        facts["eps"] = torch.full((len(found),), size, dtype=torch.float64)
-        return to_set(found.images, labels, images, facts, metadata)
+            random = {"seed": metadata["parameters"].get("seed", 0) + first}
+            more = attack.taken(
+                eps=size, exact=exact, shape=images.shape, chunk=chunk, on_progress=progress,
+                **random,
+            )  # fmt: skip
+            result = attack.function(model, visible[rows], labels, **{**options, **more})
+        facts = facts_of(model, result, torch.arange(rows.start, rows.stop), chunk)
+        if size is not None:
+            facts["eps"] = torch.full((len(result),), size, dtype=torch.float64)
+        return _set_of(result, labels, images, facts, metadata)
 
-    cuts = [
-        slice(i * count + cut.start, i * count + cut.stop)
-        for i in range(len(sizes))
-        for cut in _cuts(count, chunk)
-    ]
-    return build(make, cuts, out, metadata, on_progress, shared=shared)
+    cuts = _cuts(count, chunk)
+    shifts = [i * count for i in range(len(sizes))]
+    all_cuts = [slice(cut.start + shift, cut.stop + shift) for shift in shifts for cut in cuts]
+    return build(make, all_cuts, out, metadata, on_progress, shared=shared)
 
 
 def minimum_set(
@@ -235,77 +229,64 @@ def minimum_set(
     out: str | Path | None = None,
     *,
     norm: Norm = "l2",
-    input_shape: Sequence[int] | None = None,
     chunk: int = 500,
-    on_progress: Progress | None = None,
-    shared: bool = False,
     **options: Any,
 ) -> ImageSet:
-    """The nearest images that are labelled otherwise, with the right labels.
+    """Make a set of the nearest images that are labelled otherwise: ``attack_set`` of "minimum".
 
     Args:
-        model: any network of the package, or a module that returns logits (B, C).
-        images: where to start, with the right labels.
-        out: file to write; see ``boundary_set``.
-        norm: "l2" or "linf", what is to be least.
-        input_shape: of one image as the module takes it; (N,) by default.
+        model: as for ``attack_set``.
+        images: as for ``attack_set``.
+        out: as for ``attack_set``.
+        norm: the norm of the distance, "l2" or "linf".
         chunk: images at once.
-        on_progress: told of images done and images in all.
-        shared: other processes make the same call, and all of them share the chunks.
-        **options: of ``minimum_norm``: rounds, starts.
+        **options: of ``minimum_norm`` (rounds, starts), and the others of ``attack_set``.
 
     Raises:
         InputError: as ``minimum_norm``.
         RunFolderError: when ``out`` is there and was made otherwise.
     """
-    chunk, norm = whole("chunk", chunk), choice("norm", norm, get_args(Norm))
-    visible = inputs(model, images, input_shape)
-    asked = {**options, "method": "minimum", "norm": norm}
-    metadata = describe("attack", model, images, minimum_norm, asked)
+    return attack_set(model, images, "minimum", None, out, norm=norm, chunk=chunk, **options)
 
-    def make(cut: slice, progress: Progress) -> ImageSet:
-        labels = images.labels[cut]
-        found = minimum_norm(
-            model, visible[cut], labels.to(visible.device), norm=norm, chunk=chunk,
-            on_progress=progress, **options,
-        )  # fmt: skip
-        facts = facts_of(model, found, torch.arange(cut.start, cut.stop), chunk)
-        return to_set(found.images, labels, images, facts, metadata)
 
-    return build(make, _cuts(len(images), chunk), out, metadata, on_progress, shared=shared)
+def _set_of(
+    result: DescentResult,
+    labels: Tensor,
+    like: ImageSet,
+    facts: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+) -> ImageSet:
+    """Return a chunk's result as a set, with the classes and the shape (H, W) of ``like``."""
+    return ImageSet(
+        result.images.detach().reshape(-1, *like.shape).cpu(), labels.cpu(), like.n_classes,
+        like.class_names, f"{metadata['made_by']} images", metadata,
+        {name: values.cpu() for name, values in facts.items()},
+    )  # fmt: skip
 
 
 def _cuts(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _blank(model: nn.Module, shape: Sequence[int]) -> Tensor:
-    """One image of zeros, as the model takes it."""
-    own = next(model.parameters(), None)
-    blank = torch.zeros(1, *shape)
-    return blank if own is None else blank.to(own)
-
-
 def _rows_and_targets(
     model: nn.Module, visible: Tensor, target: Target | Literal["each"], *, seed: int, chunk: int
-) -> tuple[Tensor, Tensor]:
-    """Which images to start from and where to, (R,) each, whatever the chunks."""
-    shape, flat = visible.shape[1:], visible.flatten(1)
-    head = head_of(model, shape, log_energy=False)
-    scores = in_parts(lambda part: head(flat[part]).values, len(flat), chunk)
-    rows = torch.arange(len(flat), device=flat.device)
-    if target != "each" or isinstance(target, Tensor):
-        return rows, resolve(target, scores, seed=seed)
-    others = scores.argmax(dim=1)[:, None] != torch.arange(scores.shape[1], device=flat.device)
-    each = others.nonzero()
-    return each[:, 0], each[:, 1]
+) -> tuple[Tensor, Tensor | Literal["second", "least"]]:
+    """Return which images to start from (R,), and where to lead each, whatever the chunks."""
+    rows = torch.arange(len(visible), device=visible.device)
+    if isinstance(target, str) and target in ("second", "least"):
+        return rows, target  # the same in any chunk: no need to score all images first
+    scores = Batch(model, visible, log_energy=False, chunk=chunk).scores
+    if not isinstance(target, str) or target != "each":
+        return rows, targets_of(target, scores, seed=seed)
+    others = scores.argmax(dim=1)[:, None] != torch.arange(scores.shape[1], device=rows.device)
+    source, targets = others.nonzero().T
+    return source, targets
 
 
 def _unmoved(model: nn.Module, visible: Tensor, labels: Tensor, chunk: int) -> DescentResult:
-    """The clean images as the result of an attack of size 0."""
-    end = Descended.at_start(visible.flatten(1))
+    """Return clean images as the result of an attack of size 0."""
+    batch = Batch(model, visible, log_energy=False)
+    end = Descended.at_start(batch.flat)
     end.codes.fill_(code(Stop.MAX_STEPS))
     wrong = outputs(model, visible, chunk)[0] != labels
-    return DescentResult.of(
-        end.before, end, labels, labels, wrong, shape=visible.shape[1:], clipped=True
-    )
+    return batch.result(batch.flat, end, labels, labels, wrong)

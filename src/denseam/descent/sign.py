@@ -5,24 +5,16 @@ are 2 apart: half as large in [0, 1] units. Directions are exact: where float32 
 gradient of zero from a saturated tanh, its sign is still known here.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypedDict, Unpack, get_args, overload
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from denseam.checks import choice, is_number, numbers, whole
-from denseam.data.validate import check_labels
-from denseam.descent.common import (
-    Progress,
-    bounds_of,
-    check_images,
-    in_parts,
-    loss_power_of,
-    visible_length,
-)
-from denseam.descent.goals import CrossEntropy, Goal, Margin, PaperObjective
-from denseam.descent.heads import Head, head_of
+from denseam.checks import choice, is_number, number, numbers, whole
+from denseam.descent.batch import Batch, Progress
+from denseam.descent.goals import CrossEntropy, Goal, Margin, PaperObjective, loss_power_of
+from denseam.descent.heads import Scores
 from denseam.descent.loop import reasons, unit
 from denseam.descent.result import RUNNING, Descended, DescentResult, Stop, code
 
@@ -30,41 +22,22 @@ __all__ = ["Loss", "basic_iterative", "least_likely", "sign_gradient"]
 
 Loss = Literal["objective", "cross_entropy", "margin"]
 
-
-class Options(TypedDict, total=False):
-    """What all three take besides model, images, labels and ``eps``; they say what each is."""
-
-    loss: Loss
-    loss_power: float | None
-    clip: bool
-    chunk: int
-    on_progress: Progress | None
+Results = Any  # a DescentResult for one eps, a list of them for several
 
 
-class IterativeOptions(Options, total=False):
-    """And what the iterative ones take."""
-
-    steps: int
-    step: float | None
-
-
-@overload
-def sign_gradient(
-    model: nn.Module, visible: Tensor, labels: Tensor, eps: float, **options: Unpack[Options]
-) -> DescentResult: ...
-@overload
-def sign_gradient(
-    model: nn.Module, visible: Tensor, labels: Tensor, eps: Sequence[float],
-    **options: Unpack[Options],
-) -> list[DescentResult]: ...  # fmt: skip
 def sign_gradient(
     model: nn.Module,
     visible: Tensor,
     labels: Tensor,
     eps: float | Sequence[float],
-    **options: Unpack[Options],
-) -> DescentResult | list[DescentResult]:
-    """One step of length ``eps`` along the sign of the loss gradient (FGSM).
+    *,
+    loss: Loss = "objective",
+    loss_power: float | None = None,
+    clip: bool = True,
+    chunk: int = 1000,
+    on_progress: Progress | None = None,
+) -> Results:
+    """Take one step of length ``eps`` along the sign of the loss gradient (FGSM).
 
         v' = clip(v + eps sign grad_v C, -1, 1)
 
@@ -73,19 +46,16 @@ def sign_gradient(
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
-        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        visible: (B, N) in [-1, 1]; other modules may take another shape (B, ...).
         labels: (B,) right classes.
         eps: Linf size in visible units, or several, which share one gradient.
-        **options: by name:
-            loss: C of an image and a class a: "objective" (default), sum_c (Y_c - t_c)^(2m) with
-                t_c = +1 at c = a, -1 elsewhere; "cross_entropy", -log softmax(L)_a; or "margin",
-                max_(c != a) L_c - L_a. L is the log-energy. Other modules' logits are L, and their
-                tanh is Y.
-            loss_power: m of the objective; by default 4 below n = 10 and 30 from there on.
-            clip: keep pixels in [-1, 1]; True by default.
-            chunk: images at once, 1000 by default: the memory needed does not grow with their
-                number.
-            on_progress: told of images done and images in all.
+        loss: C at a class a: "objective", sum_c (Y_c - t_c)^(2m) with t_c = +1 at c = a and -1
+            elsewhere; "cross_entropy", -log softmax(L)_a; "margin", max_(c != a) L_c - L_a. L is
+            the log-energy; of other modules, logits are L and their tanh is Y.
+        loss_power: m of the objective; by default 4 below n = 10 and 30 from there on.
+        clip: keep pixels in [-1, 1].
+        chunk: images at once: the memory needed does not grow with their number.
+        on_progress: called with the number of images done and of all.
 
     Returns:
         A ``DescentResult``, or a list of one for each of several ``eps``.
@@ -93,32 +63,19 @@ def sign_gradient(
     Raises:
         InputError: for eps <= 0, images outside [-1, 1], labels that do not fit, or options out of
             range.
+
+    >>> import denseam
+    >>> model, test = denseam.load_pretrained("mnist-n2"), denseam.data.load("mnist").test
+    >>> visible, labels = test.visible()[:10], test.labels[:10]
+    >>> moved = denseam.sign_gradient(model, visible, labels, eps=0.5)
+    >>> int(moved.success.sum()), round(float(moved.distances.linf.max()), 3)
+    (10, 0.5)
     """
-    attack = _Attack(model, visible, labels, eps, **options)
-
-    def run(part: slice) -> list[DescentResult]:
-        start = attack.images[part]
-        direction, codes = attack.direction(start, attack.goal(start, labels[part], away=True))
-        steps = torch.ones(len(start), dtype=torch.int64, device=start.device)
-        ends = [attack.clipped(start + size * direction) for size in attack.sizes]
-        return [
-            attack.result(start, Descended(end, start, steps, codes), labels[part], labels[part])
-            for end in ends
-        ]
-
-    return attack.over(run)
+    return _follow_signs(
+        model, visible, labels, eps, loss, loss_power, clip, chunk, on_progress,
+    )  # fmt: skip
 
 
-@overload
-def basic_iterative(
-    model: nn.Module, visible: Tensor, labels: Tensor, eps: float,
-    **options: Unpack[IterativeOptions],
-) -> DescentResult: ...  # fmt: skip
-@overload
-def basic_iterative(
-    model: nn.Module, visible: Tensor, labels: Tensor, eps: Sequence[float],
-    **options: Unpack[IterativeOptions],
-) -> list[DescentResult]: ...  # fmt: skip
 def basic_iterative(
     model: nn.Module,
     visible: Tensor,
@@ -127,9 +84,13 @@ def basic_iterative(
     *,
     steps: int = 10,
     step: float | None = None,
-    **options: Unpack[Options],
-) -> DescentResult | list[DescentResult]:
-    """FGSM in small steps, never farther than ``eps`` from the start (BIM).
+    loss: Loss = "objective",
+    loss_power: float | None = None,
+    clip: bool = True,
+    chunk: int = 1000,
+    on_progress: Progress | None = None,
+) -> Results:
+    """Take small steps of FGSM, never farther than ``eps`` from the start (BIM).
 
         v_0 = v,   v_(k+1) = clip(v_k + step sign grad_v C(v_k))
 
@@ -138,42 +99,35 @@ def basic_iterative(
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
-        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        visible: (B, N) in [-1, 1]; other modules may take another shape (B, ...).
         labels: (B,) right classes.
         eps: Linf size in visible units, or several, each with steps of its own.
-        steps: how many.
-        step: Linf length of one, visible units; ``eps / steps`` by default.
-        **options: by name:
-            loss: C of an image and a class a: "objective" (default), sum_c (Y_c - t_c)^(2m) with
-                t_c = +1 at c = a, -1 elsewhere; "cross_entropy", -log softmax(L)_a; or "margin",
-                max_(c != a) L_c - L_a. L is the log-energy. Other modules' logits are L, and their
-                tanh is Y.
-            loss_power: m of the objective; by default 4 below n = 10 and 30 from there on.
-            clip: keep pixels in [-1, 1]; True by default.
-            chunk: images at once, 1000 by default: the memory needed does not grow with their
-                number.
-            on_progress: told of images done and images in all.
+        steps: number of steps.
+        step: Linf length of a step, visible units; eps / steps by default.
+        loss: as for ``sign_gradient``.
+        loss_power: as for ``sign_gradient``.
+        clip: as for ``sign_gradient``.
+        chunk: as for ``sign_gradient``.
+        on_progress: as for ``sign_gradient``.
 
     Returns:
         A ``DescentResult``, or a list of one for each of several ``eps``.
 
     Raises:
         InputError: as ``sign_gradient``, and for steps < 1 or step <= 0.
+
+    >>> import denseam
+    >>> model, test = denseam.load_pretrained("mnist-n2"), denseam.data.load("mnist").test
+    >>> visible, labels = test.visible()[:10], test.labels[:10]
+    >>> small, large = denseam.basic_iterative(model, visible, labels, eps=[0.01, 0.3], steps=5)
+    >>> int(small.success.sum()), int(large.success.sum())
+    (0, 10)
     """
-    attack = _Attack(model, visible, labels, eps, **options)
-    return attack.iterate(labels, None, steps, step)
+    return _follow_signs(
+        model, visible, labels, eps, loss, loss_power, clip, chunk, on_progress, steps, step,
+    )  # fmt: skip
 
 
-@overload
-def least_likely(
-    model: nn.Module, visible: Tensor, labels: Tensor, eps: float,
-    **options: Unpack[IterativeOptions],
-) -> DescentResult: ...  # fmt: skip
-@overload
-def least_likely(
-    model: nn.Module, visible: Tensor, labels: Tensor, eps: Sequence[float],
-    **options: Unpack[IterativeOptions],
-) -> list[DescentResult]: ...  # fmt: skip
 def least_likely(
     model: nn.Module,
     visible: Tensor,
@@ -182,9 +136,13 @@ def least_likely(
     *,
     steps: int = 10,
     step: float | None = None,
-    **options: Unpack[Options],
-) -> DescentResult | list[DescentResult]:
-    """Small steps towards the class that the model finds least likely at the start (LLC).
+    loss: Loss = "objective",
+    loss_power: float | None = None,
+    clip: bool = True,
+    chunk: int = 1000,
+    on_progress: Progress | None = None,
+) -> Results:
+    """Take small steps towards the class that the model finds least likely at the start (LLC).
 
         v_0 = v,   v_(k+1) = clip(v_k - step sign grad_v C(v_k))
 
@@ -193,21 +151,16 @@ def least_likely(
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
-        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        visible: (B, N) in [-1, 1]; other modules may take another shape (B, ...).
         labels: (B,) right classes.
         eps: Linf size in visible units, or several, each with steps of its own.
-        steps: how many.
-        step: Linf length of one, visible units; ``eps / steps`` by default.
-        **options: by name:
-            loss: C of an image and a class a: "objective" (default), sum_c (Y_c - t_c)^(2m) with
-                t_c = +1 at c = a, -1 elsewhere; "cross_entropy", -log softmax(L)_a; or "margin",
-                max_(c != a) L_c - L_a. L is the log-energy. Other modules' logits are L, and their
-                tanh is Y.
-            loss_power: m of the objective; by default 4 below n = 10 and 30 from there on.
-            clip: keep pixels in [-1, 1]; True by default.
-            chunk: images at once, 1000 by default: the memory needed does not grow with their
-                number.
-            on_progress: told of images done and images in all.
+        steps: as for ``basic_iterative``.
+        step: as for ``basic_iterative``.
+        loss: as for ``sign_gradient``.
+        loss_power: as for ``sign_gradient``.
+        clip: as for ``sign_gradient``.
+        chunk: as for ``sign_gradient``.
+        on_progress: as for ``sign_gradient``.
 
     Returns:
         A ``DescentResult`` whose ``targets`` are the least likely classes, or a list of one for
@@ -215,110 +168,85 @@ def least_likely(
 
     Raises:
         InputError: as ``sign_gradient``, and for steps < 1 or step <= 0.
+
+    >>> import denseam
+    >>> model, test = denseam.load_pretrained("mnist-n2"), denseam.data.load("mnist").test
+    >>> visible, labels = test.visible()[:10], test.labels[:10]
+    >>> led = denseam.least_likely(model, visible, labels, eps=1.0)
+    >>> bool((led.targets != labels).all())
+    True
     """
-    attack = _Attack(model, visible, labels, eps, **options)
-    least = in_parts(
-        lambda part: attack.head(attack.images[part]).values.argmin(dim=1),
-        len(visible), attack.chunk,
+    return _follow_signs(
+        model, visible, labels, eps, loss, loss_power, clip, chunk, on_progress, steps, step,
+        least_likely=True,
     )  # fmt: skip
-    return attack.iterate(labels, least, steps, step)
 
 
-class _Attack:
-    """Checked arguments, a loss on a head of the model, and what the methods do with them."""
+def _follow_signs(
+    model: nn.Module,
+    visible: Tensor,
+    labels: Tensor,
+    eps: float | Sequence[float],
+    loss: Loss,
+    loss_power: float | None,
+    clip: bool,
+    chunk: int,
+    on_progress: Progress | None,
+    steps: int = 1,
+    step: float | None = None,
+    *,
+    least_likely: bool = False,
+) -> Results:
+    """Take steps along signs: away from the labels (B,), or towards the least likely classes."""
+    on_logits = choice("loss", loss, get_args(Loss)) != "objective"
+    m, steps = loss_power_of(model, loss_power), whole("steps", steps)
+    sizes = numbers("eps", eps, above=0, unit="visible units")
+    fixed = None if step is None else number("step", step, above=0, unit="visible units")
+    batch = Batch(
+        model, visible, log_energy=on_logits, clip=clip, chunk=chunk, on_progress=on_progress
+    )
+    batch.check_labels(labels)
 
-    def __init__(
-        self,
-        model: nn.Module,
-        visible: Tensor,
-        labels: Tensor,
-        eps: float | Sequence[float],
-        *,
-        loss: Loss = "objective",
-        loss_power: float | None = None,
-        clip: bool = True,
-        chunk: int = 1000,
-        on_progress: Progress | None = None,
-    ) -> None:
-        check_images(model, visible)
-        self.one = is_number(eps)
-        self.sizes = numbers("eps", eps, above=0, unit="visible units")
-        self.loss, self.bounds = choice("loss", loss, get_args(Loss)), bounds_of(clip=clip)
-        self.chunk, self.on_progress = whole("chunk", chunk), on_progress
-        self.loss_power = loss_power_of(model, loss_power)
-        self.shape, self.images = visible.shape[1:], visible.flatten(1)
-        self.head: Head = head_of(model, self.shape, log_energy=loss != "objective")
-        check_labels(labels, self.head(self.images[:1]).values.shape[1], len(visible))
-
-    def goal(self, here: Tensor, labels: Tensor, *, away: bool) -> Goal:
-        """What falls when an image leaves ``labels``, or comes to them."""
-        if self.loss == "cross_entropy":
-            return CrossEntropy(labels, away)
-        if self.loss == "margin":
-            scores = self.head(here).values
-            best = scores.scatter(1, labels[:, None], -torch.inf).argmax(dim=1)
-            return Margin(labels, best) if away else Margin(best, labels)
-        goal = PaperObjective(labels, self.loss_power)
-        return _Away(goal) if away else goal
-
-    def direction(self, here: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
-        """Signs (B, N) to step along, and why an image has none (B,) int8."""
-        scores = self.head(here)
-        signs, size = unit(scores.pull(goal.weights(scores.values)), "linf")
+    def direction(scores: Scores, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return signs (A, N) to step along, and why an image has none (A,) int8."""
+        weights = _goal(loss, scores.values, classes, m).weights(scores.values)
+        signs, size = unit(scores.pull(weights if least_likely else -weights), "linf")
         codes = reasons(scores, size)
         codes[codes == RUNNING] = code(Stop.MAX_STEPS)
         return -signs, codes
 
-    def clipped(self, images: Tensor) -> Tensor:
-        return images if self.bounds is None else images.clamp(*self.bounds)
+    def run(rows: slice) -> list[DescentResult]:
+        start, right = batch.flat[rows], labels[rows]
+        scores = batch.head(start)
+        classes = scores.values.argmin(dim=1) if least_likely else right
+        first = direction(scores, classes)
 
-    def iterate(
-        self, labels: Tensor, targets: Tensor | None, steps: int, step: float | None
-    ) -> DescentResult | list[DescentResult]:
-        """Steps along signs within each size: away from the labels, or towards ``targets``."""
-        steps = whole("steps", steps)
-        step = None if step is None else visible_length("step", step)
-        aims = labels if targets is None else targets
-
-        def to(size: float, part: slice) -> DescentResult:
-            start = here = before = self.images[part]
-            for _ in range(steps):
-                goal = self.goal(here, aims[part], away=targets is None)
-                direction, codes = self.direction(here, goal)
-                length, before = size / steps if step is None else step, here
-                moved = (here + length * direction).clamp(start - size, start + size)
-                here = self.clipped(moved)
+        def within(size: float) -> DescentResult:
+            length = size / steps if fixed is None else fixed
+            here = before = start
+            signs, codes = first
+            for k in range(steps):
+                if k:
+                    signs, codes = direction(batch.head(here), classes)
+                before = here
+                here = (here + length * signs).clamp(start - size, start + size)
+                here = here.clamp(-1, 1) if batch.clip else here
             taken = torch.full((len(start),), steps, dtype=torch.int64, device=start.device)
+            success = batch.head(here).values.argmax(dim=1) != right
             end = Descended(here, before, taken, codes)
-            return self.result(start, end, labels[part], aims[part])
+            return batch.result(start, end, right, classes, success)
 
-        return self.over(lambda part: [to(size, part) for size in self.sizes])
+        return [within(size) for size in sizes]
 
-    def over(
-        self, run: Callable[[slice], list[DescentResult]]
-    ) -> DescentResult | list[DescentResult]:
-        """All parts joined: one result for each size, or the only one."""
-        found = in_parts(run, len(self.images), self.chunk, self.on_progress)
-        return found[0] if self.one else found
-
-    def result(
-        self, start: Tensor, end: Descended, labels: Tensor, targets: Tensor
-    ) -> DescentResult:
-        success = self.head(end.images).values.argmax(dim=1) != labels
-        return DescentResult.of(
-            start, end, labels, targets, success,
-            shape=self.shape, clipped=self.bounds is not None,
-        )  # fmt: skip
+    results = batch.in_chunks(run)
+    return results[0] if is_number(eps) else results
 
 
-class _Away:
-    """The negative of a goal: its ascent."""
-
-    def __init__(self, goal: Goal) -> None:
-        self._goal = goal
-
-    def weights(self, scores: Tensor) -> Tensor:
-        return -self._goal.weights(scores)
-
-    def at(self, rows: Tensor) -> "_Away":
-        return _Away(self._goal.at(rows))
+def _goal(loss: Loss, scores: Tensor, classes: Tensor, loss_power: float) -> Goal:
+    """Return what falls when images come to their classes (A,)."""
+    if loss == "cross_entropy":
+        return CrossEntropy(classes)
+    if loss == "margin":
+        best_other = scores.scatter(1, classes[:, None], -torch.inf).argmax(dim=1)
+        return Margin(best_other, classes)
+    return PaperObjective(classes, loss_power)

@@ -1,4 +1,4 @@
-"""Square attack: random search with no gradient at all, a check on attacks that use one.
+"""Square attack: random search without a gradient, a check on attacks that use one.
 
 Andriushchenko, Croce, Flammarion and Hein 2020, the Linf version with the margin as its loss: start
 with vertical stripes at the edge of the ball, then set random squares to +eps or -eps, smaller and
@@ -10,17 +10,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from denseam.checks import seed_of, whole
-from denseam.data.validate import check_labels
-from denseam.descent.common import Progress, check_images, in_parts, visible_length
-from denseam.descent.heads import Head, head_of, own_and_best_other
+from denseam.checks import number, seed_of, whole
+from denseam.descent.batch import Batch, Progress
+from denseam.descent.heads import Head, own_and_best_other
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.errors import InputError
 
 __all__ = ["square_attack"]
 
-_FIRST_PART = 0.8  # of an image's pixels in a square, to begin with
-# After these parts of 10,000 queries the squares shrink by half.
+_FIRST_SHARE = 0.8  # of an image's pixels in a square, to begin with
+# After these shares of 10,000 queries the squares shrink by half.
 _SHRINK = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
@@ -36,43 +35,46 @@ def square_attack(
     chunk: int = 1000,
     on_progress: Progress | None = None,
 ) -> DescentResult:
-    """Images within ``eps`` that are labelled wrongly, found by asking for scores alone.
+    """Search for wrongly labelled images within ``eps`` at random, asking for scores alone.
 
     An image succeeds when it is no longer labelled as its class; a tie counts.
 
     Args:
         model: any network of the package, or a module that returns logits (B, C).
-        visible: (B, N) in [-1, 1]; for other modules what they take, in [-1, 1].
+        visible: (B, N) in [-1, 1]; other modules may take another shape (B, ...).
         labels: (B,) right classes.
         eps: Linf size in visible units.
         shape: (H, W) of an image, H W = N.
-        queries: how often each image's scores are asked for, at most.
+        queries: how often to ask for the scores of an image, at most.
         seed: of the squares.
         chunk: images at once.
-        on_progress: told of images done and images in all.
+        on_progress: called with the number of images done and of all.
 
     Raises:
         InputError: for eps <= 0, another shape, images outside [-1, 1], labels that do not fit.
+
+    >>> import denseam
+    >>> model, test = denseam.load_pretrained("mnist-n2"), denseam.data.load("mnist").test
+    >>> visible, labels = test.visible()[:10], test.labels[:10]
+    >>> hit = denseam.descent.square_attack(model, visible, labels, 0.5, shape=(28, 28), queries=50)
+    >>> bool((hit.distances.linf <= 0.5 + 1e-6).all())
+    True
     """
-    queries, chunk, seed = whole("queries", queries), whole("chunk", chunk), seed_of(seed)
-    check_images(model, visible)
-    eps = visible_length("eps", eps)
-    flat = visible.flatten(1)
-    if shape[0] * shape[1] != flat.shape[1]:
-        raise InputError(f"shape = {shape}: images have {flat.shape[1]} pixels")
-    head = head_of(model, visible.shape[1:], log_energy=True)
-    check_labels(labels, head(flat[:1]).values.shape[1], len(flat))
+    queries, seed = whole("queries", queries), seed_of(seed)
+    eps = number("eps", eps, above=0, unit="visible units")
+    batch = Batch(model, visible, log_energy=True, chunk=chunk, on_progress=on_progress)
+    height, width = (whole("shape", side) for side in shape)
+    if height * width != batch.flat.shape[1]:
+        raise InputError(f"shape = {shape}: images have {batch.flat.shape[1]} pixels")
+    batch.check_labels(labels)
 
-    def run(part: slice) -> DescentResult:
-        generator = torch.Generator().manual_seed(seed + part.start)
-        start, own = flat[part], labels[part]
-        end = _search(head, start, own, eps, shape, queries, generator)
-        success = end.codes == code(Stop.CROSSED)
-        return DescentResult.of(
-            start, end, own, own, success, shape=visible.shape[1:], clipped=True
-        )
+    def run(rows: slice) -> DescentResult:
+        generator = torch.Generator().manual_seed(seed + rows.start)
+        start, right = batch.flat[rows], labels[rows]
+        end = _search(batch.head, start, right, eps, (height, width), queries, generator)
+        return batch.result(start, end, right, right, end.codes == code(Stop.CROSSED))
 
-    return in_parts(run, len(flat), chunk, on_progress)
+    return batch.in_chunks(run)
 
 
 def _search(
@@ -112,15 +114,15 @@ def _search(
 
 
 def _side(query: int, queries: int, shape: tuple[int, int]) -> int:
-    """How wide a square is: its area halves on the schedule of the paper."""
+    """Return the side of a square: its area halves on the schedule of the paper."""
     on_scale = query / queries * 10_000
-    part = _FIRST_PART / 2 ** sum(on_scale > limit for limit in _SHRINK)
-    side = math.sqrt(part * shape[0] * shape[1])
+    share = _FIRST_SHARE / 2 ** sum(on_scale > limit for limit in _SHRINK)
+    side = math.sqrt(share * shape[0] * shape[1])
     return max(1, min(*shape, round(side)))
 
 
 def _squares(count: int, side: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """(count, N) bool: a square of pixels for each image, anywhere inside."""
+    """Draw a square of pixels for each image, anywhere inside, (count, N) bool."""
     inside = []
     for length in shape:
         first = torch.randint(0, length - side + 1, (count, 1), generator=generator)
@@ -134,6 +136,6 @@ def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def _margins(head: Head, images: Tensor, labels: Tensor) -> Tensor:
-    """(B,): the score of the class minus the best other one; NaN counts as lost."""
-    own, other = own_and_best_other(head(images).values, labels)
-    return torch.nan_to_num(own - other, nan=0.0)
+    """Return the score of the class minus the best other one, (B,); NaN counts as lost."""
+    right, other = own_and_best_other(head(images).values, labels)
+    return torch.nan_to_num(right - other, nan=0.0)

@@ -8,30 +8,30 @@ from torch import Tensor
 
 from denseam.descent.goals import Goal, log_objective
 from denseam.descent.heads import Head
-from denseam.descent.loop import Norm, Step, descend
+from denseam.descent.loop import Pace, Step, descend
 
 __all__ = ["Trace", "trace"]
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One image's descent, on through the boundary."""
+    """The objectives along one image's descent, which goes on behind the boundary."""
 
-    sample: int  # which of the images given
+    sample: int  # which image of the batch
     top: int
     target: int
     log_top: Tensor  # (S,) float64: log C_top before every step and at the end
     log_target: Tensor  # (S,) float64: log C_target
     crossing: float | None  # where C_target falls below C_top, in steps
-    final: Tensor  # (N,): where it converged, or the limit of steps ended it
+    final: Tensor  # (N,): where it converged, or where it was after the last step
 
     def moved(self, offset: int, shape: torch.Size) -> "Trace":
-        """The same for a batch that begins ``offset`` images earlier, of images of ``shape``."""
+        """Return the trace for a batch that begins ``offset`` images earlier, of this shape."""
         return replace(self, sample=self.sample + offset, final=self.final.reshape(shape))
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """Number of steps taken."""
         return len(self.log_top) - 1
 
 
@@ -40,34 +40,28 @@ def trace(
     gap_head: Head,
     start: Tensor,  # (B, N)
     goal: Goal,
-    top: Tensor,  # (B,)
-    targets: Tensor,  # (B,)
+    classes: tuple[Tensor, Tensor],  # (B,) each: top choices and targets
     samples: Sequence[int],
-    *,
+    pace: Pace,
     loss_power: float,
-    step: float,
-    max_steps: int,
-    bounds: tuple[float, float] | None,
-    norm: Norm = "l2",
 ) -> tuple[Trace, ...]:
-    """Descend the chosen images again, without stopping at the boundary, and write down C.
+    """Descend the samples again, without stopping at the boundary, and record C.
 
     ``head`` steers; ``gap_head`` gives the energy gaps that C is a function of.
     """
+    if not samples:
+        return ()
     chosen = torch.tensor(samples, dtype=torch.int64, device=start.device)
-    top, targets = top[chosen], targets[chosen]
+    top, targets = (each[chosen] for each in classes)
     seen: list[list[tuple[float, float]]] = [[] for _ in samples]
 
-    def look(at: Step) -> None:
-        gap = gap_head(at.images).values
-        logs = [log_objective(gap, c[at.rows], loss_power) for c in (top, targets)]
-        for row, pair in zip(at.rows.tolist(), torch.stack(logs, 1).tolist(), strict=True):
+    def record(step: Step) -> None:
+        gap = gap_head(step.images).values
+        logs = [log_objective(gap, c[step.rows], loss_power) for c in (top, targets)]
+        for row, pair in zip(step.rows.tolist(), torch.stack(logs, 1).tolist(), strict=True):
             seen[row].append((pair[0], pair[1]))
 
-    end = descend(
-        head, start[chosen], goal.at(chosen), step=step, max_steps=max_steps, bounds=bounds,
-        norm=norm, on_step=look,
-    )  # fmt: skip
+    end = descend(head, start[chosen], goal.at(chosen), pace, on_step=record)
     logs = [torch.tensor(pairs, dtype=torch.float64).T for pairs in seen]
     return tuple(
         Trace(
@@ -79,7 +73,7 @@ def trace(
 
 
 def _crossing(log_top: Tensor, log_target: Tensor) -> float | None:
-    """Where two curves first cross, by linear interpolation between steps."""
+    """Find where two curves first cross, by linear interpolation between steps."""
     lead = log_top - log_target  # negative while C_target is the larger one
     behind = (lead >= 0).nonzero().flatten()
     if not len(behind):

@@ -121,15 +121,16 @@ def _sizes(images: ImageSet) -> tuple[float, ...]:
 
 
 def budget_curves(sets: Sequence[ImageSet]) -> BudgetCurves:
-    """Return the record of accuracy against distance, of sets by ``minimum_set`` in one norm.
+    """Return the record of accuracy against distance, of attacks without a size, in one norm.
 
     Raises:
         InputError: for sets of another kind, or of several norms.
     """
-    norms = {each.metadata.get("parameters", {}).get("norm") for each in sets}
-    methods = {each.metadata.get("parameters", {}).get("method") for each in sets}
-    if methods != {"minimum"} or len(norms) != 1:
-        raise InputError("wanted sets made by `denseam attack --method minimum` in one norm")
+    if any(each.metadata.get("made_by") != "attack" or "eps" in each.facts for each in sets):
+        raise InputError("wanted sets of nearest images, as `denseam attack --method minimum`")
+    norms = {each.metadata["parameters"].get("norm", "l2") for each in sets}
+    if len(norms) != 1:
+        raise InputError(f"sets of norms {sorted(norms)}: wanted one norm")
     (norm,) = norms
     distances = [
         torch.where(each.facts["success"], each.facts[norm].double() / 2, torch.inf)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from denseam.classifier import Classifier
 from denseam.data.pixels import to_bytes, to_unit
-from denseam.descent.common import check_deterministic
+from denseam.descent.batch import check_deterministic
 from denseam.errors import InputError
 from denseam.guard.answers import checked, to_labels
 from denseam.guard.blocks import Blocks

@@ -22,7 +22,7 @@ from denseam.analysis.audit.surfaces import (
 )
 from denseam.checks import number, seed_of, whole
 from denseam.data import ImageSet
-from denseam.descent import basic_iterative, minimum_norm
+from denseam.descent import DescentResult, basic_iterative, minimum_norm
 from denseam.descent.facts import inputs
 from denseam.descent.heads import head_of, own_and_best_other
 from denseam.descent.square import square_attack
@@ -293,9 +293,10 @@ class _Work:
     def exact(self, model: nn.Module) -> Tensor:
         """Many small steps along exact directions of a model's margin; no gradient can vanish."""
         size = _STRETCH * self.eps / STEPS
-        return basic_iterative(
+        climbed: DescentResult = basic_iterative(
             model, self.visible, self.labels, self.eps, steps=STEPS, step=size, loss="margin"
-        ).images
+        )
+        return climbed.images
 
     def nearest(self, norm: Any) -> tuple[Tensor, Tensor]:
         """The nearest wrong images (B, ...), and how far they are (B,), [0, 1] units."""

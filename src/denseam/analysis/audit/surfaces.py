@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from denseam import energy
 from denseam.classifier import Classifier, HeadName
 from denseam.data.pixels import to_unit
-from denseam.descent.common import loss_power_of
+from denseam.descent.goals import loss_power_of
 from denseam.descent.heads import head_of
 from denseam.image_classifier import ImageClassifier, logit_scale
 from denseam.model import DenseAM

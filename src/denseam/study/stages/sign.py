@@ -13,7 +13,7 @@ from denseam.analysis import confidence_of
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent import basic_iterative, least_likely, sign_gradient
-from denseam.descent.common import loss_power_of
+from denseam.descent.goals import loss_power_of
 from denseam.evaluation import wilson_interval
 from denseam.figures import sign as figure
 from denseam.figures.sign import SignCurves

@@ -17,7 +17,7 @@ from typing import Any
 
 from denseam import data
 from denseam.data import ImageSet
-from denseam.descent.common import Progress
+from denseam.descent.batch import Progress
 from denseam.errors import FileFormatError, InputError, RunFolderError
 from denseam.files import held_folder, held_if_free
 
