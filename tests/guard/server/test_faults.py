@@ -5,12 +5,14 @@ import gzip
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 
 from denseam.errors import FileFormatError
-from denseam.guard import Guard
+from denseam.guard import REASONS, Guard
 from denseam.guard.server import Settings, create_app
+from denseam.guard.server.quarantine import Item
 from guard import small
 
 from .serving import request
@@ -114,10 +116,58 @@ def test_it_names_the_one_input_that_it_takes():
     assert said["parameters"]["datatypes"] == ["FP32", "UINT8"]
 
 
+EXPLAIN = "/v2/models/guard/explain"
+ONE = IMAGES[:1].numpy()
+
+
+@pytest.mark.parametrize("shape", [(1, 20), (1, 5, 4), (1, 1, 5, 4)], ids=str)
+@pytest.mark.parametrize(
+    ("pixels", "valid"),
+    [
+        ((255 * ONE).astype("u1"), True),
+        (ONE, True),
+        (ONE.clip(0.5) / ONE.clip(0.5).max() + np.float32(2e-7), True),
+        (ONE + 1, False),
+        (np.full_like(ONE, np.nan), False),
+        (np.full_like(ONE, np.inf), False),
+    ],
+    ids=["uint8", "float32", "rounding beyond 1", "out of range", "NaN", "infinite"],
+)
+def test_explain_takes_what_infer_takes(pixels, valid, shape):
+    tensor = {"name": "images", "datatype": "UINT8" if pixels.dtype == "u1" else "FP32",
+              "shape": shape, "parameters": {"binary_data_size": pixels.nbytes}}  # fmt: skip
+    head = json.dumps({"inputs": [tensor]}).encode()
+    sent, length = head + pixels.tobytes(), {"inference_header_content_length": str(len(head))}
+    ((judged, _, verdicts),) = App(None).ask(sent, **length)
+    ((status, _, explained),) = App(None).ask(sent, path=EXPLAIN, **length)
+    assert (judged, status) == (200, 200)
+    outputs = {each["name"]: each["data"][0] for each in verdicts["outputs"]}
+    assert (outputs["reason"] in ("nonfinite", "out_of_range")) == (not valid)
+    assert bool(explained["votes"]) == valid
+    assert explained["shape"] == [5, 4]
+
+
+def test_the_description_has_every_field_of_an_item_and_every_route(tmp_path):
+    app = App(None, database=str(tmp_path / "q.sqlite"))
+    ((_, _, said),) = app.ask(b"", path="/openapi.json", method="GET")
+    fields = ["image" if name == "pixels" else name for name in Item.__struct_fields__]
+    described = said["components"]["schemas"]["Item"]
+    assert sorted(described["properties"]) == sorted(described["required"]) == sorted(fields)
+    assert described["properties"]["reason"]["enum"] == list(REASONS)
+    routes = {route.path for route in app.app.routes if route.path.startswith(("/v2", "/quar"))}
+    assert set(said["paths"]) == routes | {"/metrics"}
+    ((_, _, without),) = App(None).ask(b"", path="/openapi.json", method="GET")
+    assert set(without["paths"]) == {path for path in said["paths"] if "quarantine" not in path}
+    label = said["components"]["schemas"]["Label"]["properties"]["label"]["anyOf"][0]
+    assert (label["minimum"], label["maximum"]) == (-1, small.C - 1)
+
+
 def test_the_description_lets_bytes_come_without_data():
     ((_, _, said),) = App(None).ask(b"", path="/openapi.json", method="GET")
-    sent = said["components"]["schemas"]["InferRequest"]["properties"]["inputs"]["items"]
-    assert sent["required"] == ["name", "datatype", "shape"]
+    schemas = said["components"]["schemas"]
+    sent = schemas["InferRequest"]["properties"]["inputs"]["items"]
+    assert sent == {"$ref": "#/components/schemas/Input"}
+    assert schemas["Input"]["required"] == ["name", "datatype", "shape"]
     answers = said["paths"]["/v2/models/{name}/infer"]["post"]["responses"]
     assert {"400", "415", "502"} <= set(answers)
 

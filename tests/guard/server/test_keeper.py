@@ -8,7 +8,8 @@ import pytest
 from starlette.requests import Request
 
 from denseam.guard.server import Settings
-from denseam.guard.server.protocol import InferRequest
+from denseam.guard.server.inference import set_aside
+from denseam.guard.server.protocol import Question
 from denseam.guard.server.quarantine import DatabaseAwayError, Keeper, Spool, Store
 from denseam.guard.server.service import Service
 
@@ -66,7 +67,7 @@ def test_an_answer_waits_for_the_journal(tmp_path, guard, digits, disk):
         state = {"request_id": "r", "key": None}
         request = Request({"type": "http", "headers": [], "state": state})
         synced = disk()
-        aside = service.set_aside(request, InferRequest(), images, verdicts)
+        aside = set_aside(service, request, Question(), images, verdicts)
         task = asyncio.create_task(aside)
         await asyncio.sleep(0.2)
         assert not task.done()

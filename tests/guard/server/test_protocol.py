@@ -137,6 +137,22 @@ def test_a_body_that_is_none_is_refused(payload):
     refused(payload)
 
 
+@pytest.mark.parametrize("member", ["id", "outputs", "parameters"])
+def test_null_for_an_optional_member_is_as_if_it_were_not_there(member):
+    assert decode(body(**{member: None}), None, N, SHAPE)[0] == decode(body(), None, N, SHAPE)[0]
+
+
+def test_null_for_an_optional_member_of_a_tensor_is_as_if_it_were_not_there():
+    assert torch.equal(images(body({"parameters": None})), images(body()))
+    outputs = [{"name": "label", "parameters": None}]
+    assert not decode(body(outputs=outputs), None, N, SHAPE)[0].binary("label")
+    tensor = {"data": None, "parameters": {"binary_data_size": 4 * N}}
+    head = body(tensor)
+    assert images(head + bytes(4 * N), str(len(head))).tolist() == [[[0.0] * 3] * 2]
+    assert "shape" in refused(body({"shape": None}))
+    assert "data" in refused(body({"data": None}))
+
+
 @pytest.mark.parametrize("header", ["x", "-1", "9999", "1e3", "٣", "1" * 30, ""])
 def test_a_length_that_is_none_is_refused(header):
     assert BINARY in refused(body(), header)

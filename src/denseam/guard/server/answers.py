@@ -1,20 +1,48 @@
-"""Verdicts as tensors of the Open Inference Protocol, and what it says of a model."""
+"""Answers: their forms, which the API's description is made from, and how they are put together."""
 
+import base64
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response
+from torch import Tensor
 
+from denseam.data.pixels import to_bytes
+from denseam.explanation import ClassVotes
 from denseam.guard import Guard, Verdicts
-from denseam.guard.server.protocol import BINARY, OUTPUTS, InferRequest
+from denseam.guard.samples import Samples
+from denseam.guard.server.protocol import BINARY, OUTPUTS, OutputName, Question
+from denseam.guard.server.quarantine.items import ItemView
+from denseam.guard.server.refusals import RefusedError
+from denseam.guard.server.tensors import Parameters
+from denseam.model import DenseAM
 from denseam.version import __version__
 
-__all__ = ["Json", "infer_response", "metadata", "server_metadata"]
+__all__ = [
+    "Error",
+    "Explanation",
+    "InferResponse",
+    "Items",
+    "Json",
+    "Live",
+    "Model",
+    "ModelReady",
+    "Ready",
+    "Server",
+    "explanation",
+    "infer_response",
+    "metadata",
+    "server_metadata",
+]
 
+_VOTERS = 8  # memories of an explanation
 _DTYPES = {"INT64": "<i8", "BOOL": "?", "FP64": "<f8"}
+_True = Annotated[bool, Meta(extra_json_schema={"const": True})]
+_Shape = list[Annotated[int, Meta(ge=-1)]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -27,39 +55,126 @@ class Json(Response):
         return _encode(content)
 
 
+class Error(msgspec.Struct):
+    """A reason why there is no other answer."""
+
+    error: str
+
+
+class Live(msgspec.Struct):
+    """A sign of life."""
+
+    live: _True
+
+
+class Ready(msgspec.Struct):
+    """The state of the server; waiting counts items that are not in the database yet."""
+
+    ready: _True
+    quarantine: Literal["ok", "database_away", "none"]
+    waiting: int
+
+
+class Server(msgspec.Struct):
+    """A server; the name of its model is an addition to the protocol."""
+
+    name: str
+    version: str
+    extensions: list[str]
+    models: list[str]
+
+
+class TensorInfo(msgspec.Struct):
+    """A tensor as it is described."""
+
+    name: str
+    datatype: str
+    shape: _Shape
+
+
+class Model(msgspec.Struct):
+    """A guard as it is described."""
+
+    name: str
+    platform: str
+    inputs: Annotated[list[TensorInfo], Meta(min_length=1, max_length=1)]
+    outputs: list[TensorInfo]
+    parameters: dict[str, Any]
+
+
+class ModelReady(msgspec.Struct):
+    """A model that can infer."""
+
+    name: str
+    ready: bool
+
+
+class OutputTensor(msgspec.Struct):
+    """A tensor of verdicts; without data its bytes come after the JSON."""
+
+    name: OutputName
+    datatype: Annotated[str, Meta(extra_json_schema={"enum": sorted(set(OUTPUTS.values()))})]
+    shape: _Shape
+    data: Sequence[Any] | UnsetType = UNSET
+    parameters: Parameters | UnsetType = UNSET
+
+
+class InferResponse(msgspec.Struct):
+    """The verdicts on images."""
+
+    model_name: str
+    outputs: list[OutputTensor]
+    id: str | UnsetType = UNSET
+    parameters: Parameters | UnsetType = UNSET
+
+
+class Explanation(msgspec.Struct):
+    """The memories that voted for one image (H, W)."""
+
+    active: bool
+    shape: list[int]
+    votes: list[dict[str, Any]]
+
+
+class Items(msgspec.Struct):
+    """A page of the quarantine; waiting counts items that are not in the database yet."""
+
+    items: list[ItemView]  # type: ignore[valid-type]
+    total: int
+    waiting: int
+
+
 def infer_response(
-    request: InferRequest, name: str, verdicts: Verdicts, ids: Sequence[str], *, kept: bool
+    question: Question, model: str, verdicts: Verdicts, ids: Sequence[str], *, kept: bool
 ) -> Response:
-    """The answer to an inference.
+    """Return the answer to an inference.
 
     Args:
-        request: what was asked.
-        name: of the model.
+        question: of the client.
+        model: the name of the model.
         verdicts: B of them.
         ids: B ids in the quarantine, "" for an image that is not there.
-        kept: whether all that was to go there did.
+        kept: whether everything that was to go there did.
     """
     columns = {
         **verdicts.columns,
         "reason": [reason or "" for reason in verdicts.reasons],
         "quarantine_id": ids,
     }
-    wanted = [output.name for output in request.outputs or ()] or list(OUTPUTS)
-    outputs: list[dict[str, Any]] = []
+    outputs: list[OutputTensor] = []
     tail = b""
-    for output in wanted:
-        tensor = {"name": output, "datatype": OUTPUTS[output], "shape": [len(verdicts)]}
-        if request.binary(output):
-            data = _bytes(columns[output], OUTPUTS[output])
-            outputs.append({**tensor, "parameters": {"binary_data_size": len(data)}})
+    for name in [output.name for output in question.outputs or ()] or OUTPUTS:
+        tensor = OutputTensor(name, OUTPUTS[name], [len(verdicts)])
+        if question.binary(name):
+            data = _bytes(columns[name], OUTPUTS[name])
+            tensor.parameters = {"binary_data_size": len(data)}
             tail += data
         else:
-            outputs.append({**tensor, "data": columns[output]})
-    answer: dict[str, Any] = {"model_name": name, "outputs": outputs}
-    if request.id is not None:
-        answer["id"] = request.id
+            tensor.data = columns[name]
+        outputs.append(tensor)
+    answer = InferResponse(model, outputs, UNSET if question.id is None else question.id)
     if not kept:
-        answer["parameters"] = {"quarantined": False}
+        answer.parameters = {"quarantined": False}
     if not tail:
         return Json(answer)
     head = _encode(answer)
@@ -74,29 +189,59 @@ def _bytes(column: Sequence[Any], datatype: str) -> bytes:
     return np.array(column, _DTYPES[datatype]).tobytes()
 
 
-def server_metadata(model: str) -> dict[str, Any]:
-    """What ``/v2`` says; the name of its model is an addition to the protocol."""
-    extensions = ["binary_tensor_data"]
-    return {
-        "name": "denseam", "version": __version__, "extensions": extensions, "models": [model],
-    }  # fmt: skip
+def server_metadata(model: str) -> Server:
+    """Describe a server of one model."""
+    return Server("denseam", __version__, ["binary_tensor_data"], [model])
 
 
-def metadata(guard: Guard, name: str, max_batch: int) -> dict[str, Any]:
-    """What ``/v2/models/{name}`` says."""
+def metadata(guard: Guard, name: str, max_batch: int) -> Model:
+    """Describe a guard."""
     height, width = guard.image_shape or (1, guard.n_visible)
-    return {
-        "name": name,
-        "platform": "denseam_guard",
-        "inputs": [{"name": "images", "datatype": "FP32", "shape": [-1, height, width]}],
-        "outputs": [
-            {"name": output, "datatype": datatype, "shape": [-1]}
-            for output, datatype in OUTPUTS.items()
-        ],
-        "parameters": {
+    return Model(
+        name,
+        platform="denseam_guard",
+        inputs=[TensorInfo("images", "FP32", [-1, height, width])],
+        outputs=[TensorInfo(output, datatype, [-1]) for output, datatype in OUTPUTS.items()],
+        parameters={
             "units": "FP32 in [0, 1], or UINT8",
             "datatypes": ["FP32", "UINT8"],
             "max_batch": max_batch,
             "guard": guard.to_json(),
         },
-    }
+    )
+
+
+def explanation(guard: Guard, images: Tensor) -> Explanation:
+    """Name the memories that make the energy of the detector's label.
+
+    An image with pixels that no image has is shown to no memory, so none votes for it.
+
+    Args:
+        guard: whose detector is asked.
+        images: (1, H, W), uint8 or float32 in [0, 1].
+
+    Raises:
+        RefusedError: 404 when the detector has no memories; 400 for another number of images.
+    """
+    network = getattr(guard.detector, "network", None)
+    if not isinstance(network, DenseAM):
+        raise RefusedError(
+            404, "no_memories", "the detector of this guard has no memories that vote"
+        )
+    if len(images) != 1:
+        raise RefusedError.bad(f"{len(images)} images: wanted one")
+    shape = list(images.shape[1:])
+    samples = Samples.of(images, guard.n_visible, guard.image_shape)
+    if not samples.all_valid:
+        return Explanation(False, shape, [])
+    explained = network.explain(samples.visible.to(network.memories), _VOTERS)
+    votes = [_votes(votes) for votes in (explained.predicted, explained.other) if votes is not None]
+    return Explanation(explained.active, shape, votes)
+
+
+def _votes(votes: ClassVotes) -> dict[str, Any]:
+    grey = to_bytes(votes.visible).cpu()
+    described = votes.to_json()
+    for memory, pixels in zip(described["memories"], grey, strict=True):
+        memory["image"] = base64.b64encode(pixels.numpy().tobytes()).decode()
+    return described

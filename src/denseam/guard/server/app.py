@@ -50,13 +50,14 @@ def create_app(guard: Guard, settings: Settings) -> Starlette:
         finally:
             await service.stop()
 
-    document = openapi.document(guard, settings)
+    routes = [*inference.ROUTES, *review.ROUTES, *page.ROUTES]
+    document = openapi.document(routes, guard, settings)
 
     async def description(_request: Request) -> Response:
-        """The document that the page at /docs shows."""
+        """Return the document that the page at /docs shows."""
         return Json(document)
 
-    routes = [*inference.ROUTES, *review.ROUTES, *page.ROUTES, Route("/openapi.json", description)]
+    routes.append(Route("/openapi.json", description))
     gate = Middleware(Gate, access=access, metrics=service.metrics, bodies=service.bodies)
     app = Starlette(
         routes=routes, middleware=[gate], exception_handlers=HANDLERS, lifespan=lifespan

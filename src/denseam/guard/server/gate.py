@@ -21,11 +21,13 @@ from denseam.guard.server.quarantine.items import Source
 from denseam.guard.server.receiving import Bodies
 from denseam.guard.server.refusals import RefusedError
 
-__all__ = ["HANDLERS", "Gate", "source_of"]
+__all__ = ["HANDLERS", "OPEN", "Gate", "source_of"]
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_OPEN = frozenset({"/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
+OPEN = frozenset({"/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
+"""Paths that need no key, beside the files of the page."""
+
 _NONE = 499  # in the log, where the client went away before an answer
 _HEADERS = {
     "content-security-policy": (
@@ -81,7 +83,7 @@ class Gate:
         headers = Headers(scope=scope)
         try:
             self._access.check_place(headers)
-            if scope["path"] not in _OPEN and not scope["path"].startswith("/page/"):
+            if scope["path"] not in OPEN and not scope["path"].startswith("/page/"):
                 scope["state"]["key"] = self._access.key_name(headers)
         except RefusedError as refused:
             request = Request(scope, receive)

@@ -4,16 +4,20 @@
 
 A request has one input, ``images``: FP32 in [0, 1] or UINT8, of shape [B, H, W], [B, 1, H, W] or
 [B, N], N = H W. Its data are JSON numbers, flat or nested, row by row; or, with the extension,
-little-endian bytes after the JSON. NaN is no JSON: it can only come as bytes.
+little-endian bytes after the JSON. NaN is no JSON: it can only come as bytes. An optional member
+may be null.
 """
 
+from typing import Annotated, get_type_hints
+
 import msgspec
+from msgspec import Meta
 from torch import Tensor
 
 from denseam.guard.server.refusals import RefusedError
-from denseam.guard.server.tensors import Input, Scalar, images_of, short
+from denseam.guard.server.tensors import Input, Parameters, decode_part, images_of
 
-__all__ = ["BINARY", "OUTPUTS", "InferRequest", "Output", "decode"]
+__all__ = ["BINARY", "OUTPUTS", "InferRequest", "Output", "OutputName", "Question", "decode"]
 
 BINARY = "inference-header-content-length"
 """The header that says how many bytes of a body are JSON; what follows are tensors."""
@@ -26,39 +30,54 @@ OUTPUTS = {
 """Each has the shape [B]. A score that is infinite is null in JSON, which has no infinity; a reason
 is "" where there is none, and so is the id of an image that is not in the quarantine."""
 
-_TEXT = 128  # characters of anything that a client calls something
+_LONGEST = 128  # characters of an id or a source
+_Text = Annotated[str, Meta(max_length=_LONGEST)]
+_SOURCE = {
+    "type": ["string", "null"],
+    "maxLength": _LONGEST,
+    "description": "Who sends it, for the quarantine.",
+}
+OutputName = Annotated[str, Meta(extra_json_schema={"enum": list(OUTPUTS)})]
 
 
 class Output(msgspec.Struct):
-    """A tensor that is asked for."""
+    """A tensor that a client asks for."""
 
-    name: str
-    parameters: dict[str, Scalar] = {}
+    name: OutputName
+    parameters: Parameters | None = None
 
 
-class InferRequest(msgspec.Struct):
-    """What is asked about the images, looked through: nothing of it is refused later."""
+class Question(msgspec.Struct, kw_only=True):
+    """A request without its images, checked: nothing of it is refused later."""
 
-    id: str | None = None
-    outputs: list[Output] | None = None
-    parameters: dict[str, Scalar] = {}
+    id: _Text | None = None
+    outputs: Annotated[list[Output], Meta(max_length=len(OUTPUTS))] | None = None
+    parameters: (
+        Annotated[Parameters, Meta(extra_json_schema={"properties": {"source": _SOURCE}})] | None
+    ) = None
 
     @property
     def source(self) -> str | None:
-        """Who sent it, in the client's own words: the parameter ``source``."""
-        given = self.parameters.get("source")
-        return given if isinstance(given, str) else None
+        """Return who sent it, in the client's own words: the parameter ``source``."""
+        source = (self.parameters or {}).get("source")
+        return source if isinstance(source, str) else None
 
-    def binary(self, output: str) -> bool:
-        """Whether an output is wanted as bytes."""
-        for asked in self.outputs or ():
-            if asked.name == output and "binary_data" in asked.parameters:
-                return asked.parameters["binary_data"] is True
-        return self.parameters.get("binary_data_output") is True
+    def binary(self, name: str) -> bool:
+        """Return whether an output is to be sent as bytes."""
+        for output in self.outputs or ():
+            if output.name == name and "binary_data" in (output.parameters or {}):
+                return (output.parameters or {})["binary_data"] is True
+        return (self.parameters or {}).get("binary_data_output") is True
+
+
+class InferRequest(Question, kw_only=True):
+    """A question about images, as the API describes it."""
+
+    inputs: Annotated[list[Input], Meta(min_length=1, max_length=1)]
 
 
 class _Body(msgspec.Struct):
-    """The JSON of an inference, the parts of which are not decoded yet."""
+    """The JSON of an inference with parts that are not decoded yet."""
 
     inputs: tuple[Input]
     id: msgspec.Raw = msgspec.Raw()
@@ -66,7 +85,8 @@ class _Body(msgspec.Struct):
     parameters: msgspec.Raw = msgspec.Raw()
 
 
-_body = msgspec.json.Decoder(_Body)
+_decode_body = msgspec.json.Decoder(_Body).decode
+_PARTS = get_type_hints(Question, include_extras=True)
 
 
 def decode(
@@ -76,53 +96,51 @@ def decode(
     shape: tuple[int, int] | None,
     *,
     max_batch: int = 256,
-) -> tuple[InferRequest, Tensor]:
-    """The request of a body, and its images.
+) -> tuple[Question, Tensor]:
+    """Return the question of a body, and its images.
 
     Args:
         body: the whole body.
         header: the value of the header ``BINARY``, where there is one.
         n_visible: N.
-        shape: (H, W) of an image; None where any with H W = N will do.
-        max_batch: the most images.
+        shape: (H, W) of an image; None allows any with H W = N.
+        max_batch: the largest B that is allowed.
 
     Returns:
-        The request, and images (B, H, W), uint8 or float32 in [0, 1]; values are not checked.
+        The question, and images (B, H, W), uint8 or float32 in [0, 1]; values are not checked.
 
     Raises:
         RefusedError: 400 for anything else.
     """
     length = len(body) if header is None else _length(header, len(body))
     try:
-        given = _body.decode(memoryview(body)[:length])
+        parts = _decode_body(memoryview(body)[:length])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError.bad(
             f"the body is not the JSON of an inference request: {error}"
         ) from error
-    (tensor,) = given.inputs
+    (tensor,) = parts.inputs
     if tensor.name != "images":
         raise RefusedError.bad('inputs: wanted one tensor, named "images"')
-    asked = _asked(given)
-    return asked, images_of(tensor, memoryview(body)[length:], n_visible, shape, max_batch)
+    question = _question(parts)
+    return question, images_of(tensor, memoryview(body)[length:], n_visible, shape, max_batch)
 
 
-def _asked(given: _Body) -> InferRequest:
-    """All but the images."""
-    found = InferRequest(
-        short("id", given.id, str | None),
-        short("outputs", given.outputs, list[Output] | None),
-        short("parameters", given.parameters, dict[str, Scalar], {}),
+def _question(body: _Body) -> Question:
+    question = Question(
+        **{name: decode_part(name, getattr(body, name), kind) for name, kind in _PARTS.items()}
     )
-    for what, value in (("id", found.id), ("source", found.parameters.get("source"))):
-        fine = isinstance(value, str) and len(value) <= _TEXT and value.isprintable()
-        if value is not None and not fine:
-            raise RefusedError.bad(f"{what}: wanted at most {_TEXT} printable characters")
-    names = [output.name for output in found.outputs or ()]
+    source = (question.parameters or {}).get("source")
+    for name, text in (("id", question.id), ("source", source)):
+        fine = isinstance(text, str) and len(text) <= _LONGEST and text.isprintable()
+        if text is not None and not fine:
+            raise RefusedError.bad(f"{name}: wanted at most {_LONGEST} printable characters")
+    names = [output.name for output in question.outputs or ()]
     if unknown := [name for name in names if name not in OUTPUTS]:
         raise RefusedError.bad(f"outputs {unknown[0][:64]!r}: wanted {list(OUTPUTS)}")
     if len(set(names)) < len(names):
         raise RefusedError.bad("outputs: wanted each once")
-    return found
+    return question
 
 
 def _length(header: str, most: int) -> int:

@@ -2,80 +2,78 @@
 
 import uuid
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from denseam.guard import REASONS
-from denseam.guard.server.answers import Json
+from denseam.guard.server.answers import Items, Json
+from denseam.guard.server.openapi import DocumentedRoute
 from denseam.guard.server.quarantine import Keeper
-from denseam.guard.server.quarantine.items import to_json
+from denseam.guard.server.quarantine.items import Item, ItemView, view_of
 from denseam.guard.server.refusals import RefusedError
 from denseam.guard.server.service import Service
 
-__all__ = ["ROUTES", "Labelled"]
-
-_MOST = 200
-_FLAGS = {"true": True, "false": False}
+__all__ = ["ROUTES", "Label"]
 
 
-class Labelled(msgspec.Struct, forbid_unknown_fields=True):
+class Label(msgspec.Struct, forbid_unknown_fields=True):
     """A reviewer's label: a class, -1 for junk, or null to take it back."""
 
-    label: int | None
+    label: Annotated[int, Meta(ge=-1)] | None
+
+
+class Filters(msgspec.Struct):
+    """The query of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    before: uuid.UUID | UnsetType = UNSET
+    labelled: bool | UnsetType = UNSET
+    reason: Annotated[str, Meta(extra_json_schema={"enum": list(REASONS)})] | UnsetType = UNSET
 
 
 async def items(request: Request) -> Response:
-    """The newest items, with what they look like."""
+    """List the newest items."""
     service, keeper = _with_keeper(request)
-    given = request.query_params
-    labelled = given.get("labelled")
-    if labelled is not None and labelled not in _FLAGS:
-        raise RefusedError(
-            400, "bad_request", f"labelled: wanted true or false, got {labelled[:20]!r}"
-        )
-    reason = given.get("reason")
-    if reason is not None and reason not in REASONS:
-        raise RefusedError(400, "bad_request", f"reason: wanted one of {', '.join(REASONS)}")
-    before = _uuid(given["before"]) if "before" in given else None
+    try:
+        filters = msgspec.convert(dict(request.query_params), Filters, strict=False)
+    except msgspec.ValidationError as error:
+        raise RefusedError.bad(f"the query: {error}") from error
     kind: dict[str, Any] = {
-        "labelled": None if labelled is None else _FLAGS[labelled],
-        "reason": reason,
+        "labelled": _or_none(filters.labelled),
+        "reason": _or_none(filters.reason),
     }
-    limit = _limit(given.get("limit", "50"))
+    if kind["reason"] not in (None, *REASONS):
+        raise RefusedError.bad(f"reason: wanted one of {', '.join(REASONS)}")
 
-    def found() -> dict[str, Any]:
-        rows = keeper.store.list(limit=limit, before=before, **kind)
-        return {
-            "items": [to_json(row) for row in rows],
-            "total": keeper.store.count(**kind),
-            "waiting": keeper.spool.n_items,
-        }
+    def page() -> Items:
+        rows = keeper.store.list(limit=filters.limit, before=_or_none(filters.before), **kind)
+        views = [view_of(row) for row in rows]
+        return Items(views, keeper.store.count(**kind), keeper.spool.n_items)
 
-    return Json(await service.aside(found))
+    return Json(await service.aside(page))
 
 
 async def item(request: Request) -> Response:
-    """One item."""
+    """Show one item."""
     service, keeper = _with_keeper(request)
-    wanted = _uuid(request.path_params["id"])
-    return _found(await service.aside(partial(keeper.store.get, wanted)))
+    return _shown(await service.aside(partial(keeper.store.get, _id(request))))
 
 
 async def label(request: Request) -> Response:
     """Note a reviewer's label."""
     service, keeper = _with_keeper(request)
-    wanted = _uuid(request.path_params["id"])
+    key = _id(request)
     body = await service.bodies.read(request)
     service.bodies.release(len(body))
     try:
-        given = msgspec.json.decode(body, type=Labelled).label
+        noted = msgspec.json.decode(body, type=Label).label
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RefusedError(400, "bad_request", f'wanted {{"label": class}}: {error}') from error
-    return _found(await service.aside(partial(keeper.store.label, wanted, given)))
+        raise RefusedError.bad(f'wanted {{"label": class}}: {error}') from error
+    return _shown(await service.aside(partial(keeper.store.label, key, noted)))
 
 
 def _with_keeper(request: Request) -> tuple[Service, Keeper]:
@@ -85,27 +83,26 @@ def _with_keeper(request: Request) -> tuple[Service, Keeper]:
     return service, service.keeper
 
 
-def _found(row: Any) -> Response:
+def _shown(row: Item | None) -> Response:
     if row is None:
         raise RefusedError(404, "no_item", "no such item; it may not have reached the database yet")
-    return Json(to_json(row))
+    return Json(view_of(row))
 
 
-def _uuid(text: str) -> uuid.UUID:
+def _id(request: Request) -> uuid.UUID:
+    text = request.path_params["id"]
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise RefusedError(400, "bad_request", f"id {text[:40]!r}: wanted a UUID") from None
+        raise RefusedError.bad(f"id {text[:40]!r}: wanted a UUID") from None
 
 
-def _limit(text: str) -> int:
-    if text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= _MOST:
-        return int(text)
-    raise RefusedError(400, "bad_request", f"limit {text[:20]!r}: wanted 1 to {_MOST}")
+def _or_none(value: Any) -> Any:
+    return None if value is UNSET else value
 
 
 ROUTES = [
-    Route("/quarantine", items),
-    Route("/quarantine/{id}", item),
-    Route("/quarantine/{id}/label", label, methods=["POST"]),
+    DocumentedRoute("/quarantine", items, answer=Items, query=Filters, errors=(503,)),
+    DocumentedRoute("/quarantine/{id}", item, answer=ItemView, errors=(503,)),
+    DocumentedRoute("/quarantine/{id}/label", label, answer=ItemView, body=Label, errors=(503,)),
 ]

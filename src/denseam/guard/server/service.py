@@ -5,34 +5,34 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
-from starlette.requests import Request
 from torch import Tensor
 
 from denseam.errors import AnswerError, InputError
 from denseam.guard import Guard, Verdicts
+from denseam.guard.server.answers import Ready
 from denseam.guard.server.batching import Batcher
-from denseam.guard.server.gate import source_of
 from denseam.guard.server.metrics import Metrics
-from denseam.guard.server.protocol import BINARY, InferRequest, decode
-from denseam.guard.server.quarantine import DatabaseAwayError, Keeper, Spool, Store, items_of
+from denseam.guard.server.quarantine import DatabaseAwayError, Keeper, Spool, Store
 from denseam.guard.server.receiving import Bodies
 from denseam.guard.server.refusals import RefusedError
 from denseam.guard.server.settings import Settings
 
 __all__ = ["Service"]
 
-_ASIDE = 16  # questions beside inference that may wait
+T = TypeVar("T")
+
+_ASIDE = 16  # questions besides inference that may wait
 
 
 class Service:
-    """Answers for a guard.
+    """The parts that the routes use, started and stopped together.
 
     Args:
         guard: a calibrated one.
-        settings: how.
+        settings: of the server.
 
     Raises:
         InputError: for a guard that is not calibrated, or a database of another kind or version.
@@ -58,10 +58,10 @@ class Service:
             1, "aside", initializer=torch.set_num_threads, initargs=(settings.threads,)
         )
         self._n_aside = 0
-        self._gauges()
+        self._add_gauges()
 
     def start(self) -> None:
-        """Begin; from inside of the event loop."""
+        """Start the threads; call it in the event loop."""
         if self.keeper is not None:
             self.keeper.start()
         self.batcher.start()
@@ -73,63 +73,7 @@ class Service:
         if self.keeper is not None:
             await self.keeper.stop()
 
-    async def read(self, request: Request) -> tuple[InferRequest, Tensor]:
-        """The inference in a body, and its images (B, H, W).
-
-        Raises:
-            RefusedError: when it is none, or there is no room.
-        """
-        if self.batcher.full:
-            await self.bodies.discard(request)
-            raise RefusedError.busy("queue_full", "too many images are under way: come back")
-        body = await self.bodies.read(request)
-        try:
-            return decode(
-                body, request.headers.get(BINARY), self.guard.n_visible, self.guard.image_shape,
-                max_batch=self.settings.max_batch,
-            )  # fmt: skip
-        finally:
-            self.bodies.release(len(body))
-
-    async def judge(self, request: Request, images: Tensor) -> Verdicts:
-        """Verdicts on images; the question is taken back when the client goes away meanwhile.
-
-        Raises:
-            RefusedError: when there is no room.
-            AnswerError: when a member of the guard answers what cannot be used.
-        """
-        if not self.batcher.under_way:  # it is answered at once
-            return await self.batcher.ask(images)
-        answer = asyncio.create_task(self.batcher.ask(images))
-        gone = asyncio.create_task(_gone(request))
-        try:
-            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise RefusedError(400, "broken_off", "the client has gone")
-            return answer.result()
-        finally:
-            for task in (answer, gone):
-                task.cancel()
-
-    async def set_aside(
-        self, request: Request, asked: InferRequest, images: Tensor, verdicts: Verdicts
-    ) -> tuple[list[str], bool]:
-        """Put what was rejected into the quarantine; ids of all images, and whether it was kept."""
-        ids = [""] * len(images)
-        if self.keeper is None or not verdicts.n_rejected:
-            return ids, True
-        items = items_of(
-            images, verdicts, source_of(request, asked.source),
-            model=self.settings.name, n_classes=self.guard.n_classes,
-        )  # fmt: skip
-        kept = await self.keeper.keep(list(items.values()))
-        self.metrics.kept(len(items), done=kept)
-        if kept:
-            for i, item in items.items():
-                ids[i] = str(item.id)
-        return ids, kept
-
-    async def aside(self, what: Callable[[], Any]) -> Any:
+    async def aside(self, work: Callable[[], T]) -> T:
         """Do something slow in a thread of its own.
 
         Raises:
@@ -139,26 +83,25 @@ class Service:
             raise RefusedError.busy("aside_full", "too many such questions wait: come back")
         self._n_aside += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._aside, what)
+            return await asyncio.get_running_loop().run_in_executor(self._aside, work)
         finally:
             self._n_aside -= 1
 
-    def readiness(self) -> dict[str, Any]:
-        """What ``/v2/health/ready`` says: a database that is away holds up no inference."""
+    def readiness(self) -> Ready:
+        """Say that it can infer, and how the quarantine is; its database holds up no inference."""
         if self.keeper is None:
-            return {"ready": True, "quarantine": "none", "waiting": 0}
-        spool, away = self.keeper.spool, self.keeper.away
-        state = "database_away" if away else "ok"
-        return {"ready": True, "quarantine": state, "waiting": spool.n_items}
+            return Ready(True, "none", 0)
+        away = self.keeper.away is not None
+        return Ready(True, "database_away" if away else "ok", self.keeper.spool.n_items)
 
     def _verdicts(self, images: Tensor) -> Verdicts:
-        """Of images that were looked through: what is wrong now is no fault of the client."""
+        """Ask the guard; the request has been checked, so an error is no fault of the client."""
         try:
             return self.guard.predict(images)
         except InputError as error:
             raise AnswerError(str(error)) from error
 
-    def _gauges(self) -> None:
+    def _add_gauges(self) -> None:
         gauge = self.metrics.gauge
         gauge("images_under_way", "Images between request and verdict.",
               lambda: self.batcher.under_way)  # fmt: skip
@@ -185,9 +128,3 @@ def _keeper(settings: Settings, metrics: Metrics) -> Keeper:
     )
     keeper.reach()
     return keeper
-
-
-async def _gone(request: Request) -> None:
-    """Return when the client has gone; its body has been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -1,26 +1,31 @@
-"""An image that was set aside, and what is known of it."""
+"""Images that were set aside, and what is known about them."""
 
-import base64
 import datetime as dt
 import math
 import uuid
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from denseam.data.pixels import to_bytes
-from denseam.guard import Verdicts
+from denseam.guard import REASONS, Verdicts
 
-__all__ = ["Item", "Source", "items_of", "to_json"]
+__all__ = ["Item", "ItemView", "Source", "items_of", "view_of"]
 
 _DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
+_Name = Annotated[str, Meta(max_length=64)]
+_Text = Annotated[str, Meta(max_length=128)]
+_Time = Annotated[dt.datetime, Meta(tz=True)]
+_Reason = Annotated[str, Meta(max_length=32, extra_json_schema={"enum": list(REASONS)})]
+_Dtype = Annotated[str, Meta(max_length=16, extra_json_schema={"enum": list(_DTYPES.values())})]
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a request came from.
+    """The origin of a request.
 
     Attributes:
         source: what the client calls itself; None where it does not say.
@@ -36,14 +41,16 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One of them; label and reviewed_at are the reviewer's.
+    """An image that was set aside, its verdict and its label.
+
+    The journal, the table of the database and the API take its fields from here.
 
     Attributes:
         id: of the item.
         received_at: UTC.
         model: the name of the guard.
         n_classes: C, where it is known.
-        source, request_id, address, key: as ``Source``.
+        source, request_id, address, key: as in ``Source``.
         reason: of the verdict.
         score: None where it is infinite.
         p_value: of the verdict.
@@ -56,31 +63,31 @@ class Item(msgspec.Struct, frozen=True):
     """
 
     id: uuid.UUID
-    received_at: dt.datetime
-    model: str
+    received_at: _Time
+    model: _Name
     n_classes: int | None
-    source: str | None
-    request_id: str
-    address: str | None
-    key: str | None
-    reason: str
+    source: _Text | None
+    request_id: _Text
+    address: _Text | None
+    key: _Name | None
+    reason: _Reason
     score: float | None
     p_value: float
     detector_label: int
-    dtype: str
+    dtype: _Dtype
     height: int
     width: int
     pixels: bytes
     label: int | None = None
-    reviewed_at: dt.datetime | None = None
+    reviewed_at: _Time | None = None
 
     def image(self) -> Tensor:
-        """(H, W), uint8 or float32, as it came."""
+        """Return the image (H, W), uint8 or float32, as it came."""
         flat = np.frombuffer(self.pixels, np.dtype(self.dtype).newbyteorder("<")).copy()
         return torch.from_numpy(flat.astype(self.dtype)).reshape(self.height, self.width)
 
     def grey(self) -> Tensor:
-        """(H, W) uint8, to look at: what is not finite is black, and the rest is clipped."""
+        """Return a picture (H, W) uint8; what is not finite is black, and the rest is clipped."""
         image = self.image()
         if image.dtype == torch.uint8:
             return image
@@ -88,25 +95,35 @@ class Item(msgspec.Struct, frozen=True):
         return levels
 
 
-def to_json(item: Item) -> dict[str, Any]:
-    """Plain JSON values; the image is one of 0..255 to look at, in base64."""
+ItemView: type[Any] = msgspec.defstruct(
+    "Item",
+    [
+        ("image" if name == "pixels" else name, kind)
+        for name, kind in get_type_hints(Item, include_extras=True).items()
+    ],
+)
+"""An item as the API shows it: its image is a picture of 0..255, in base64."""
+
+
+def view_of(item: Item) -> Any:
+    """Return the ``ItemView`` of an item."""
     facts = msgspec.structs.asdict(item)
     del facts["pixels"]
-    return {**facts, "image": base64.b64encode(item.grey().numpy().tobytes()).decode()}
+    return ItemView(**facts, image=item.grey().numpy().tobytes())
 
 
 def items_of(
     images: Tensor, verdicts: Verdicts, source: Source, *, model: str, n_classes: int | None
 ) -> dict[int, Item]:
-    """An item for each rejected one of images (B, H, W), by its place in the batch."""
+    """Return an item for each rejected one of images (B, H, W), by its place in the batch."""
     now = dt.datetime.now(dt.UTC)
-    found = {}
+    items = {}
     pixels, dtype = images.numpy(), _DTYPES[images.dtype]
     for i, accepted in enumerate(verdicts.columns["accepted"]):
         if accepted:
             continue
         verdict = verdicts[i]
-        found[i] = Item(
+        items[i] = Item(
             id=uuid.uuid4(),
             received_at=now,
             model=model,
@@ -121,4 +138,4 @@ def items_of(
             width=images.shape[2],
             pixels=pixels[i].astype(pixels.dtype.newbyteorder("<")).tobytes(),
         )
-    return found
+    return items

@@ -5,21 +5,15 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
+from msgspec import inspect
 from sqlalchemy.pool import NullPool
 
 from denseam.errors import DataUnavailableError, FileFormatError, InputError, MissingPackageError
+from denseam.guard.server.quarantine.items import Item
 
-__all__ = [
-    "ITEMS",
-    "VERSION",
-    "VERSIONS",
-    "check_file",
-    "create",
-    "engine_of",
-    "sqlite_path",
-    "url_of",
-]
+__all__ = ["ITEMS", "VERSION", "VERSIONS", "check_file", "create", "engine_of", "url_of"]
 
 VERSION = 1
 _MAGIC = b"SQLite format 3\0"
@@ -37,29 +31,28 @@ class _Utc(sa.TypeDecorator[dt.datetime]):
         return value.replace(tzinfo=value.tzinfo or dt.UTC).astimezone(dt.UTC)
 
 
+_TYPES: dict[type, Any] = {
+    inspect.UUIDType: sa.Uuid, inspect.DateTimeType: _Utc, inspect.IntType: sa.Integer,
+    inspect.FloatType: sa.Double, inspect.BytesType: sa.LargeBinary,
+}  # fmt: skip
+
+
+def _column(name: str, kind: Any) -> sa.Column[Any]:
+    """Return the column of a field; only a field that may be None may be null."""
+    options = [kind]
+    if isinstance(kind, inspect.UnionType):
+        options = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
+    of = options[0].type if isinstance(options[0], inspect.Metadata) else options[0]
+    sql = sa.String(of.max_length) if isinstance(of, inspect.StrType) else _TYPES[type(of)]
+    return sa.Column(name, sql, nullable=options != [kind], primary_key=name == "id")
+
+
 _metadata = sa.MetaData()
 
 ITEMS = sa.Table(
     "denseam_quarantine",
     _metadata,
-    sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("received_at", _Utc, nullable=False),
-    sa.Column("model", sa.String(64), nullable=False),
-    sa.Column("n_classes", sa.Integer),
-    sa.Column("source", sa.String(128)),
-    sa.Column("request_id", sa.String(128), nullable=False),
-    sa.Column("address", sa.String(128)),
-    sa.Column("key", sa.String(64)),
-    sa.Column("reason", sa.String(32), nullable=False),
-    sa.Column("score", sa.Double),
-    sa.Column("p_value", sa.Double, nullable=False),
-    sa.Column("detector_label", sa.Integer, nullable=False),
-    sa.Column("dtype", sa.String(16), nullable=False),
-    sa.Column("height", sa.Integer, nullable=False),
-    sa.Column("width", sa.Integer, nullable=False),
-    sa.Column("pixels", sa.LargeBinary, nullable=False),
-    sa.Column("label", sa.Integer),
-    sa.Column("reviewed_at", _Utc),
+    *(_column(field.name, inspect.type_info(field.type)) for field in msgspec.structs.fields(Item)),
     sa.Index("denseam_quarantine_by_time", "received_at", "id"),
 )
 
@@ -69,7 +62,7 @@ VERSIONS = sa.Table(
 
 
 def url_of(database: str) -> sa.URL:
-    """The URL of a path, or of what is one already.
+    """Return the URL of a path, or of a URL's text.
 
     Raises:
         InputError: for another kind of database.
@@ -93,14 +86,14 @@ def url_of(database: str) -> sa.URL:
     )
 
 
-def sqlite_path(url: sa.URL) -> Path | None:
-    """The file of an SQLite database; None for another."""
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+def engine_of(url: sa.URL, path: Path | None, seconds: float) -> sa.Engine:
+    """Return an engine that gives up on a database without an answer after some seconds.
 
-
-def engine_of(url: sa.URL, seconds: float) -> sa.Engine:
-    """An engine that gives up on a database that does not answer within some seconds."""
-    path = sqlite_path(url)
+    Args:
+        url: of the database.
+        path: its file; None for PostgreSQL.
+        seconds: for a lock or a connection.
+    """
     if path is None:
         milliseconds = int(1000 * seconds)
         arguments = {
@@ -115,7 +108,7 @@ def engine_of(url: sa.URL, seconds: float) -> sa.Engine:
         )  # fmt: skip
 
     def connect() -> sqlite3.Connection:
-        # mode=rw: a file that has gone is not made anew, and its loss is noticed.
+        # mode=rw: SQLite does not make a file that has vanished, so its loss is noticed.
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True,
                                      timeout=seconds, check_same_thread=False)  # fmt: skip
         connection.execute("PRAGMA synchronous = FULL")
@@ -124,17 +117,16 @@ def engine_of(url: sa.URL, seconds: float) -> sa.Engine:
     return sa.create_engine(url, creator=connect, poolclass=NullPool, hide_parameters=True)
 
 
-def create(engine: sa.Engine, *, new: bool) -> None:
-    """Make the tables where they are not there yet; with ``new`` the file too.
+def create(engine: sa.Engine, path: Path | None) -> None:
+    """Make the tables where they are not there yet.
+
+    Args:
+        engine: of the database.
+        path: its file; None for PostgreSQL.
 
     Raises:
-        DataUnavailableError: when the folder of an SQLite file is not there.
-        FileFormatError: with ``new``, when the file is there, and no SQLite database.
         InputError: for a database that a newer denseam has made, or that cannot hold any text.
     """
-    path = sqlite_path(engine.url)
-    if new and path is not None:
-        check_file(path)
     with engine.begin() as connection:
         if path is not None:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")  # readers hold up no writer
@@ -142,24 +134,21 @@ def create(engine: sa.Engine, *, new: bool) -> None:
             # Several servers may start at once.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7209170321)")
             encoding = connection.scalar(sa.text("SHOW server_encoding"))
-            if encoding not in (
-                "UTF8",
-                "SQL_ASCII",
-            ):  # others cannot hold any text
+            if encoding not in ("UTF8", "SQL_ASCII"):  # others cannot hold any text
                 raise InputError(f"the database holds text in {encoding}: wanted UTF8")
         _metadata.create_all(connection)
-        found = connection.scalar(sa.select(sa.func.max(VERSIONS.c.version)))
-        if found is None:
+        version = connection.scalar(sa.select(sa.func.max(VERSIONS.c.version)))
+        if version is None:
             connection.execute(VERSIONS.insert().values(version=VERSION))
-        elif found > VERSION:
+        elif version > VERSION:
             raise InputError(
-                f"the quarantine has version {found}, this denseam knows up to {VERSION}: "
+                f"the quarantine has version {version}, this denseam knows up to {VERSION}: "
                 "install a newer one"
             )
 
 
 def check_file(path: Path) -> None:
-    """Make an SQLite file that is not there; one that is has to be one.
+    """Check an SQLite file; make it where it is not there.
 
     Raises:
         DataUnavailableError: when its folder is not there.

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -40,8 +41,10 @@ class Store:
     def __init__(self, database: str, *, seconds: float = 2.0) -> None:
         url = schema.url_of(database)
         self.name = url.render_as_string(hide_password=True)
-        self.path = schema.sqlite_path(url)
-        self._engine = schema.engine_of(url, seconds)
+        self.path = (
+            Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+        )
+        self._engine = schema.engine_of(url, self.path, seconds)
         self._insert = sqlite.insert if self.path is not None else postgresql.insert
 
     def check_file(self) -> None:
@@ -69,8 +72,10 @@ class Store:
             FileFormatError: with ``new``, when the file is there, and no SQLite database.
             InputError: for a database that a newer denseam has made.
         """
+        if new:
+            self.check_file()
         with self._reached():
-            schema.create(self._engine, new=new)
+            schema.create(self._engine, self.path)
 
     def ping(self) -> None:
         """Look whether it is there.
