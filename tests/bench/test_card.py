@@ -1,4 +1,4 @@
-"""The benchmark of a card: with Triton's interpreter, and on a card where there is one."""
+"""`denseam bench` on a card that is made up, and benchmarks/card.py on Triton's interpreter."""
 
 import json
 
@@ -7,45 +7,46 @@ import torch
 
 pytest.importorskip("triton")
 
+import card
+
 from denseam import cli
-from denseam.bench import CrossingRow, card, report
-from denseam.cli import bench_card
+from denseam.bench import CrossingRow, TrainingRow, report, timing
 from denseam.errors import DenseAMError
 from denseam.kernels import by_name
 from denseam.kernels.choice import Choice
 from denseam.training import graph
 
 CASE = report.Case(3, K=20, C=3, B=30)
-WORDS = {"card": "Test Card 9000 (SXM)", "torch": "2", "triton": "3"}
-FORMS = dict.fromkeys((*card.PRODUCTS, *card.OTHERS), 0.5)
-PRODUCTS = dict.fromkeys(card.PRODUCTS, 0.25)
+FORMS = ("triton", "tf32", "bfloat16", "reference", "autograd", "compiled")
 
 
 @pytest.fixture
 def fake(monkeypatch):
-    """A card, as far as the command sees, and rows that nobody has measured."""
-    monkeypatch.setattr(cli.bench, "check_device", torch.device)
-    monkeypatch.setattr(bench_card, "choose", lambda _: Choice(by_name("triton"), "a test"))
-    monkeypatch.setattr(bench_card, "card_environment", lambda _: WORDS)
-    row = card.CardRow(CASE, FORMS, 0.75, PRODUCTS)
-    monkeypatch.setattr(bench_card, "measure_card_step", lambda *_: row)
+    """A card, as far as the command sees, and rows that were not measured."""
+    bench = cli.bench
+    monkeypatch.setattr(bench, "check_device", torch.device)
+    monkeypatch.setattr(bench, "choose", lambda _: Choice(by_name("triton"), "a test"))
+    facts = {"card": "Test Card 9000 (SXM)", "torch": "2", "processor": "p", "threads": 2}
+    monkeypatch.setattr(bench, "environment", lambda _: facts)
+    milliseconds = {"products": 0.2, **dict.fromkeys(FORMS, 0.5)}
+    monkeypatch.setattr(bench, "measure_step", lambda *_: report.StepRow(CASE, milliseconds, 1.0))
     crossing = CrossingRow(30, 12, {"faithful": 1.0}, {"faithful": 9.0}, {"faithful": 1.0})
-    monkeypatch.setattr(bench_card, "measure_crossing", lambda *_: crossing)
-    monkeypatch.setattr(bench_card, "load_any", lambda *_, **__: None)
+    monkeypatch.setattr(bench, "measure_crossing", lambda *_: crossing)
+    monkeypatch.setattr(bench, "load_any", lambda *_, **__: None)
     plain, there = torch.Tensor.to, torch.device("cuda")
 
     def stay(self, where, *more):
         return self if where == there else plain(self, where, *more)
 
     monkeypatch.setattr(torch.Tensor, "to", stay)
-    asked = []
+    trainings = []
 
     def training(dataset, epochs, products, device):
-        asked.append((epochs, products, device.type))
-        return card.TrainingRow(30, epochs, products, 60.0, 0.0, 0.0145)
+        trainings.append((epochs, products, device.type))
+        return TrainingRow(30, epochs, products, 60.0, 0.0, 0.0145)
 
-    monkeypatch.setattr(bench_card, "measure_training", training)
-    return asked
+    monkeypatch.setattr(bench, "measure_training", training)
+    return trainings
 
 
 def test_tables_the_record_and_the_file_under_the_name_of_the_card(fake, capsys, tmp_path):
@@ -53,25 +54,24 @@ def test_tables_the_record_and_the_file_under_the_name_of_the_card(fake, capsys,
     assert cli.main([*argv, "--products", "tf32"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
     record = json.loads(last)
-    assert set(record) == {"environment", "steps", "crossings", "trainings"}
     assert fake == [(7, "tf32", "cuda")]
     assert record["trainings"][0]["seconds"] == 60
-    row = record["steps"][0]
-    assert row["to_products"]["full"] == {"full": 2.0, "tf32": 2.0, "bfloat16": 2.0}
-    assert row["speedup"]["compiled"] == 1
+    assert record["steps"][0]["to_products"] == 2.5
+    assert record["inference"] == record["iterations"] == []
     text = "\n".join(table)
-    for word in ("Test Card 9000", "one training step", "test error 1.45 %", "boundary"):
+    for word in ("Test Card 9000", "how much triton is faster", "bf16", "test error 1.45 %",
+                 "12 images to the boundary"):  # fmt: skip
         assert word in text
     (kept,) = tmp_path.iterdir()
     assert kept.name.startswith("test-card-9000-sxm-2")
     assert json.loads(kept.read_text()) == record
 
 
-def test_what_was_measured_before_a_stop_is_kept(fake, monkeypatch, tmp_path):
+def test_an_interrupted_benchmark_keeps_its_rows(fake, monkeypatch, tmp_path):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench_card, "measure_crossing", stopped)
+    monkeypatch.setattr(cli.bench, "measure_crossing", stopped)
     argv = ["bench", "--device", "cuda", "--save", str(tmp_path)]
     assert cli.main(argv) == 130
     (kept,) = tmp_path.iterdir()
@@ -80,19 +80,19 @@ def test_what_was_measured_before_a_stop_is_kept(fake, monkeypatch, tmp_path):
     assert record["crossings"] == []
 
 
-def test_without_train_nothing_is_trained_or_kept(fake, capsys):
+def test_without_train_nothing_is_trained(fake, capsys):
     assert cli.main(["bench", "--device", "cuda", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["trainings"] == []
+    assert "trainings" not in json.loads(capsys.readouterr().out)
     assert fake == []
 
 
 def test_where_the_kernels_do_not_run_one_line_says_why(fake, monkeypatch, capsys):
     reason = Choice(by_name("reference"), "Triton is not installed")
-    monkeypatch.setattr(bench_card, "choose", lambda _: reason)
+    monkeypatch.setattr(cli.bench, "choose", lambda _: reason)
     assert cli.main(["bench", "--device", "cuda"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "nothing of ours to measure: Triton is not installed" in err
+    assert "denseam has no kernels there: Triton is not installed" in err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
@@ -104,10 +104,20 @@ def test_without_a_card_one_line_says_so(capsys):
     assert "cuda" in err
 
 
-@pytest.mark.parametrize("option", [["--train"], ["--save", "here"]])
-def test_what_is_for_cards_is_refused_on_the_cpu(option, capsys):
-    assert cli.main(["bench", *option]) == 2
-    assert "only with --device cuda" in capsys.readouterr().err
+def test_a_card_runs_its_own_forms(monkeypatch):
+    """With the interpreter in place of a card, each form moves memories as the reference does."""
+    forms = report.forms_on(torch.device("cuda"))
+    assert tuple(forms) == FORMS
+    del forms["compiled"]  # takes long
+    monkeypatch.setattr(report, "forms_on", lambda _: forms)
+    monkeypatch.setattr(report, "N_VISIBLE", 16)
+    monkeypatch.setattr(timing, "_REST", 0.0)
+    row = report.measure_step(CASE, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    assert row.form == "triton"
+    assert set(row.milliseconds) == {"products", *forms}
+
+
+# ---- benchmarks/card.py --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -128,6 +138,8 @@ def test_every_form_of_a_step_is_compared_before_it_is_timed(slow_card, monkeypa
     row = card.measure_card_step(CASE, 1, slow_card)
     assert set(row.milliseconds) == {"full", "tf32", "bfloat16", "reference", "autograd"}
     assert set(row.products) == {"full", "tf32", "bfloat16"}
+    assert row.to_json()["to_products"]["full"]["tf32"] == row.milliseconds["full"]
+    assert "| 3 | 20 | 3 | 1000 |" in card.steps_table([row])
     plain = card.resident_step
 
     def twice(problem, products, *, store=False):

@@ -1,4 +1,4 @@
-"""Speed, measured beside the alternatives: what `denseam bench` prints."""
+"""Speed beside the alternatives: the measurements of `denseam bench`."""
 
 from denseam.bench.descent import (
     CrossingRow,
@@ -10,9 +10,11 @@ from denseam.bench.report import (
     CASES,
     InferenceRow,
     StepRow,
+    TrainingRow,
     environment,
     measure_inference,
     measure_step,
+    measure_training,
 )
 
 __all__ = [
@@ -21,9 +23,11 @@ __all__ = [
     "InferenceRow",
     "IterationRow",
     "StepRow",
+    "TrainingRow",
     "environment",
     "measure_crossing",
     "measure_inference",
     "measure_iteration",
     "measure_step",
+    "measure_training",
 ]

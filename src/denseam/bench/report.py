@@ -1,17 +1,22 @@
-"""The speed table: what is measured, and the record of it."""
+"""Rows of the speed table, and how they are measured."""
 
 import platform
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import torch
 
-from denseam.bench.steps import STEPS, Problem, Step, products_alone
+from denseam.bench.steps import STEPS, Problem, Step, kernel_step, products_alone
 from denseam.bench.timing import milliseconds, peak_bytes
+from denseam.data import Dataset
 from denseam.errors import DenseAMError
-from denseam.kernels import autograd, by_name
+from denseam.kernels import autograd, by_name, choose
 from denseam.kernels.products import PRODUCTS, default_product
+from denseam.training import Recipe, train
 from denseam.training.environment import processor
 from denseam.version import __version__
 
@@ -20,12 +25,16 @@ __all__ = [
     "Case",
     "InferenceRow",
     "StepRow",
+    "TrainingRow",
     "check_alike",
     "environment",
+    "forms_on",
     "measure_inference",
     "measure_step",
+    "measure_training",
 ]
 
+CPU = torch.device("cpu")
 PRODUCTS_ALONE = "products"
 N_VISIBLE = 784
 
@@ -44,30 +53,35 @@ class Case:
 CASES = [*map(Case, (2, 3, 20, 30)), Case(30, K=200), Case(30, K=20000), Case(30, C=100)]
 # Largest mean difference of moves, relative; 1e-3 for all others.
 _ALIKE = {"8-bit": 5e-3, "tf32": 5e-3, "bfloat16": 5e-3}
-# Where (B, K, C) floats are 800 MB, the forms that hold several such arrays are left out.
+# With 100 million numbers of (B, K, C) and more, forms that hold several such arrays are left out.
 _LARGE, _HUNGRY = 100_000_000, ("autograd", "compiled", "nips16")
 
 
 @dataclass(frozen=True)
 class StepRow:
-    """One training step in every form."""
+    """One training step in every form, denseam's first."""
 
     case: Case
     milliseconds: dict[str, float]  # by form; "products" is the two matrix products alone
-    peak_floats: float  # of the cpu step, in units of (B K + K N) floats
+    peak_floats: float  # of denseam's step, in units of (B K + K N) floats
+
+    @property
+    def form(self) -> str:
+        """The form that `denseam train` uses on this device."""
+        return next(form for form in self.milliseconds if form != PRODUCTS_ALONE)
 
     @property
     def to_products(self) -> float:
-        """Time of the cpu step over that of the two products alone."""
-        return self.milliseconds["cpu"] / self.milliseconds[PRODUCTS_ALONE]
+        """Time of denseam's step over that of the two products alone."""
+        return self.milliseconds[self.form] / self.milliseconds[PRODUCTS_ALONE]
 
     def speedup(self, form: str) -> float | None:
-        """How many times faster than another form the cpu step is."""
+        """Return how many times faster than another form denseam's step is."""
         other = self.milliseconds.get(form)
-        return None if other is None else other / self.milliseconds["cpu"]
+        return None if other is None else other / self.milliseconds[self.form]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "to_products": self.to_products}
 
 
@@ -81,20 +95,70 @@ class InferenceRow:
     peak_floats: float  # in units of (B K + K N) floats
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
-def measure_step(case: Case, rounds: int) -> StepRow:
+@dataclass(frozen=True)
+class TrainingRow:
+    """A whole training."""
+
+    power: float
+    epochs: int
+    products: str
+    seconds: float
+    train_error: float
+    test_error: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def forms_on(device: torch.device) -> dict[str, Callable[[Problem], Step]]:
+    """Return the forms of a step that run on a device, denseam's own first."""
+    if device.type == "cpu":
+        return STEPS
+    kernels = {name: partial(kernel_step, by_name(name)) for name in ("triton", "tf32", "bfloat16")}
+    return kernels | {name: STEPS[name] for name in ("reference", "autograd", "compiled")}
+
+
+def measure_step(case: Case, rounds: int, device: torch.device = CPU) -> StepRow:
     """Time a training step in every form, side by side."""
-    problem = Problem.random(case.B, case.K, N_VISIBLE, case.C, case.power)
-    forms = [f for f in STEPS if case.B * case.K * case.C < _LARGE or f not in _HUNGRY]
-    check_alike(problem, {form: STEPS[form] for form in forms})
-    steps = {PRODUCTS_ALONE: products_alone(problem)}
-    steps.update({form: STEPS[form](problem.copy()) for form in forms})
-    times = milliseconds(steps, rounds)
+    problem = Problem.random(case.B, case.K, N_VISIBLE, case.C, case.power).to(device)
+    large = case.B * case.K * case.C >= _LARGE
+    forms = {
+        form: make for form, make in forms_on(device).items() if not large or form not in _HUNGRY
+    }
+    check_alike(problem, forms)
+    alone = products_alone if device.type == "cpu" else _products_on_card
+    steps = {PRODUCTS_ALONE: alone(problem)}
+    steps.update({form: make(problem.copy()) for form, make in forms.items()})
+    times = milliseconds(steps, rounds, device=device)
     unit = 4 * (case.B * case.K + case.K * N_VISIBLE)
-    return StepRow(case, times, peak_bytes(steps["cpu"]) / unit)
+    return StepRow(case, times, peak_bytes(steps[next(iter(forms))], device) / unit)
+
+
+def _products_on_card(problem: Problem) -> Step:
+    """Return overlaps and memory gradient only, by cuBLAS in float32."""
+    memories = problem.memories[:, : problem.visible.shape[1]].contiguous()
+    weights = torch.randn(len(memories), len(problem.visible), device=memories.device)
+    return lambda: (memories @ problem.visible.T, weights @ problem.visible)
+
+
+def measure_training(
+    dataset: Dataset, epochs: int, products: str, device: torch.device, power: float = 30
+) -> TrainingRow:
+    """Time a training by the paper's recipe, with the test error after every epoch.
+
+    Nothing is written. An epoch before the timed training compiles the kernels.
+    """
+    recipe = Recipe.paper(power, epochs).replace(products=products)
+    train(recipe.replace(epochs=1), dataset, device=device)
+    start = time.perf_counter()
+    last = train(recipe, dataset, device=device).records[-1]
+    seconds = time.perf_counter() - start
+    return TrainingRow(power, epochs, products, seconds, last.train_error, last.test_error)
 
 
 def measure_inference(power: float, rounds: int, n_images: int = 10_000) -> InferenceRow:
@@ -116,21 +180,33 @@ def measure_inference(power: float, rounds: int, n_images: int = 10_000) -> Infe
     return InferenceRow(power, n_images, times, peak_bytes(predict) / unit)
 
 
-def environment() -> dict[str, str | int]:
-    """The machine and the versions behind the numbers."""
-    kernel = by_name("cpu")
-    return {
+def environment(device: torch.device = CPU) -> dict[str, Any]:
+    """Return the machine and the versions behind the numbers."""
+    facts = {
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "denseam": __version__,
         "python": platform.python_version(),
-        "product": getattr(kernel, "product", "torch"),
+        "product": getattr(by_name("cpu"), "product", "torch"),
+    }
+    if device.type == "cpu":
+        return facts
+    card, choice = torch.cuda.get_device_properties(device), choose(device)
+    return facts | {
+        "card": card.name,
+        "multiprocessors": card.multi_processor_count,
+        "capability": f"{card.major}.{card.minor}",
+        "memory_gib": round(card.total_memory / 2**30, 1),
+        "cuda": torch.version.cuda,
+        "triton": version("triton"),
+        "kernel": choice.kernel.name,
+        "reason": choice.reason,
     }
 
 
 def check_alike(problem: Problem, steps: Mapping[str, Callable[[Problem], Step]]) -> None:
-    """No speed is reported for a step that does something else.
+    """Refuse to time steps that do something else.
 
     Raises:
         DenseAMError: for a step that moves the memories otherwise than "reference" does.

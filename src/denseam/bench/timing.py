@@ -1,4 +1,4 @@
-"""Times side by side, and the memory that a call takes at its peak."""
+"""Times of forms that take turns, and the memory that a call takes at its peak."""
 
 import contextlib
 import ctypes
@@ -8,22 +8,39 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
+
 __all__ = ["milliseconds", "peak_bytes"]
 
 # Seconds. After 0.03 OpenBLAS's threads still spin, and a product beside them takes 11 ms, not 3.
 _REST = 0.2
+_REPEATS = 20  # steps of a turn on a card: launching and waiting must not count
 
 
 def milliseconds(
-    steps: Mapping[str, Callable[[], object]], rounds: int, budget: float = 2.0
+    steps: Mapping[str, Callable[[], object]],
+    rounds: int,
+    budget: float = 2.0,
+    device: torch.device | None = None,
 ) -> dict[str, float]:
-    """Median wall time of each step, in milliseconds.
+    """Return the median wall time of each step, in milliseconds.
 
-    All take turns in every round, so that what else the machine does falls on all of them alike.
+    All take turns in every round, so that other work of the machine falls on all of them alike.
     Before its turn each waits until the threads of the one before have gone to sleep (those of
     NumPy and PyTorch spin for a while), and runs once untimed to wake its own.
-    A step that has spent ``budget`` seconds sits out the rest.
+    A step that has spent ``budget`` seconds sits out the rest. On a card a turn is several steps
+    in a row.
     """
+    repeats = 1 if device is None or device.type == "cpu" else _REPEATS
+
+    def turn(step: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            step()
+        if repeats > 1:
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - start) / repeats
+
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()
@@ -32,19 +49,23 @@ def milliseconds(
             if sum(seconds[name]) < budget or len(seconds[name]) < 2:
                 time.sleep(_REST)
                 step()
-                start = time.perf_counter()
-                step()
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(turn(step))
     return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
 
 
-def peak_bytes(step: Callable[[], object]) -> int:
-    """How much the resident memory of the process grows during a call, sampled every 0.2 ms.
+def peak_bytes(step: Callable[[], object], device: torch.device | None = None) -> int:
+    """Return how much memory a call takes at its peak, on a card or of the process.
 
-    The call runs twice: the first lets libraries set up what they keep. What the allocator holds
-    back of it is given to the system in between, so that the second run has to ask again.
+    The memory of the process is sampled every 0.2 ms. The call runs twice: in the first run
+    libraries set up what they keep. What the allocator holds back of it goes to the system in
+    between, so that the second run has to ask again.
     """
     step()
+    if device is not None and device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step()
+        return torch.cuda.max_memory_allocated(device) - before
     _give_back()
     before = _resident()
     highest = before

@@ -1,8 +1,12 @@
 """denseam bench: measure the speed of training, inference and descent on this machine.
 
 All forms take turns in one run; times are medians, in milliseconds. With models,
-also how many images a second are led across their boundaries. The last line of the
-output is the whole record as JSON.
+also how many images per second cross their boundaries. The last line of the output
+is the whole record as JSON.
+
+On a card: steps, boundaries and training, without inference and descent. Steps are
+launched one by one there; a training replays them as a CUDA graph, in a half to a
+third of the time (docs/gpu.md).
 
 Examples:
     denseam bench
@@ -15,8 +19,11 @@ Examples:
 
 import argparse
 import json
+import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from rich.table import Table
@@ -24,32 +31,41 @@ from rich.table import Table
 from denseam import data
 from denseam.bench import (
     CASES,
+    CrossingRow,
     InferenceRow,
     IterationRow,
     StepRow,
+    TrainingRow,
     environment,
     measure_crossing,
     measure_inference,
     measure_iteration,
     measure_step,
+    measure_training,
 )
 from denseam.checks import whole
 from denseam.classifier import check_device
-from denseam.cli import bench_card
 from denseam.cli.common import print_json, stdout, table
 from denseam.cli.progress import counted
 from denseam.errors import InputError
+from denseam.files import write_json
+from denseam.kernels import choose
 from denseam.pretrained import load_any
 
-_FORMS = ("8-bit", "reference", "autograd", "compiled", "nips16")
-_SHORT = ("8-bit", "ref", "auto", "comp", "nips16")
+Row = TypeVar("Row", StepRow, InferenceRow, IterationRow, CrossingRow, TrainingRow)
+
+_SHORT = {
+    "8-bit": "8-bit", "tf32": "tf32", "bfloat16": "bf16", "reference": "ref", "autograd": "auto",
+    "compiled": "comp", "nips16": "nips16",
+}  # fmt: skip
 _LEGEND = """\
-prod    the two float32 matrix products of a step alone, by the fastest library here
-cpu     denseam's step, as `denseam train` does it; ratio: to the products
-8-bit   the same by 8-bit products, `denseam train --products 8-bit`
-peak    memory of that step in units of (B K + K N) floats
-ref     denseam's kernels in plain PyTorch     auto    the equations typed into PyTorch
-comp    torch.compile of those                 nips16  the matrix form of NIPS16 in NumPy"""
+prod        the two float32 matrix products of a step alone, by the fastest library here
+cpu         denseam's step, as `denseam train` does it; triton: the same on a card
+ratio       its time to that of the products
+peak        its memory in units of (B K + K N) floats
+8-bit, tf32, bf16   the same step by coarser products, `denseam train --products`
+ref         denseam's kernels in plain PyTorch     auto    the equations typed into PyTorch
+comp        torch.compile of those                 nips16  the matrix form of NIPS16 in NumPy"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,25 +74,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as PyTorch chooses)")
     parser.add_argument(
         "--models", metavar="MODEL", nargs="+", default=[],
-        help="to lead MNIST images across boundaries",
+        help="whose boundaries MNIST images cross (default: none; on a card mnist-n30)",
     )  # fmt: skip
     parser.add_argument(
         "--images", type=int, help="how many of them: by default 1000, on a card 10000"
     )
     parser.add_argument(
         "--train", action="store_true",
-        help="on a card: also the seconds of a whole training at n = 30",
+        help="also measure the seconds of a whole training at n = 30",
     )  # fmt: skip
     parser.add_argument(
         "--epochs", type=int, default=3000, help="of that training (default: %(default)s)"
     )
     parser.add_argument(
-        "--products", choices=["full", "tf32", "bfloat16"], default="full",
+        "--products", choices=["full", "8-bit", "tf32", "bfloat16"], default="full",
         help="of that training (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--save", metavar="FOLDER", type=Path,
-        help="on a card: keep the record there, under the card's name and the date",
+        help="keep the record there, under the machine's name and the date",
     )  # fmt: skip
 
 
@@ -86,55 +102,96 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             whole(name, getattr(args, name))
     device = check_device(args.device)
-    if device.type == "cuda":
-        return bench_card.run(args, device)
-    if device.type != "cpu":
-        raise InputError(f"--device {args.device}: wanted cpu or cuda, whose kernels are ours")
-    if args.train or args.save:
-        raise InputError("--train and --save: only with --device cuda")
+    on_card = device.type != "cpu"
+    if on_card and (choice := choose(device)).kernel.name == "reference":
+        raise InputError(f"--device {args.device}: denseam has no kernels there: {choice.reason}")
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    models = [load_any(name, device=args.device) for name in args.models]
-    steps = [measure_step(case, args.rounds) for case in counted(CASES, "training steps")]
-    inference = [measure_inference(power, args.rounds) for power in counted((2, 30), "inference")]
-    iterations = [measure_iteration(power, args.rounds) for power in counted((2, 30), "descent")]
-    crossings = []
-    if models:
-        visible = data.load("mnist").test.visible()[: args.images or 1000]
-        crossings = [measure_crossing(model, visible) for model in counted(models, "boundaries")]
-    facts = environment()
-    record = {
-        "environment": facts,
-        "steps": [row.to_json() for row in steps],
-        "inference": [row.to_json() for row in inference],
-        "iterations": [row.to_json() for row in iterations],
-        "crossings": [row.to_json() for row in crossings],
-    }
+    facts = environment(device)
+    keep = _Record(facts, args.save)
+    tables = _measured(args, device, keep)
     if args.json:
-        print_json(record)
+        print_json(keep.record)
         return 0
-    stdout.print(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}")
-    stdout.print(_step_table(steps))
-    stdout.print(_LEGEND)
-    stdout.print(_inference_table(inference))
-    stdout.print(_iteration_table(iterations))
-    if crossings:
-        stdout.print(bench_card.crossing_table(crossings))
-    sys.stdout.write(json.dumps(record) + "\n")
+    machine = facts.get("card", f"{facts['processor']}, {facts['threads']} threads")
+    stdout.print(f"{machine}, torch {facts['torch']}")
+    for each in tables:
+        stdout.print(each)
+    sys.stdout.write(json.dumps(keep.record) + "\n")
     return 0
 
 
+def _measured(args: argparse.Namespace, device: torch.device, keep: "_Record") -> list[Table | str]:
+    """Measure everything that was asked for, and return it as tables."""
+    on_card, rounds = device.type != "cpu", args.rounds
+    names = args.models or (["mnist-n30"] if on_card else [])
+    models = [load_any(name, device=args.device) for name in names]
+    steps = [
+        keep("steps", measure_step(case, rounds, device))
+        for case in counted(CASES, "training steps")
+    ]
+    tables: list[Table | str] = [_step_table(steps), _LEGEND]
+    if not on_card:
+        powers = (2, 30)
+        inference = [
+            keep("inference", measure_inference(power, rounds))
+            for power in counted(powers, "inference")
+        ]
+        iterations = [
+            keep("iterations", measure_iteration(power, rounds))
+            for power in counted(powers, "descent")
+        ]
+        tables += [_inference_table(inference), _iteration_table(iterations)]
+    dataset = data.load("mnist") if models or args.train else None
+    if dataset is not None and models:
+        count = args.images or (10_000 if on_card else 1000)
+        visible = dataset.test.visible()[:count].to(device)
+        crossings = [
+            keep("crossings", measure_crossing(model, visible))
+            for model in counted(models, "boundaries")
+        ]
+        tables.append(_crossing_table(crossings))
+    if dataset is not None and args.train:
+        row = keep("trainings", measure_training(dataset, args.epochs, args.products, device))
+        tables.append(_training_line(row))
+    return tables
+
+
+class _Record:
+    """A record that is written after every row: what was measured before a stop is kept."""
+
+    def __init__(self, facts: dict[str, Any], folder: Path | None) -> None:
+        parts = ("steps", "inference", "iterations", "crossings")
+        self.record: dict[str, Any] = {"environment": facts, **{part: [] for part in parts}}
+        machine = re.sub(r"[^a-z0-9]+", "-", facts.get("card", facts["processor"]).lower())
+        name = f"{machine.strip('-')}-{datetime.now(tz=UTC):%Y%m%dT%H%M%SZ}.json"
+        self.path = None if folder is None else folder / name
+
+    def __call__(self, part: str, row: Row) -> Row:
+        self.record.setdefault(part, []).append(row.to_json())
+        if self.path is not None:
+            write_json(self.path, self.record)
+        return row
+
+
 def _step_table(rows: list[StepRow]) -> Table:
+    form = rows[0].form
+    others = [name for name in _SHORT if any(name in row.milliseconds for row in rows)]
     cells = []
     for row in rows:
         ms = row.milliseconds
-        others = [_times(row.speedup(form)) for form in _FORMS]
         cells.append([
-            f"{row.case.power:g}", f"{row.case.K}", f"{row.case.C}", f"{ms['products']:.1f}",
-            f"{ms['cpu']:.1f}", f"{row.to_products:.2f}", f"{row.peak_floats:.2f}", *others,
+            f"{row.case.power:g}", f"{row.case.K}", f"{row.case.C}", _digits(ms["products"]),
+            _digits(ms[form]), f"{row.to_products:.2f}", f"{row.peak_floats:.2f}",
+            *(_times(row.speedup(name)) for name in others),
         ])  # fmt: skip
-    title = "one training step, B = 1000, N = 784: ms, and by how much cpu is faster"
-    return table(title, ("n", "K", "C", "prod", "cpu", "ratio", "peak", *_SHORT), cells)
+    title = f"one training step, B = 1000, N = 784: ms, and by how much {form} is faster"
+    columns = ("n", "K", "C", "prod", form, "ratio", "peak", *(_SHORT[name] for name in others))
+    return table(title, columns, cells)
+
+
+def _digits(milliseconds: float) -> str:
+    return f"{milliseconds:.1f}" if milliseconds >= 2 else f"{milliseconds:.3f}"
 
 
 def _times(speedup: float | None) -> str:
@@ -160,3 +217,22 @@ def _iteration_table(rows: list[IterationRow]) -> Table:
         cells.append([f"{row.power:g}", *times, f"{row.to_kernels:.2f}"])
     title = "one iteration of Eq. 3.2 on 1000 images, beside its kernels"
     return table(title, ("n", "kernels", "iteration", "/ kernels"), cells)
+
+
+def _crossing_table(rows: list[CrossingRow]) -> Table:
+    cells = [
+        [f"{row.power:g}", mode, f"{row.n_images / seconds:.0f}", f"{row.gradients[mode]:.1f}",
+         f"{100 * row.crossed[mode]:.1f} %"]
+        for row in rows
+        for mode, seconds in row.seconds.items()
+    ]  # fmt: skip
+    title = f"{rows[0].n_images} images to the boundary of their second choice"
+    return table(title, ("n", "mode", "images / s", "gradients each", "crossed"), cells)
+
+
+def _training_line(row: TrainingRow) -> str:
+    error = "" if row.test_error is None else f", test error {100 * row.test_error:.2f} %"
+    return (
+        f"n = {row.power:g}, {row.epochs} epochs, {row.products} products: "
+        f"{row.seconds:.0f} s{error}"
+    )
