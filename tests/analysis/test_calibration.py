@@ -74,7 +74,7 @@ def test_empty_bins_are_nan_and_count_for_nothing():
         ((torch.tensor([0.5]), torch.tensor([True]), [0, 0.5, 0.5, 1]), "edges"),
         ((torch.tensor([1.5]), torch.tensor([True])), r"\[0, 1\]"),
         ((torch.tensor([math.nan]), torch.tensor([True])), r"\[0, 1\]"),
-        ((torch.tensor([]), torch.tensor([], dtype=torch.bool)), "one at least"),
+        ((torch.tensor([]), torch.tensor([], dtype=torch.bool)), "one number or more"),
         ((torch.tensor([0.5]), torch.tensor([1])), "bool"),
         ((torch.tensor([0.5]), torch.tensor([True, False])), "wanted"),
     ],

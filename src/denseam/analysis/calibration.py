@@ -1,7 +1,7 @@
-"""beta_sm of a model's own (section 5.1), and how error depends on confidence (Fig. 6)."""
+"""A model's own beta_sm (section 5.1), and error against confidence (Fig. 6)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,7 @@ _LARGEST_BETA = 1e9  # softmax(beta Y) no longer changes
 
 
 def calibrate_beta(model: Classifier, visible: Tensor, labels: Tensor) -> float:
-    """The beta_sm at which the mean confidence on these images is the accuracy on them.
+    """Find the beta_sm at which the mean confidence on these images equals the accuracy.
 
     Args:
         model: whose Y to take.
@@ -29,21 +29,21 @@ def calibrate_beta(model: Classifier, visible: Tensor, labels: Tensor) -> float:
         labels: (B,) right classes.
 
     Raises:
-        InputError: when ``visible`` or ``labels`` do not fit the model, and when no finite
-            beta_sm > 0 does it: for a model that is right on every image, or no better than chance.
+        InputError: when ``visible`` or ``labels`` do not fit the model, and when there is no such
+            beta_sm > 0: the model is right on every image, or no better than chance.
     """
     check_labels(labels, model.n_classes, len(visible))
     with torch.no_grad():
-        parts = torch.split(visible, _CHUNK)
-        activity = torch.cat([model(part) for part in parts])
-        predicted = torch.cat([model.predict(part) for part in parts])
+        chunks = torch.split(visible, _CHUNK)
+        activity = torch.cat([model(chunk) for chunk in chunks])
+        predicted = torch.cat([model.predict(chunk) for chunk in chunks])
     return solve_beta(activity, float((predicted == labels.to(predicted.device)).double().mean()))
 
 
 def solve_beta(activity: Tensor, accuracy: float) -> float:
-    """The beta_sm at which the mean of Z over the rows of Y (B, C) is ``accuracy``, by bisection.
+    """Find the beta_sm at which the mean of Z over the rows of Y (B, C) is ``accuracy``.
 
-    Mean Z rises with beta_sm, from 1 / C to the share of rows whose largest Y is single.
+    Mean Z rises with beta_sm, from 1 / C to the fraction of rows with a single largest Y.
 
     Raises:
         InputError: for an empty Y, or when ``accuracy`` is not between those two.
@@ -58,26 +58,28 @@ def solve_beta(activity: Tensor, accuracy: float) -> float:
             f"no beta_sm > 0 has a mean confidence of {accuracy:.4f}: it goes from {chance:.4f} "
             f"to {limit:.4f} here"
         )
+    return first_above(lambda beta: float(confidence_of(exact, beta).mean()) >= accuracy)
+
+
+def first_above(holds: Callable[[float], bool]) -> float:
+    """Find the x > 0, to a relative 1e-12, from which on a condition holds."""
     low, high = 0.0, 1.0
-    while float(confidence_of(exact, high).mean()) < accuracy:
+    while not holds(high):
         low, high = high, 2 * high
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
         if middle in (low, high):
             break
-        if float(confidence_of(exact, middle).mean()) < accuracy:
-            low = middle
-        else:
-            high = middle
+        low, high = (low, middle) if holds(middle) else (middle, high)
     return high
 
 
 @dataclass(frozen=True)
 class ConfidenceBins:
-    """Images sorted by confidence; a bin without images has NaN. J bins.
+    """Images sorted by confidence into J bins; a bin without images has NaN.
 
     Attributes:
-        edges: (J + 1,), rising; a bin holds low <= Z < high, the last one 1 too.
+        edges: (J + 1,), rising; a bin holds low <= Z < high, the last one Z = 1 too.
         counts: (J,) images.
         errors: (J,) fraction of the bin's images.
         intervals: (J,) 95 % intervals of the errors.
@@ -92,16 +94,16 @@ class ConfidenceBins:
 
     @property
     def expected_calibration_error(self) -> float:
-        """The mean over images of |accuracy - mean confidence| of their bins."""
-        parts = zip(self.counts, self.errors, self.confidences, strict=True)
-        gaps = [n * abs(1 - error - Z) for n, error, Z in parts if n]
+        """Return the mean over images of |accuracy - mean confidence| of their bins."""
+        bins = zip(self.counts, self.errors, self.confidences, strict=True)
+        gaps = [n * abs(1 - error - Z) for n, error, Z in bins if n]
         return sum(gaps) / sum(self.counts)
 
 
 def confidence_bins(
     confidences: Tensor, wrong: Tensor, edges: Sequence[float] | None = None
 ) -> ConfidenceBins:
-    """Error against confidence (Fig. 6).
+    """Sort images into bins of confidence, and measure the error in each (Fig. 6).
 
     Args:
         confidences: (B,) Z, in [0, 1].
@@ -109,7 +111,7 @@ def confidence_bins(
         edges: of the bins, rising from 0 to 1; by default tenths.
 
     Raises:
-        InputError: when any of it does not fit together.
+        InputError: for edges that do not rise from 0 to 1, or other shapes or ranges.
     """
     cuts = tuple(numbers("edges", edges)) if edges is not None else tuple(i / 10 for i in range(11))
     if len(cuts) < 2 or cuts[0] != 0 or cuts[-1] != 1 or sorted(set(cuts)) != list(cuts):
@@ -121,7 +123,7 @@ def confidence_bins(
         )
     Z = confidences.double()
     if not len(Z) or not bool(((Z >= 0) & (Z <= 1)).all()):
-        raise InputError("confidences must be numbers in [0, 1], and one at least")
+        raise InputError("confidences: wanted one number or more, in [0, 1]")
     place = torch.bucketize(Z, torch.tensor(cuts[1:-1], dtype=Z.dtype), right=True)
     inside = [place == j for j in range(len(cuts) - 1)]
     counts = [int(rows.sum()) for rows in inside]

@@ -1,4 +1,4 @@
-"""Confidence (section 5.1): how sure a model is of its label."""
+"""Confidence (section 5.1): the probability that a model gives to its label."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ _CHUNK = 10_000
 
 
 def confidence(model: Classifier, visible: Tensor, beta_sm: float = BETA_SM) -> Tensor:
-    """Z = max_a softmax_a(beta_sm Y_a), (B,) in [1/C, 1].
+    """Return Z = max_a softmax_a(beta_sm Y_a) of images, (B,) in [1/C, 1].
 
     Args:
         model: whose Y to take.
@@ -27,18 +27,18 @@ def confidence(model: Classifier, visible: Tensor, beta_sm: float = BETA_SM) -> 
         InputError: when ``visible`` does not fit the model, or for beta_sm <= 0.
     """
     with torch.no_grad():
-        parts = [confidence_of(model(part), beta_sm) for part in torch.split(visible, _CHUNK)]
-    return torch.cat(parts)
+        chunks = torch.split(visible, _CHUNK)
+        return torch.cat([confidence_of(model(chunk), beta_sm) for chunk in chunks])
 
 
 def confidence_of(activity: Tensor, beta_sm: float = BETA_SM) -> Tensor:
-    """The same from Y (B, C).
+    """Return Z of class activities Y (B, C), (B,) in [1/C, 1].
 
     Raises:
         InputError: for beta_sm <= 0, or anything but a floating (B, C).
     """
     beta_sm = number("beta_sm", beta_sm, above=0)
     if activity.ndim != 2 or not activity.is_floating_point():
-        given = f"{tuple(activity.shape)} {activity.dtype}"
-        raise InputError(f"activity must be a floating (B, C), got {given}")
+        shape = tuple(activity.shape)
+        raise InputError(f"activity is {shape} {activity.dtype}: wanted a floating (B, C)")
     return torch.softmax(beta_sm * activity, dim=1).amax(dim=1)

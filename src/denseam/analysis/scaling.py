@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denseam.analysis.calibration import confidence_bins, solve_beta
+from denseam.analysis.calibration import confidence_bins, first_above, solve_beta
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.data.validate import check_labels
@@ -33,14 +33,14 @@ FLOOR = 1e-12
 
 @dataclass(frozen=True)
 class CalibrationWay:
-    """One number fitted on some images, its confidences measured on others.
+    """A confidence with one parameter, fitted on some images and measured on others.
 
     Attributes:
-        parameter: beta_sm of the ways on Y, the temperature tau of those on energies.
+        parameter: beta_sm for softmax on Y, the temperature tau for softmax on energies.
         expected_calibration_error: ten bins, as in ``ConfidenceBins``.
         nll: mean over the images, nats; see ``FLOOR``.
         confidence: mean of Z.
-        accuracy: the same for all ways: none of them changes a label.
+        accuracy: the same in every row of a comparison, as no labels change.
         n_images: measured on.
     """
 
@@ -54,7 +54,7 @@ class CalibrationWay:
 
 @dataclass(frozen=True)
 class CalibrationComparison:
-    """Four ways to a confidence, fitted on one half of the images, measured on the other."""
+    """Four kinds of confidence, fitted on one half of the images, measured on the other."""
 
     n_fitted: int  # images of the first half
     paper: CalibrationWay  # softmax(beta_sm Y), mean confidence = accuracy
@@ -63,21 +63,21 @@ class CalibrationComparison:
     energy_gap: CalibrationWay  # softmax(energy gap / tau), least NLL
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         ways = {name: dict(way.__dict__) for name, way in self.ways().items()}
         return {"n_fitted": self.n_fitted, **ways}
 
     def ways(self) -> dict[str, CalibrationWay]:
-        """All four, by name."""
+        """Return all four, by name."""
         return {name: way for name, way in self.__dict__.items() if name != "n_fitted"}
 
 
 def compare_calibration(
     model: Classifier, images: ImageSet, seed: int = 0
 ) -> CalibrationComparison:
-    """How well calibrated four ways to a confidence are, each on images it has not been fitted on.
+    """Measure how well calibrated four kinds of confidence are, on images they are not fitted on.
 
-    A class with log-energy -inf has P = 0 there; where that is so of all, they are equally likely.
+    A class with log-energy -inf has P = 0; if all classes have it, they are equally likely.
 
     Args:
         model: whose scores to take.
@@ -85,8 +85,8 @@ def compare_calibration(
         seed: of the halves.
 
     Raises:
-        InputError: when the images do not fit the model, are fewer than two, or when one of the
-            ways has no finite parameter on its half, as with a model that is right everywhere.
+        InputError: when the images do not fit the model, are fewer than two, or when a parameter
+            would not be finite, as for a model that labels every image correctly.
     """
     check_fit(model, images)
     if len(images) < 2:
@@ -99,12 +99,12 @@ def compare_calibration(
     def way(scores: Tensor, tau: float, *, on_activity: bool = False) -> CalibrationWay:
         P = _softmax(scores[test], tau)
         Z = P.amax(dim=1)
-        found = P[torch.arange(len(test)), labels[test]].clamp(min=FLOOR)
+        right_class = P[torch.arange(len(test)), labels[test]].clamp(min=FLOOR)
         bins = confidence_bins(Z, ~right[test])
         return CalibrationWay(
             parameter=1 / tau if on_activity else tau,
             expected_calibration_error=bins.expected_calibration_error,
-            nll=float(-found.log().mean()),
+            nll=float(-right_class.log().mean()),
             confidence=float(Z.mean()),
             accuracy=float(right[test].double().mean()),
             n_images=len(test),
@@ -121,11 +121,10 @@ def compare_calibration(
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The tau > 0 at which softmax(logits / tau) has the least mean NLL (Guo et al. 2017).
+    """Find the tau > 0 at which softmax(logits / tau) has the least mean NLL (Guo et al. 2017).
 
     The NLL is convex in 1 / tau, so its derivative is bisected, in float64. A class with logit
-    -inf has probability 0 at every tau; an image whose right class is such a one gets no likelier
-    by any tau, and has no part in the fit.
+    -inf has probability 0 at every tau. Images whose right class has logit -inf are left out.
 
     Args:
         logits: (B, C), finite or -inf.
@@ -152,26 +151,17 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         raise InputError(
             "no temperature is above 0: the right class has the largest logit of every image"
         )
-    low, high = 0.0, 1.0
-    while _slope(away, high) < 0:
-        low, high = high, 2 * high
-    while high - low > 1e-12 * high:
-        middle = (low + high) / 2
-        if _slope(away, middle) < 0:
-            low = middle
-        else:
-            high = middle
-    return 2 * unit / high
+    return 2 * unit / first_above(lambda inverse: _slope(away, inverse) >= 0)
 
 
 def _slope(away: Tensor, inverse: float) -> float:
-    """d NLL / d (1 / tau), summed over images: the mean of ``away`` (B, C) under the softmax."""
+    """Return d NLL / d (1 / tau) over all images: the mean of ``away`` (B, C) under the softmax."""
     P = torch.softmax(torch.where(away.isfinite(), inverse * away, -math.inf), dim=1)
     return float((P * torch.where(away.isfinite(), away, 0.0)).sum())
 
 
 def _softmax(scores: Tensor, tau: float) -> Tensor:
-    """(B, C) float64; all classes alike where every score is -inf: no memory is active there."""
+    """Return softmax(scores / tau), (B, C) float64; 1 / C where no memory is active."""
     # The largest becomes 0 first: dividing by a small tau must not overflow.
     top = scores.amax(dim=1, keepdim=True)
     known = top.isfinite()
@@ -179,22 +169,22 @@ def _softmax(scores: Tensor, tau: float) -> Tensor:
 
 
 def _scores(model: Classifier, images: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
-    """Energy gap and log-energy, (M, C) float64, and which labels are right, (M,) bool."""
+    """Return energy gap and log-energy, (M, C) float64, and which labels are right, (M,) bool."""
     gaps, energies, labels = [], [], []
     with torch.no_grad():
-        for part in visible_parts(model, images):
-            gaps.append(model.energy_gap(part).double().cpu())
-            energies.append(model.log_energy(part).double().cpu())
-            labels.append(model.predict(part).cpu())
+        for visible in visible_parts(model, images):
+            gaps.append(model.energy_gap(visible).double().cpu())
+            energies.append(model.log_energy(visible).double().cpu())
+            labels.append(model.predict(visible).cpu())
     return torch.cat(gaps), torch.cat(energies), torch.cat(labels) == images.labels
 
 
 def _check_logits(logits: Tensor) -> Tensor:
-    """The logits in float64; InputError unless they are (B, C), B >= 1, finite or -inf."""
+    """Return the logits in float64; InputError unless (B, C), B >= 1, finite or -inf."""
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim != 2:
         is_tensor = isinstance(logits, Tensor)
-        given = f"{logits.dtype} {tuple(logits.shape)}" if is_tensor else type(logits).__name__
-        raise InputError(f"logits must be a floating (B, C), got {given}")
+        kind = f"{logits.dtype} {tuple(logits.shape)}" if is_tensor else type(logits).__name__
+        raise InputError(f"logits must be a floating (B, C), got {kind}")
     if not len(logits) or not bool((logits < math.inf).all()):
         raise InputError("logits must be finite or -inf, and of one image at least")
     return logits.detach().double()

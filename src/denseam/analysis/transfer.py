@@ -1,4 +1,4 @@
-"""How images made against one model fare with others (Figs. 5 and 7)."""
+"""Transfer of images made against one model to other models (Figs. 5 and 7)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["TransferTable", "transfer_confidence", "transfer_errors"]
 
 @dataclass(frozen=True, eq=False)
 class TransferTable:
-    """One number for each pair: R sets, each made against a source, and V victims.
+    """One number for each pair of an image set, made against a source, and a victim: (R, V).
 
     Attributes:
         sources: (R,) names.
@@ -36,7 +36,7 @@ class TransferTable:
     counts: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "sources": list(self.sources),
             "victims": list(self.victims),
@@ -49,13 +49,13 @@ class TransferTable:
 def transfer_errors(
     models: Mapping[str, Classifier], sets: Mapping[str, ImageSet]
 ) -> TransferTable:
-    """Errors of every model on every set (Fig. 5), against the right labels that the sets hold.
+    """Measure the error of every model on every set (Fig. 5), by the sets' right labels.
 
-    All images count, those whose descent failed too; ``ImageSet.subset`` picks others.
+    All images count, also those whose descent failed; ``ImageSet.subset`` leaves some out.
 
     Args:
         models: the victims, by name.
-        sets: image sets, by the name of what they were made against; clean ones fit in as well.
+        sets: image sets, by the name of their source; clean images may be among them.
 
     Raises:
         InputError: when there is no model or no set, or a set does not fit a model.
@@ -73,11 +73,11 @@ def transfer_confidence(
     sets: Mapping[str, ImageSet],
     beta_sm: float | Sequence[float] = BETA_SM,
 ) -> TransferTable:
-    """Mean confidence of every model on every set (Fig. 7), with a 95 % interval of the mean.
+    """Measure the mean confidence of every model on every set (Fig. 7), with a 95 % interval.
 
     Args:
         models: the victims, by name.
-        sets: image sets, by the name of what they were made against.
+        sets: image sets, by the name of their source.
         beta_sm: one for all models, or one for each.
 
     Raises:
@@ -109,11 +109,11 @@ def _table(
     for model in models.values():
         for images in sets.values():
             check_fit(model, images)
-    found = [[measure(name, images) for name in models] for images in sets.values()]
+    rows = [[measure(name, images) for name in models] for images in sets.values()]
     return TransferTable(
         tuple(sets),
         tuple(models),
-        torch.tensor([[value for value, _ in row] for row in found], dtype=torch.float64),
-        torch.tensor([[interval for _, interval in row] for row in found], dtype=torch.float64),
+        torch.tensor([[value for value, _ in row] for row in rows], dtype=torch.float64),
+        torch.tensor([[interval for _, interval in row] for row in rows], dtype=torch.float64),
         tuple(len(images) for images in sets.values()),
     )

@@ -1,7 +1,7 @@
-"""What an attacker sees of a model: a head, a loss on it, and the gradient that autograd gives.
+"""Surfaces: the heads of a model as an attacker sees them, with a loss and autograd's gradient.
 
-Unlike the heads of ``descent``, whose directions are exact, these gradients are computed in the
-model's own dtype as anyone would compute them: what they lose on the way is what is looked for.
+The heads of ``descent`` have exact directions. These gradients are computed in the model's own
+dtype, as anyone would compute them: the audit looks for what they lose.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Surface:
     loss_power: float  # m, of the objective
 
     def losses(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a batch, a scalar: its gradient has no image in common with another's."""
+        """Return the loss of a batch, a scalar: a sum of one term for each image."""
         scores = self.scores(images)
         if self.loss == "objective":
             target = energy.targets(labels, scores.shape[1], scores.dtype)
@@ -42,7 +42,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class GradientFacts:
-    """What gradients of images look like, as fractions of ``count``."""
+    """Defects of the gradients of images, as fractions of ``count``."""
 
     count: int
     zero: float  # every component exactly 0
@@ -51,50 +51,50 @@ class GradientFacts:
 
     @property
     def useless(self) -> float:
-        """The fraction that gives no direction, or one of few digits."""
+        """Return the fraction without a direction, or with one of few digits."""
         return self.zero + self.nonfinite + self.subnormal
 
 
 @dataclass(frozen=True)
 class Climb:
-    """Where steps along the sign of a gradient ended."""
+    """The images after steps along the sign of a gradient."""
 
     images: Tensor  # (B, ...)
-    path: GradientFacts  # of all gradients on the way
+    path: GradientFacts  # of all gradients along the path
 
 
 def surfaces_of(model: nn.Module, visible: Tensor) -> tuple[Surface, ...]:
-    """The heads of a network of the package, as toolkits get them; of another module its logits.
+    """Return the heads of a network of the package as toolkits see them; or a module's logits.
 
-    The one that hides least is last: logits that are scaled so that the softmax of these images
-    (B, N) is neither flat nor saturated. Cross-entropy needs that. A flat softmax, as that of raw
+    The head that hides least is last: logits scaled so that the softmax of these images (B, N) is
+    neither flat nor saturated, as cross-entropy needs. A flat softmax, like that of raw
     log-energies, pulls towards all other classes at once; a saturated one has no slope.
     """
     m = loss_power_of(model, None)
     if not isinstance(model, Classifier):
         return (Surface("logits", model, "cross_entropy", m),)
     plain = "log-energy" if isinstance(model, DenseAM) else "scores"
-    found = [
+    surfaces = [
         Surface("tanh, the paper's objective", _logits(model, "tanh"), "objective", m),
         Surface("tanh, cross-entropy", _logits(model, "tanh"), "cross_entropy", m),
     ]
-    if isinstance(model, DenseAM):  # of the other networks that is the same as their scores
-        found.append(Surface("energy gap", _logits(model, "energy_gap"), "cross_entropy", m))
+    if isinstance(model, DenseAM):  # for other networks this equals their scores
+        surfaces.append(Surface("energy gap", _logits(model, "energy_gap"), "cross_entropy", m))
     scale = logit_scale(head_of(model, visible.shape[1:], log_energy=True)(visible).values)
     for name, factor in ((plain, 1.0), (f"{plain}, scaled", scale)):
         logits = _logits(model, "log_energy", factor)
-        found.append(Surface(name, logits, "cross_entropy", m))
-    return tuple(found)
+        surfaces.append(Surface(name, logits, "cross_entropy", m))
+    return tuple(surfaces)
 
 
 def _logits(model: Classifier, head: HeadName, scale: float = 1.0) -> Callable[[Tensor], Tensor]:
-    """What ``ImageClassifier`` gives, of images in [-1, 1]."""
+    """Return the logits of ``ImageClassifier`` as a function of images in [-1, 1]."""
     classifier = ImageClassifier(model, head, scale=scale)
     return lambda visible: classifier(to_unit(visible))
 
 
 def gradient_of(surface: Surface, images: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of the loss, in the images' dtype and of their shape."""
+    """Return the gradient of the loss, in the images' dtype and shape."""
     at = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(surface.losses(at, labels), at)
     return gradient
@@ -109,32 +109,32 @@ def climb(
     step: float,
     is_right: Callable[[Tensor, Tensor], Tensor],
 ) -> Climb:
-    """``steps`` along the sign of the gradient, within ``eps`` (Linf) and [-1, 1].
+    """Take ``steps`` along the sign of the gradient, within ``eps`` (Linf) and [-1, 1].
 
-    One step of length eps is FGSM. An image stays where it is first labelled wrongly, which
-    ``is_right`` (images, labels) -> (B,) bool says; a gradient that is NaN moves nothing.
+    One step of length eps is FGSM. An image stops where it is first labelled wrongly, by
+    ``is_right`` (images, labels) -> (B,) bool; a gradient that is NaN moves nothing.
     """
     here, counts = start.clone(), torch.zeros(4, dtype=torch.int64)
     rows = is_right(start, labels).nonzero().flatten()
     for _ in range(steps):
         if not len(rows):
             break
-        images, own, clean = here[rows], labels[rows], start[rows]
-        gradient = gradient_of(surface, images, own)
+        images, classes, clean = here[rows], labels[rows], start[rows]
+        gradient = gradient_of(surface, images, classes)
         counts += _counts(gradient)
         moved = images + step * gradient.nan_to_num(0, 0, 0).sign()
         here[rows] = moved.clamp(clean - eps, clean + eps).clamp(-1, 1)
-        rows = rows[is_right(here[rows], own)]
+        rows = rows[is_right(here[rows], classes)]
     return Climb(here, _facts(counts))
 
 
 def facts_of_gradient(gradient: Tensor) -> GradientFacts:
-    """What the gradients (B, ...) of a batch look like."""
+    """Return the defects of the gradients (B, ...) of a batch."""
     return _facts(_counts(gradient))
 
 
 def _counts(gradient: Tensor) -> Tensor:
-    """How many there are, how many zero, not finite, subnormal."""
+    """Count all gradients, and those that are zero, not finite or subnormal, (4,)."""
     largest = gradient.flatten(1).abs().amax(dim=1)  # NaN stays NaN
     finite = largest.isfinite()
     zero = largest == 0
