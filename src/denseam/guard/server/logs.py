@@ -1,19 +1,19 @@
 """One JSON object a line on the standard error.
 
-Lines are made and written by a thread of its own, in bundles, so that a busy server is not
+A thread of its own makes and writes the lines, many at a time, so that a busy server is not
 interrupted for each. A reader that stops reading holds up no request: beyond a thousand waiting
-lines new ones are dropped, and counted in the next that is written.
+records new ones are dropped, and counted in the next line that is written.
 """
 
 import contextlib
 import datetime as dt
 import logging
+import logging.handlers
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Iterator
-from typing import Any, TextIO
+from queue import Full, Queue
+from typing import Any
 
 import msgspec
 
@@ -21,14 +21,23 @@ __all__ = ["LEVELS", "logging_as_json"]
 
 LEVELS = ("debug", "info", "warning", "error")
 
-_WAITING = 1000  # lines
+_WAITING = 1000  # records
 _BUNDLE = 0.02  # seconds
 _CLOSE = 2.0  # seconds for the last lines to be read
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
-class _Lines(logging.Formatter):
+class _Lines(logging.StreamHandler[Any]):
+    """Writes records as lines of JSON; a stream that nobody reads is no error."""
+
     def format(self, record: logging.LogRecord) -> str:
+        try:
+            return self._line(record)
+        except Exception as error:  # noqa: BLE001 (of whatever was logged; the other lines go on)
+            said = {"level": "error", "event": "a line could not be made", "error": ascii(error)}
+            return msgspec.json.encode({**said, "of": record.name}).decode()
+
+    def _line(self, record: logging.LogRecord) -> str:
         when = dt.datetime.fromtimestamp(record.created, dt.UTC)
         line: dict[str, Any] = {
             "time": when.isoformat(timespec="milliseconds"),
@@ -37,63 +46,58 @@ class _Lines(logging.Formatter):
         }
         line |= {name: value for name, value in vars(record).items() if name not in _USUAL}
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = logging.Formatter().formatException(record.exc_info)
         return msgspec.json.encode(line, enc_hook=str).decode()
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the standard library's)
+        pass
 
-class _Bundles(logging.Handler):
-    """Never waits for whoever reads the stream, but for a moment when it is closed."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
-        self.setFormatter(_Lines())
-        self._stream, self._dropped, self._closed = stream, 0, False
-        self._lines: deque[logging.LogRecord] = deque()
-        self._some = threading.Event()
-        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
-        self._writer.start()
+class _Queue(logging.handlers.QueueHandler):
+    """Takes records without waiting; counts those for which there is no room."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if len(self._lines) >= _WAITING:
-            self._dropped += 1
-            return
+    _dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record  # the listener's thread makes the line
+
+    def enqueue(self, record: logging.LogRecord) -> None:
         if self._dropped:
-            record.dropped, self._dropped = self._dropped, 0
-        self._lines.append(record)
-        if not self._some.is_set():
-            self._some.set()
-
-    def close(self) -> None:
-        self._closed = True
-        self._some.set()
-        self._writer.join(_CLOSE)
-        super().close()
-
-    def _line(self, record: logging.LogRecord) -> str:
+            record.dropped = self._dropped
         try:
-            return self.format(record)
-        except Exception as error:  # noqa: BLE001 (of whatever is told; the other lines go on)
-            told = {"level": "error", "event": "a line could not be made", "error": ascii(error)}
-            return msgspec.json.encode({**told, "of": record.name}).decode()
+            self.queue.put_nowait(record)
+        except Full:
+            self._dropped += 1
+        else:
+            self._dropped = 0
 
-    def _write(self) -> None:
-        closing = False
-        while not closing:
-            self._some.wait()
+
+class _Listener(logging.handlers.QueueListener):
+    """Waits a moment for more records when the first of a bundle has come."""
+
+    queue: Queue[Any]
+
+    def dequeue(self, block: bool) -> logging.LogRecord:
+        idle = self.queue.empty()
+        record: logging.LogRecord = self.queue.get(block)
+        if idle:
             time.sleep(_BUNDLE)
-            self._some.clear()  # before lines are taken: what comes meanwhile sets it again
-            closing = self._closed  # before, too: then nothing comes any more
-            bundle = [self._lines.popleft() for _ in range(len(self._lines))]
-            text = "".join(f"{self._line(record)}\n" for record in bundle)
-            with contextlib.suppress(OSError, ValueError):  # nobody is there to read
-                self._stream.write(text)
-                self._stream.flush()
+        return record
+
+    def stop(self) -> None:
+        """Write what waits, as long as somebody reads."""
+        with contextlib.suppress(Full):
+            self.queue.put(self._sentinel, timeout=_CLOSE)  # type: ignore[attr-defined]
+        if self._thread is not None:
+            self._thread.join(_CLOSE)
 
 
 @contextlib.contextmanager
 def logging_as_json(level: str) -> Iterator[None]:
-    """While the block runs, the server's log goes to the standard error."""
-    handler = _Bundles(sys.stderr)
+    """Write the server's log to the standard error while the block runs."""
+    handler = _Queue(Queue(_WAITING))
+    listener = _Listener(handler.queue, _Lines(sys.stderr))
+    listener.start()
     loggers = [logging.getLogger(name) for name in ("denseam.guard.server", "uvicorn")]
     for logger in loggers:
         logger.addHandler(handler)
@@ -107,4 +111,4 @@ def logging_as_json(level: str) -> Iterator[None]:
         for logger in loggers:
             logger.removeHandler(handler)
             logger.propagate = True
-        handler.close()
+        listener.stop()
