@@ -123,7 +123,7 @@ def test_more_clean_images_make_another_calibration(capsys, database, tmp_path):
         (["review", "label", "00000000-0000-0000-0000-000000000000", "cat"], "a class, junk"),
         (["review", "list", "--count", "0"], "at least 1"),
         (["serve", "--host", "0.0.0.0"], "API key file"),
-        (["serve", "--port", "70000"], "at most 65535"),
+        (["serve", "--port", "70000"], "<= 65535"),
         (["serve", "none.safetensors"], "none.safetensors"),
         (["serve", "--database", "mysql://a"], "postgresql://"),
         (["serve", "--api-key-file", "none"], "none"),

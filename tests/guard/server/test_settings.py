@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from denseam.errors import InputError
@@ -26,7 +27,7 @@ def test_they_survive_json():
      {"deadline": math.inf}, {"receive_seconds": math.inf}, {"workers": 10**6},
      {"threads": 10**6}, {"max_bodies": 2**50}, {"shutdown_seconds": 10**9},
      {"allowed_hosts": "guard.example"}, {"allowed_hosts": ["https://guard.example"]},
-     {"allowed_hosts": ["*"]}, {"allowed_hosts": [""]}],
+     {"workers": True}, {"queue": 1024.5}, {"allowed_hosts": ["*"]}, {"allowed_hosts": [""]}],
     ids=str,
 )  # fmt: skip
 def test_what_cannot_be_is_refused(wrong):
@@ -34,9 +35,15 @@ def test_what_cannot_be_is_refused(wrong):
         Settings(**wrong)
 
 
+def test_numbers_of_numpy_are_plain_numbers():
+    settings = Settings(port=np.int64(8000), max_wait=np.float32(0.5), retention_days=7)
+    assert json.dumps(settings.to_json())
+    assert (settings.port, settings.max_wait, settings.retention_days) == (8000, 0.5, 7.0)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "server.example"])
 def test_beyond_loopback_keys_are_wanted(host):
-    with pytest.raises(InputError, match="API key file"):
+    with pytest.raises(InputError, match="API key file .--api-key-file., or --allow-anonymous"):
         Settings(host=host)
     assert not Settings(host=host, api_key_file="keys").loopback
     assert not Settings(host=host, allow_anonymous=True).loopback

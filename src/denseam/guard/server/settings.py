@@ -1,10 +1,11 @@
-"""What a server is told when it starts."""
+"""Settings of a server."""
 
 import ipaddress
 import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from denseam.checks import number, whole
 from denseam.errors import InputError
 
 __all__ = ["Settings"]
@@ -12,7 +13,7 @@ __all__ = ["Settings"]
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST = re.compile(r"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 _DAY, _MANY, _BYTES = 86_400, 2**31 - 1, 2**40
-_RANGES: dict[str, tuple[float, float]] = {
+_RANGES: dict[str, tuple[Any, Any]] = {
     "port": (0, 65_535), "spool_bytes": (0, _BYTES), "retention_days": (0, 36_500),
     "retention_count": (0, _MANY), "max_batch": (1, _MANY), "max_wait": (0, 60),
     "queue": (1, _MANY), "deadline": (0.001, _DAY), "max_body": (1024, _BYTES),
@@ -23,7 +24,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How a guard is served; survives JSON.
+    """Options of a server; they survive JSON.
 
     Attributes:
         name: of the model, in paths such as ``/v2/models/NAME/infer``.
@@ -83,13 +84,14 @@ class Settings:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InputError(f"name = {self.name!r}: wanted 1 to 64 letters, digits, or _ . -")
-        at_least = {"queue": self.max_batch, "max_bodies": self.max_body}
-        for name, (low, high) in _RANGES.items():
-            value, least = getattr(self, name), at_least.get(name, low)
-            if not value >= least:  # nor is NaN
-                raise InputError(f"{name} = {value!r}: wanted at least {least}")
-            if value > high:
-                raise InputError(f"{name} = {value!r}: wanted at most {high}")
+        for field in fields(self):
+            if (name := field.name) in _RANGES:
+                least, most = _RANGES[name]
+                check = whole if isinstance(field.default, int) else number
+                value = check(name, getattr(self, name), least=least, most=most)
+                object.__setattr__(self, name, value)
+        whole("queue", self.queue, self.max_batch)
+        whole("max_bodies", self.max_bodies, self.max_body)
         hosts = self.allowed_hosts
         if isinstance(hosts, str) or not all(_HOST.fullmatch(host) for host in hosts):
             raise InputError(
@@ -100,32 +102,32 @@ class Settings:
         if not (self.loopback or self.api_key_file or self.allow_anonymous):
             raise InputError(
                 f"host = {self.host!r} can be reached from other machines: wanted an API key "
-                "file, or to be told that anybody may ask"
+                "file (--api-key-file), or --allow-anonymous to let anybody ask"
             )
 
     @property
     def called(self) -> str:
-        """The host as it stands in a URL."""
+        """Return the host as it stands in a URL."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """Return whether only this machine can reach the server."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, for ``from_json``."""
+        """Return plain JSON values, for ``from_json``."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """The settings of ``to_json``.
+        """Return the settings of ``to_json``.
 
         Raises:
-            InputError: for a field that there is not.
+            InputError: for a field that does not exist.
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(value) - known):
