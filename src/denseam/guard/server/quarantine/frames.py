@@ -2,8 +2,8 @@
 
     length (4 bytes, little-endian)   CRC-32 of the payload (4 bytes)   payload
 
-They are written one after the other, so a crash tears the end of a file and nothing before. A bad
-frame with something behind it is damage, of the disk or by somebody.
+Frames are appended, so a crash tears the end of a file and nothing before it. A bad frame with
+something behind it is damage, of the disk or by somebody.
 """
 
 import struct
@@ -12,36 +12,36 @@ import zlib
 __all__ = ["framed", "whole"]
 
 _HEAD = struct.Struct("<II")
-_LOOKED_AT = 16  # times the length of a file that is damaged, at most
+_LOOKED_AT = 16  # times the length of a damaged file, at most
 
 
 def framed(payload: bytes) -> bytes:
-    """A frame of a payload that is not empty."""
+    """Return the frame of a payload that is not empty."""
     return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 def whole(contents: bytes, begin: bytes) -> tuple[list[bytes], bool]:
-    """The whole payloads of a file, in order, and whether it is damaged.
+    """Return the whole payloads of a file, in order, and whether the file is damaged.
 
     Args:
         contents: of the file.
-        begin: how every payload begins; by it frames are found again behind a bad one.
+        begin: the beginning of every payload; it finds the next frame behind a bad one.
     """
-    found: list[bytes] = []
+    payloads: list[bytes] = []
     start, damaged = 0, False
     while start < len(contents):
         if (payload := _payload(contents, start)) is not None:
-            found.append(payload)
+            payloads.append(payload)
             start += _HEAD.size + len(payload)
-        elif (after := _again(contents, start, begin)) is not None:
-            start, damaged = after, True
-        else:
-            return found, damaged or _has_more(contents, start)
-    return found, damaged
+        elif (behind := _next(contents, start, begin)) is not None:
+            start, damaged = behind, True
+        else:  # zeros are what a disk that was cut off leaves
+            return payloads, damaged or bool(contents[_end(contents, start) :].strip(b"\0"))
+    return payloads, damaged
 
 
 def _payload(contents: bytes, start: int) -> bytes | None:
-    """Of the frame that starts there; None where it is not whole."""
+    """Return the payload of the frame that starts there; None where it is not whole."""
     if start + _HEAD.size > len(contents):
         return None
     length, crc = _HEAD.unpack_from(contents, start)
@@ -50,10 +50,8 @@ def _payload(contents: bytes, start: int) -> bytes | None:
     return payload if fine else None
 
 
-def _again(contents: bytes, start: int, begin: bytes) -> int | None:
-    """Where the next whole frame starts behind a bad one: where that ends, or wherever it is."""
-    if (end := _end(contents, start)) < len(contents) and _payload(contents, end) is not None:
-        return end
+def _next(contents: bytes, start: int, begin: bytes) -> int | None:
+    """Return where the next whole frame starts behind a bad one."""
     left = _LOOKED_AT * len(contents)  # pixels may look like the beginnings of many frames
     place = contents.find(begin, start + _HEAD.size + 1)
     while place >= 0 and left > 0:
@@ -65,13 +63,8 @@ def _again(contents: bytes, start: int, begin: bytes) -> int | None:
     return None
 
 
-def _has_more(contents: bytes, start: int) -> bool:
-    """Whether there is anything behind a bad frame but the zeros of a disk that was cut off."""
-    return bool(contents[_end(contents, start) :].strip(b"\0"))
-
-
 def _end(contents: bytes, start: int) -> int:
-    """Where a frame ends by its own account."""
+    """Return where a frame ends by its own account."""
     if start + _HEAD.size > len(contents):
         return len(contents)
     return start + _HEAD.size + int(_HEAD.unpack_from(contents, start)[0])

@@ -1,4 +1,4 @@
-"""Keeps items: at once in the journal, soon after in the database."""
+"""Items go into the journal at once, and into the database soon after."""
 
 import asyncio
 import logging
@@ -30,10 +30,10 @@ class Keeper:
         store: the database.
         spool: the journal.
         retention_days, retention_count: as in ``Settings``.
-        stored: told how many items were moved.
+        stored: called with the number of items that were moved.
 
     Attributes:
-        away: why the database cannot be used now; None while it can.
+        away: the reason why the database cannot be used now; None while it can.
     """
 
     def __init__(
@@ -54,22 +54,20 @@ class Keeper:
         self._stirred = threading.Event()
         self._closing = threading.Event()
         self._tidied = -_TIDY
-        self._told = False
+        self._logged = False
         self._mover = threading.Thread(target=self._move_on, name="quarantine", daemon=True)
 
     def reach(self) -> None:
-        """Reach for the database; it need not be there yet, but an SQLite file is made.
+        """Make the tables; a database that is away is no error.
 
         Raises:
-            DataUnavailableError: when the folder of an SQLite file is not there.
-            FileFormatError: when the file is there, and no SQLite database.
-            InputError: for a database that a newer denseam has made.
+            DataUnavailableError, FileFormatError, InputError: as ``Store.create``.
         """
-        self.spool.files()  # so that it is known from the start how much waits
+        self.spool.files()  # counts what waits
         self._try(lambda: self.store.create(new=True))
 
     def start(self) -> None:
-        """Begin to move."""
+        """Start to move items."""
         self._mover.start()
 
     async def stop(self) -> None:
@@ -84,7 +82,7 @@ class Keeper:
         self.store.close()
 
     async def keep(self, items: Sequence[Item]) -> bool:
-        """Whether the items are on the disk now; those of one moment are written together."""
+        """Write items to the journal, those of one moment together; return whether that worked."""
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._pending.append((items, done))
         if self._writing is None:
@@ -112,7 +110,7 @@ class Keeper:
         self._writing = None
 
     def _move_on(self) -> None:
-        """Until it is closed: move, look, tidy; and wait longer where the database is away."""
+        """Move, look and tidy until it is closed; wait longer while the database is away."""
         pause = _PAUSE
         while not self._closing.is_set():
             if self.away is None:
@@ -123,14 +121,14 @@ class Keeper:
         self._went_on()
 
     def _went_on(self) -> bool:
-        """Whether items could be moved; no error ends the thread."""
+        """Move items; return whether that worked. No error ends the thread."""
         try:
             return self._try(self._once)
         except Exception as error:  # noqa: BLE001 (or nothing would be moved until a restart)
-            said = f"{type(error).__name__}: {error}"
-            if self.away != said:
+            reason = f"{type(error).__name__}: {error}"
+            if self.away != reason:
                 _log.exception("items cannot be moved")
-            self.away, self._told = said, True
+            self.away, self._logged = reason, True
             return False
 
     def _once(self) -> None:
@@ -156,16 +154,16 @@ class Keeper:
             _log.error("kept as %s: %s", self.spool.set_aside(path), wrong)
         self._stored(len(items))
 
-    def _try(self, what: Callable[[], None]) -> bool:
-        """Whether it could be done; a change is logged once."""
+    def _try(self, action: Callable[[], None]) -> bool:
+        """Return whether something could be done; log a change once."""
         try:
-            what()
+            action()
         except (DatabaseAwayError, OSError) as error:
             if isinstance(error, DenseAMError) and not isinstance(error, DatabaseAwayError):
                 raise
-            if self.away is None or not self._told:
+            if self.away is None or not self._logged:
                 _log.warning("the database is away: %s", error)
-            self.away, self._told = str(error), True
+            self.away, self._logged = str(error), True
             return False
         if self.away is not None:
             _log.info("the database is there: %s", self.store.name)

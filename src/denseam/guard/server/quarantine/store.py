@@ -29,9 +29,11 @@ class DatabaseAwayError(DenseAMError):
 class Store:
     """Items in an SQLite file, or in PostgreSQL.
 
+    Each method raises ``DatabaseAwayError`` when the database cannot be used now.
+
     Args:
         database: a path, or a URL.
-        seconds: how long to wait for a lock, or an answer.
+        seconds: the longest wait for a lock, or an answer.
 
     Raises:
         InputError: for another kind of database.
@@ -48,10 +50,9 @@ class Store:
         self._insert = sqlite.insert if self.path is not None else postgresql.insert
 
     def check_file(self) -> None:
-        """Make an SQLite file that is not there; one that is has to be one.
+        """Check an SQLite file; make it where it is not there.
 
         Raises:
-            DatabaseAwayError: when it cannot be read now.
             DataUnavailableError: when its folder is not there.
             FileFormatError: when it is no SQLite database.
         """
@@ -67,7 +68,6 @@ class Store:
                 a file that vanishes later may come back, with a volume say.
 
         Raises:
-            DatabaseAwayError: when the database cannot be used now.
             DataUnavailableError: when the folder of the file is not there.
             FileFormatError: with ``new``, when the file is there, and no SQLite database.
             InputError: for a database that a newer denseam has made.
@@ -78,20 +78,12 @@ class Store:
             schema.create(self._engine, self.path)
 
     def ping(self) -> None:
-        """Look whether it is there.
-
-        Raises:
-            DatabaseAwayError: when it is not.
-        """
+        """Ask for one item."""
         with self._connection() as connection:
             connection.execute(sa.select(ITEMS.c.id).limit(1)).first()
 
     def add(self, items: Sequence[Item]) -> None:
-        """Store items; those whose id is there stay as they are, with their labels.
-
-        Raises:
-            DatabaseAwayError: when the database cannot be used now.
-        """
+        """Store items; one whose id is there stays as it is, with its label."""
         rows = [msgspec.structs.asdict(item) for item in items]
         with self._reached():
             before = self._inode()
@@ -104,14 +96,10 @@ class Store:
                 raise DatabaseAwayError(f"{self.name} was replaced")
 
     def get(self, item: uuid.UUID) -> Item | None:
-        """One item, or None.
-
-        Raises:
-            DatabaseAwayError: when the database cannot be used now.
-        """
+        """Return an item, or None."""
         with self._connection() as connection:
-            found = connection.execute(sa.select(ITEMS).where(ITEMS.c.id == item))
-            row = found.mappings().first()
+            rows = connection.execute(sa.select(ITEMS).where(ITEMS.c.id == item))
+            row = rows.mappings().first()
         return None if row is None else Item(**row)
 
     def list(
@@ -122,16 +110,15 @@ class Store:
         labelled: bool | None = None,
         reason: str | None = None,
     ) -> list[Item]:
-        """The newest items first.
+        """Return items, the newest first.
 
         Args:
-            limit: how many, 1 to 2147483647.
+            limit: the most items, 1 to 2147483647.
             before: only those after this one in the list.
             labelled: only those with a label, or without.
             reason: only those set aside for it.
 
         Raises:
-            DatabaseAwayError: when the database cannot be used now.
             InputError: for a limit that is none.
         """
         if not 1 <= limit <= _MOST:
@@ -148,27 +135,22 @@ class Store:
             return [Item(**row) for row in connection.execute(query).mappings()]
 
     def count(self, *, labelled: bool | None = None, reason: str | None = None) -> int:
-        """How many items there are of a kind.
-
-        Raises:
-            DatabaseAwayError: when the database cannot be used now.
-        """
+        """Count the items of a kind."""
         query = sa.select(sa.func.count()).select_from(ITEMS)
         with self._connection() as connection:
             return int(connection.scalar(query.where(*_conditions(labelled, reason))) or 0)
 
     def label(self, item: uuid.UUID, label: int | None) -> Item | None:
-        """Note a reviewer's label, -1 for junk; None takes it back. Returns the item, or None.
+        """Note a reviewer's label, -1 for junk; None takes it back. Return the item, or None.
 
         Raises:
             InputError: for a label that is no class.
-            DatabaseAwayError: when the database cannot be used now.
         """
-        found = self.get(item)
-        if found is None:
+        known = self.get(item)
+        if known is None:
             return None
-        high = "" if found.n_classes is None else f" to {found.n_classes - 1}"
-        if label is not None and not -1 <= label < (found.n_classes or 1 << 31):
+        high = "" if known.n_classes is None else f" to {known.n_classes - 1}"
+        if label is not None and not -1 <= label < (known.n_classes or 1 << 31):
             raise InputError(f"label {label}: wanted a class 0{high}, or -1 for junk")
         now = None if label is None else dt.datetime.now(dt.UTC)
         change = sa.update(ITEMS).where(ITEMS.c.id == item).values(label=label, reviewed_at=now)
@@ -177,11 +159,7 @@ class Store:
         return self.get(item)
 
     def delete(self, items: Sequence[uuid.UUID]) -> int:
-        """Delete items, labelled or not; returns how many there were.
-
-        Raises:
-            DatabaseAwayError: when the database cannot be used now.
-        """
+        """Delete items, labelled or not; return how many there were."""
         with self._connection() as connection:
             return connection.execute(sa.delete(ITEMS).where(ITEMS.c.id.in_(items))).rowcount
 
@@ -193,10 +171,7 @@ class Store:
             count: 0 for no limit.
 
         Returns:
-            How many were deleted.
-
-        Raises:
-            DatabaseAwayError: when the database cannot be used now.
+            The number of deleted items.
         """
         limits: list[sa.ColumnElement[bool]] = []
         if days:
@@ -229,17 +204,17 @@ class Store:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             if isinstance(error, DenseAMError):
                 raise
-            said = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
-            raise DatabaseAwayError(f"{self.name}: {said}") from error
+            reason = str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0]
+            raise DatabaseAwayError(f"{self.name}: {reason}") from error
 
     def _inode(self) -> Any:
         return None if self.path is None else self.path.stat().st_ino
 
 
 def _conditions(labelled: bool | None, reason: str | None) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = []
+    conditions: list[sa.ColumnElement[bool]] = []
     if labelled is not None:
-        found.append(ITEMS.c.label.is_not(None) if labelled else ITEMS.c.label.is_(None))
+        conditions.append(ITEMS.c.label.is_not(None) if labelled else ITEMS.c.label.is_(None))
     if reason is not None:
-        found.append(ITEMS.c.reason == reason)
-    return found
+        conditions.append(ITEMS.c.reason == reason)
+    return conditions
