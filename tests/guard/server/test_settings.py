@@ -43,7 +43,7 @@ def test_numbers_of_numpy_are_plain_numbers():
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "server.example"])
 def test_beyond_loopback_keys_are_wanted(host):
-    with pytest.raises(InputError, match="API key file .--api-key-file., or --allow-anonymous"):
+    with pytest.raises(InputError, match=r"API key file \(--api-key-file\), or --allow-anonymous"):
         Settings(host=host)
     assert not Settings(host=host, api_key_file="keys").loopback
     assert not Settings(host=host, allow_anonymous=True).loopback
