@@ -150,4 +150,4 @@ def test_a_choice_is_one_of_the_options():
 
 
 def test_examples_of_the_docstrings():
-    assert doctest.testmod(checks, raise_on_error=True).attempted == 7
+    assert doctest.testmod(checks, raise_on_error=True).attempted == 8

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 import denseam
-from denseam.analysis import pick_memories
+from denseam.analysis import pick_memories, solve_beta
 from denseam.baselines.binarised import Binarised
 from denseam.data import Dataset, ImageSet
 from denseam.descent import sets
 from denseam.descent.square import square_attack
 from denseam.errors import InputError
+from denseam.figures.grid import grid
+from denseam.guard import Guard
 from denseam.guard.conformal import check_rate
 from denseam.guard.junk import junk_sets
 from denseam.guard.scores import Score
@@ -52,6 +54,11 @@ WHOLE = {
     "ImageSet n_classes": lambda n: ImageSet(CLEAN.images, LABELS % 2, n),
     "from_arrays n_classes": lambda n: ImageSet.from_arrays(IMAGES, LABELS % 2, n_classes=n),
     "hold_out": lambda n: Dataset("a", CLEAN, CLEAN).hold_out(n),
+    "from_arrays shape": lambda n: ImageSet.from_arrays(IMAGES, LABELS, shape=(n, 6)),
+    "pick_memories shape": lambda n: pick_memories(MODEL, 3, shape=(n, 6)),
+    "grid columns": lambda n: [len(grid(CLEAN.images, columns=n, scale=1).tobytes())],
+    "grid scale": lambda n: [len(grid(CLEAN.images, scale=n).tobytes())],
+    "Guard image_shape": lambda n: [Guard(MODEL, MODEL, image_shape=(n, 6)).image_shape],
     "junk_sets": lambda n: junk_sets(CLEAN, n),
     "Recipe epochs": lambda n: denseam.Recipe.paper(power=2, epochs=n),
     "boundary_set seed": lambda n: sets.boundary_set(
@@ -63,6 +70,8 @@ WHOLE = {
     "attack_set loss_power": lambda n: sets.attack_set(MODEL, CLEAN, "fgsm", 0.1, loss_power=n),
 }
 REAL = {
+    "solve_beta": lambda x: solve_beta(5 * MODEL(IMAGES).detach(), x),
+    "optimiser": lambda x: denseam.MaxNormMomentum([MODEL.memories], x).param_groups[0]["lr"],
     "temperature": lambda x: denseam.DenseAM(12, 3, 4, 2, x)(IMAGES),
     "ImageClassifier": lambda x: denseam.ImageClassifier(MODEL, scale=x)(IMAGES / 2 + 0.5),
     "binarised": lambda x: Binarised(MODEL, threshold=x).predict(IMAGES),

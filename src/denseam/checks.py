@@ -15,7 +15,17 @@ from torch import Tensor
 
 from denseam.errors import InputError
 
-__all__ = ["choice", "exact", "is_number", "number", "numbers", "plain", "seed_of", "whole"]
+__all__ = [
+    "choice",
+    "exact",
+    "image_shape",
+    "is_number",
+    "number",
+    "numbers",
+    "plain",
+    "seed_of",
+    "whole",
+]
 
 T = TypeVar("T")
 
@@ -128,6 +138,29 @@ def numbers(name: str, values: Any, **bounds: Any) -> list[float]:
     if not each:
         raise InputError(f"{name} = {_shown(values)}: wanted one number or more")
     return [number(name, value, **bounds) for value in each]
+
+
+def image_shape(name: str, value: Any, n_pixels: int | None = None) -> tuple[int, int]:
+    """Return the height and width of an image as ints.
+
+    Args:
+        name: what the shape is called in messages.
+        value: two whole numbers >= 1.
+        n_pixels: what their product must be; None for anything.
+
+    Raises:
+        InputError: for anything else.
+
+    >>> image_shape("shape", np.array([28, 28]))
+    (28, 28)
+    """
+    sides = list(value) if isinstance(value, Iterable) else []
+    if len(sides) != 2:
+        raise InputError(f"{name} = {_shown(value)}: wanted (height, width)")
+    height, width = (whole(name, side) for side in sides)
+    if n_pixels is not None and height * width != n_pixels:
+        raise InputError(f"{name} {(height, width)} does not fit {n_pixels} pixels")
+    return height, width
 
 
 def choice(name: str, value: Any, options: Iterable[T]) -> T:

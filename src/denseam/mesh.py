@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.rendezvous import rendezvous
 
+from denseam.checks import whole
 from denseam.errors import InputError, LostRankError
 
 __all__ = ["Axis", "Mesh", "launched", "own_device", "start"]
@@ -175,7 +176,8 @@ def start(memory_ranks: int = 1, device: torch.device | str = "cpu") -> Iterator
     """
     running = dist.is_available() and dist.is_initialized()
     processes = dist.get_world_size() if running else _world()
-    if memory_ranks < 1 or processes % memory_ranks:
+    memory_ranks = whole("memory_ranks", memory_ranks)
+    if processes % memory_ranks:
         raise InputError(
             f"memory_ranks = {memory_ranks} with {processes} "
             f"process{'es' if processes > 1 else ''}: wanted a divisor of their number. "

@@ -209,7 +209,7 @@ def test_a_saved_sheet_is_the_same_picture_every_time(tmp_path):
 
 BAD_SHEETS = {
     "no image": (torch.zeros(0, 2, 2), {}, "empty"),
-    "columns": (torch.zeros(1, 2, 2), {"columns": 0}, "columns = 0, scale = 2: wanted both >= 1"),
+    "columns": (torch.zeros(1, 2, 2), {"columns": 0}, "columns = 0: wanted a whole number >= 1"),
     "scale": (torch.zeros(1, 2, 2), {"scale": 0}, "scale = 0"),
     "captions": (torch.zeros(1, 2, 2), {"captions": ["a", "b"]}, "1 images need 1 captions, got 2"),
     "marked": (torch.zeros(2, 2, 2), {"marked": torch.ones(1).bool()}, r"shape \(2\)"),

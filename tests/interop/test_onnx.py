@@ -294,7 +294,7 @@ class Unknown(Classifier):
         ({"head": "softmax"}, "head = 'softmax': wanted 'log_energy'"),
         ({"takes": "bytes"}, "takes = 'bytes': wanted 'images' or 'visible'"),
         ({"shape": (3, 5)}, r"shape \(3, 5\) does not fit 20 pixels"),
-        ({"shape": (-4, -5)}, r"shape \(-4, -5\)"),
+        ({"shape": (-4, -5)}, "shape = -4: wanted a whole number >= 1"),
     ],
 )
 def test_anything_else_is_refused(change, message, tmp_path):

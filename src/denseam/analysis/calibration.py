@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.confidence import confidence_of
-from denseam.checks import numbers
+from denseam.checks import number, numbers
 from denseam.classifier import Classifier
 from denseam.data.validate import check_labels
 from denseam.errors import InputError
@@ -53,6 +53,7 @@ def solve_beta(activity: Tensor, accuracy: float) -> float:
         raise InputError(f"activity has shape {tuple(activity.shape)}: wanted (B, C), B >= 1")
     chance = 1 / exact.shape[1]
     limit = float(confidence_of(exact, _LARGEST_BETA).mean())
+    accuracy = number("accuracy", accuracy)
     if not chance < accuracy < limit:
         raise InputError(
             f"no beta_sm > 0 has a mean confidence of {accuracy:.4f}: it goes from {chance:.4f} "

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denseam.checks import seed_of, whole
+from denseam.checks import image_shape, seed_of, whole
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.errors import InputError
@@ -220,9 +220,7 @@ def pick_memories(
     chosen = _to_pick(model, among)
     count = whole("count", count, 1, len(chosen))
     side = round(model.n_visible**0.5)
-    height, width = (side, side) if shape is None else shape
-    if height * width != model.n_visible:
-        raise InputError(f"shape {(height, width)} does not fit {model.n_visible} pixels")
+    height, width = image_shape("shape", shape or (side, side), model.n_visible)
     generator = torch.Generator().manual_seed(seed_of(seed))
     chosen = chosen[torch.randperm(len(chosen), generator=generator)[:count]]
     visible = model.visible_memories.detach().cpu()[chosen]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.calibration import confidence_bins, first_above, solve_beta
+from denseam.checks import seed_of
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.data.validate import check_labels
@@ -92,7 +93,7 @@ def compare_calibration(
     if len(images) < 2:
         raise InputError(f"{images.name}: {len(images)} image has no halves, wanted 2 or more")
     gap, energy, right = _scores(model, images)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed_of(seed)))
     fit, test = order[: len(order) // 2], order[len(order) // 2 :]
     labels, activity = images.labels, torch.tanh(gap)
 

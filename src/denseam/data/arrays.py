@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from denseam.checks import choice
+from denseam.checks import choice, image_shape
 from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import range_hint
 from denseam.errors import InputError
@@ -94,6 +94,7 @@ def rows_of(indices: object, count: int) -> Tensor | slice:
 
 def _to_three_axes(images: Tensor, shape: tuple[int, int] | None) -> Tensor:
     given = tuple(images.shape)
+    shape = None if shape is None else image_shape("shape", shape)
     if images.ndim == 4 and given[1] == 1:
         images = images[:, 0]
     elif images.ndim == 2:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denseam import files
+from denseam.checks import whole
 from denseam.data.pixels import to_bytes
 from denseam.data.validate import check_images
 from denseam.errors import InputError
@@ -50,9 +51,8 @@ def grid(
     """
     check_images(images)
     M, H, W = images.shape
-    wide = math.ceil(math.sqrt(M)) if columns is None else min(columns, M)
-    if wide < 1 or scale < 1:
-        raise InputError(f"columns = {columns}, scale = {scale}: wanted both >= 1")
+    wide = math.ceil(math.sqrt(M)) if columns is None else min(whole("columns", columns), M)
+    scale = whole("scale", scale)
     if captions is not None and len(captions) != M:
         raise InputError(f"{M} images need {M} captions, got {len(captions)}")
     if marked is not None:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from denseam.checks import number
 from denseam.errors import AnswerError, EndpointError
 from denseam.guard.blocks import in_batches
 from denseam.guard.layout import Input, answer
@@ -51,7 +52,8 @@ class Endpoint(Member):
     kind = "endpoint"
 
     def __init__(self, url: str, *, timeout: float = 10.0, **more: Any) -> None:
-        self.url, self.timeout = url.rstrip("/").removesuffix("/infer"), timeout
+        self.url = url.rstrip("/").removesuffix("/infer")
+        self.timeout = number("timeout", timeout, above=0, unit="seconds")
         self.input, self.datatype = self._described(self._call(self.url))
         if more.get("takes") is None:
             more["takes"] = self.input.takes

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from denseam.analysis.confidence import BETA_SM
-from denseam.checks import seed_of
+from denseam.checks import image_shape as shape_of
+from denseam.checks import seed_of, whole
 from denseam.errors import InputError
 from denseam.guard import conformal
 from denseam.guard.detector import Detector, Memories, detector_of
@@ -69,12 +70,13 @@ class Guard:
     ) -> None:
         self.detector: Detector = detector_of(detector, Score(score, beta_sm), image_shape)
         self.score = score if isinstance(self.detector, Memories) else "its own"
+        image_shape = None if image_shape is None else shape_of("image_shape", image_shape)
         found = self.detector.n_visible or n_visible
         if found is None and image_shape is not None:
             found = image_shape[0] * image_shape[1]
         if found is None:
             raise InputError("n_visible: wanted the number of pixels, the detector does not say")
-        self.n_visible = int(found)
+        self.n_visible = whole("n_visible", found)
         self.image_shape = image_shape or square(self.n_visible)
         if image_shape is not None and image_shape[0] * image_shape[1] != self.n_visible:
             raise InputError(f"image_shape = {image_shape}: the detector has {found} pixels")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from denseam.checks import whole
 from denseam.errors import DataUnavailableError, FileFormatError, InputError, MissingPackageError
 from denseam.guard.answers import to_labels
 from denseam.guard.blocks import Blocks, in_batches, places_agree
@@ -44,7 +45,7 @@ class OnnxFile(Member):
         except OSError as error:
             raise DataUnavailableError(f"{path}: no such ONNX file ({error.strerror})") from error
         self.sha256 = hashlib.sha256(contents).hexdigest()
-        self.session = _session(self.path, threads)
+        self.session = _session(self.path, whole("threads", threads))
         given, *others = self.session.get_inputs()
         if others or given.type not in _TYPES or len(given.shape) not in (2, 3, 4):
             raise InputError(

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from denseam.baselines import Binarised
+from denseam.checks import image_shape
 from denseam.classifier import HEADS, Classifier, HeadName
 from denseam.errors import InputError, MissingPackageError
 from denseam.files import write_bytes
@@ -138,7 +139,4 @@ def _shape(n_visible: int, shape: tuple[int, int] | None) -> tuple[int, int]:
     side = math.isqrt(n_visible)
     if shape is None:
         return (side, side) if side**2 == n_visible else (1, n_visible)
-    height, width = shape
-    if height < 1 or width < 1 or height * width != n_visible:
-        raise InputError(f"shape {(height, width)} does not fit {n_visible} pixels")
-    return height, width
+    return image_shape("shape", shape, n_visible)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from denseam.checks import numbers
 from denseam.data import Dataset
 from denseam.errors import InputError
 from denseam.mesh import Mesh
@@ -43,8 +44,9 @@ def train_models(
         InputError: for powers that are not all different.
         RunFolderError, SaveError: as ``denseam.train``.
     """
+    powers = numbers("powers", powers)
     if len(set(powers)) < len(powers):
-        raise InputError(f"powers = {list(powers)}: wanted different ones")
+        raise InputError(f"powers = {powers}: wanted different ones")
     folders = []
     for power in powers:
         recipe = Recipe.paper(power, epochs, seed=seed, products=products).for_data(images.train)

@@ -1,12 +1,12 @@
 """The max-norm momentum rule of NIPS16, appendix A, as an optimizer and as a function."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 
+from denseam.checks import number
 from denseam.errors import InputError
 from denseam.kernels import Kernel, choose
 
@@ -102,14 +102,8 @@ class MaxNormMomentum(torch.optim.Optimizer):
 
 def _check_group(group: dict[str, Any]) -> None:
     for name in ("lr", "momentum", "gradient_scale", "floor"):
-        momentum = name == "momentum"
-        try:
-            value = float(group[name])
-        except (TypeError, ValueError):
-            value = math.nan
-        if not (0 <= value < 1 if momentum else 0 < value < math.inf):
-            wanted = "0 <= momentum < 1" if momentum else "a number > 0"
-            raise InputError(f"{name} = {group[name]!r}: wanted {wanted}")
+        limits: dict[str, Any] = {"least": 0, "below": 1} if name == "momentum" else {"above": 0}
+        group[name] = number(name, group[name], **limits)
     for parameter in group["params"]:
         if parameter.ndim != 2:
             raise InputError(
