@@ -63,7 +63,7 @@ def test_claims_stand_beside_the_papers_numbers_with_their_own(results):
         for id_ in claim["rows"]:
             assert number(results, id_) in line[3]
         for id_ in claim["beside"]:
-            assert number(results, id_) in line[3].split("; beside ")[1]
+            assert number(results, id_) in line[3].split("; also ")[1]
         assert bool(line[3]) == bool(claim["rows"])
 
 
@@ -79,7 +79,7 @@ def test_what_differs_is_told_with_its_note(results):
                 what = next(row["what"] for row in results["rows"] if row["id"] == id_)
                 assert f"  * {what}: {number(results, id_)}\n" in part + "\n"
         if told:
-            assert part.count("\n  * beside: ") == sum(
+            assert part.count("\n  * not judged: ") == sum(
                 len(c["beside"]) for c in results["claims"] if c["verdict"] == "not reproduced"
             )
 

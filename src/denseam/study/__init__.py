@@ -4,8 +4,8 @@
     reproduce(study, "results", observer)
 
 `stage` runs stages and knows which are up to date; `stages/` holds one file for each part of the
-paper; what they find are rows (`findings`), which `claims` judges beside the paper's numbers.
-`results` puts everything into one JSON value, of which `report` and `markdown` make pages.
+paper. Stages return rows (`findings`); `claims` judges them by the paper's numbers. `results` puts
+everything into one JSON value, and `report` makes pages of it.
 To add a stage: write its file, name it in `stages/__init__.py`.
 """
 

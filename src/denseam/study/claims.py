@@ -1,8 +1,8 @@
-"""What the paper says, one claim after the other, and how a study's rows are judged beside it.
+"""The paper's claims, and the rules that judge them by the rows of a study.
 
 Values are those of the paper's text (Neural Computation 30(12), 2018) and of NIPS16, its
 predecessor. A verdict follows from the rows by the rule of the claim, which the report gives in
-words; where the paper has a number, the rule is about that number.
+words. Where the paper has a number, the rule is about that number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,41 +20,41 @@ _ALL = (*_SMALL, *_LARGE)
 
 @dataclass(frozen=True)
 class Claim:
-    """One thing that the paper says."""
+    """One claim of the paper."""
 
     id: str
     where: str  # in the paper
     claim: str
     paper: str  # its value, in words
-    rows: tuple[str, ...]  # ids of the rows that it is judged by
-    rule: str  # when it counts as reproduced
+    rows: tuple[str, ...]  # ids of the rows that judge it
+    rule: str  # in words: when it counts as reproduced
     judge: Callable[[Sequence[Row]], Verdict] | None = None  # None: cannot be compared
-    differs: str = ""  # why, or what was tried, where it is not reproduced
-    beside: tuple[str, ...] = ()  # further rows to show, which decide nothing
+    differs: str = ""  # why, or what was tried, if it is not reproduced
+    beside: tuple[str, ...] = ()  # ids of rows that are shown, not judged
 
 
 def judged(claims: Sequence[Claim], rows: Mapping[str, Row], *, comparable: bool) -> list[Any]:
-    """The claims as JSON values, each with its verdict; see ``results``."""
+    """Return the claims as JSON values, each with its verdict; see ``results``."""
     return [_judged(claim, rows, comparable=comparable) for claim in claims]
 
 
 def _judged(claim: Claim, rows: Mapping[str, Row], *, comparable: bool) -> dict[str, Any]:
-    found = [rows[id_] for id_ in claim.rows if id_ in rows]
+    measured = [rows[id_] for id_ in claim.rows if id_ in rows]
     note = f"Counts as reproduced when {claim.rule}." if claim.rule else ""
     verdict: Verdict = "cannot be compared"
     if claim.judge is None:
         note = claim.differs
     elif not comparable:
         note = "The paper's numbers are for MNIST."
-    elif len(found) < len(claim.rows):
+    elif len(measured) < len(claim.rows):
         note = "Not measured here: it needs the models n = 2, 3, 20 and 30, and all stages."
     else:
-        verdict = claim.judge(found)
+        verdict = claim.judge(measured)
         if verdict == "not reproduced" and claim.differs:
             note = f"{claim.differs} {note}"
     return {
         "id": claim.id, "where": claim.where, "claim": claim.claim, "paper": claim.paper,
-        "rows": [row.id for row in found],
+        "rows": [row.id for row in measured],
         "beside": [id_ for id_ in claim.beside if id_ in rows],
         "verdict": verdict, "note": note,
     }  # fmt: skip
@@ -64,7 +64,7 @@ def _judged(claim: Claim, rows: Mapping[str, Row], *, comparable: bool) -> dict[
 
 
 def _at_most(paper: float) -> Callable[[Sequence[Row]], Verdict]:
-    """Better at or below the paper's error, reproduced when the interval reaches it."""
+    """Ask for at most the paper's error; reproduced when the interval reaches it."""
 
     def judge(rows: Sequence[Row]) -> Verdict:
         (row,) = rows
@@ -78,7 +78,7 @@ def _at_most(paper: float) -> Callable[[Sequence[Row]], Verdict]:
 def _all(
     holds: Callable[[float], bool], better: Callable[[float], bool] | None = None
 ) -> Callable[[Sequence[Row]], Verdict]:
-    """Every value fulfils a condition; better where the top of every interval fulfils another."""
+    """Ask that every value holds; better where the top of every interval holds another test."""
 
     def judge(rows: Sequence[Row]) -> Verdict:
         tops = [row.value if row.high is None else row.high for row in rows]
@@ -90,7 +90,7 @@ def _all(
 
 
 def _first_half_above(rows: Sequence[Row]) -> Verdict:
-    """Every one of the first half lies above every one of the second."""
+    """Ask that every value of the first half lies above every value of the second."""
     half = len(rows) // 2
     least = min(row.value for row in rows[:half])
     most = max(row.value for row in rows[half:])
@@ -98,14 +98,14 @@ def _first_half_above(rows: Sequence[Row]) -> Verdict:
 
 
 def _both_first_halves_above(rows: Sequence[Row]) -> Verdict:
-    """Of the first half of the rows, and of the second, the first half lies above the other."""
+    """Ask the same of both halves of the rows."""
     half = len(rows) // 2
     verdicts = {_first_half_above(rows[:half]), _first_half_above(rows[half:])}
     return "reproduced" if verdicts == {"reproduced"} else "not reproduced"
 
 
 def _similar(rows: Sequence[Row]) -> Verdict:
-    """The first half of the values is within 15 points of the second, one by one."""
+    """Ask that the first half lies within 15 points of the second, value by value."""
     half = len(rows) // 2
     pairs = zip(rows[:half], rows[half:], strict=True)
     close = all(abs(here.value - there.value) <= 0.15 for here, there in pairs)
@@ -113,29 +113,29 @@ def _similar(rows: Sequence[Row]) -> Verdict:
 
 
 def _rises(rows: Sequence[Row]) -> Verdict:
-    """The first value lies below the second, and that one below all others."""
+    """Ask that the first value lies below the second, and the second below all others."""
     first, second, *others = (row.value for row in rows)
     return "reproduced" if first < second < min(others) else "not reproduced"
 
 
 def _first_above_all(rows: Sequence[Row]) -> Verdict:
-    """The first value is the largest."""
+    """Ask that the first value is the largest."""
     first, *others = (row.value for row in rows)
     return "reproduced" if first > max(others) else "not reproduced"
 
 
 def _each_above_its_next(rows: Sequence[Row]) -> Verdict:
-    """Of every pair of values the first is the larger one."""
+    """Ask that the first value of every pair is the larger one."""
     pairs = zip(rows[::2], rows[1::2], strict=True)
     return "reproduced" if all(a.value > b.value for a, b in pairs) else "not reproduced"
 
 
-def _near(paper: float, part: float) -> Callable[[Sequence[Row]], Verdict]:
-    return _all(lambda value: abs(value - paper) <= part * paper)
+def _near(paper: float, fraction: float) -> Callable[[Sequence[Row]], Verdict]:
+    return _all(lambda value: abs(value - paper) <= fraction * paper)
 
 
 def _falls(rows: Sequence[Row]) -> Verdict:
-    """The error of the least sure images is above that of the surest, model by model."""
+    """Ask that the least certain images have the larger error, model by model."""
     pairs = zip(rows[::2], rows[1::2], strict=True)
     clear = all(
         unsure.low is not None and sure.high is not None and unsure.low > sure.high
@@ -158,8 +158,8 @@ def _networks(what: str, *names: str) -> tuple[str, ...]:
     return tuple(f"networks/{what}/{name}" for name in names)
 
 
-def _sign(method: str, head: str, names: Sequence[str], eps: str, what: str = "") -> list[str]:
-    return [f"sign/{method}/{head}/{name}/{eps}{what}" for name in names]
+def _sign(method: str, head: str, names: Sequence[str], eps: str, more: str = "") -> list[str]:
+    return [f"sign/{method}/{head}/{name}/{eps}{more}" for name in names]
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -183,9 +183,9 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "one-vote", "NIPS16", "At n = 30 many memories vote for one class only", "over 40 %",
         ("memories/n30/one-vote",), "it is over 40 %", _all(lambda value: value > 0.4),
-        "Nearly every memory has some small positive components beside its large one; where only "
+        "Nearly every memory has small positive components next to its large one. If only "
         "components above 0.99 count as votes, and only memories that are ever active, far more "
-        "of them vote for one class (beside).",
+        "memories vote for one class (not judged).",
         ("memories/n30/one-firm-vote", "memories/n30/dead"),
     ),
     Claim(
@@ -223,20 +223,20 @@ CLAIMS: tuple[Claim, ...] = (
         "at least 25 % are errors", _all(lambda value: value >= 0.25),
     ),
     Claim(
-        "pair", "§ 5", "A large-n memory detects attacks and junk before a more accurate, "
-        "vulnerable model", "a rule, in words",
+        "pair", "§ 5", "A large-n memory guards a more accurate, vulnerable model against attacks "
+        "and junk", "a rule, in words",
         (
             *(f"guard/confidence/rubbish-{name}/rejected" for name in _SMALL),
             *(f"guard/confidence/boundary-{a}-{b}/noticed" for a in _SMALL for b in _SMALL),
         ),
-        "of the rubbish of n = 2 and 3 at least 95 % is set aside by the paper's own Z, at 1 % of "
-        "clean images, and of their boundary images that fool n = 2 or 3 at least 95 % are set "
-        "aside or marked, because the two models disagree. By the paper's rule a marked image "
-        "keeps the label of the model that it fools",
+        "the paper's Z, with 1 % of clean images set aside, sets aside at least 95 % of the "
+        "rubbish of n = 2 and 3, and at least 95 % of their boundary images that fool n = 2 or 3 "
+        "are set aside, or marked because the two models disagree. By the paper's rule a marked "
+        "image keeps the label of the model that it fools",
         _all(lambda value: value >= 0.95),
-        "Images made against the very model that is guarded are noticed most. Fewest are where "
-        "images of n = 3 happen to fool n = 2 as well: a few hundred, which lie between classes "
-        "for the large-n memory too.",
+        "Images made against the guarded model itself are noticed most. The exception are a few "
+        "hundred images of n = 3 that also fool n = 2: they lie between classes for the large-n "
+        "memory, too.",
         ("guard/confidence/clean/rejected", "guard/profile/rubbish-n30/rejected"),
     ),
     *(
@@ -250,15 +250,15 @@ CLAIMS: tuple[Claim, ...] = (
         for name, beta in _BETAS.items()
     ),
     Claim(
-        "error-falls", "Fig. 6", "The surer a model is, the rarer it errs", "falls as confidence "
-        "rises", tuple(
+        "error-falls", "Fig. 6", "The more confident a model is, the fewer errors it makes",
+        "falls as confidence rises", tuple(
             f"confidence/{name}/own/{end}" for name in _ALL for end in ("unsure", "sure")
         ),
-        "for every model the error below a confidence of one half is above that from 0.9 on, the "
-        "intervals apart", _falls,
+        "for every model the error at confidences below 0.5 is above the error at 0.9 and more, "
+        "and the intervals do not overlap", _falls,
     ),
     Claim(
-        "rubbish-own", "Fig. 7", "n = 2 is sure of its own rubbish", "98.5 %",
+        "rubbish-own", "Fig. 7", "n = 2 is confident about its own rubbish", "98.5 %",
         ("rubbish-transfer/3.2/n2/n2",), "it is at least 95 % at beta_sm = 3.2",
         _all(lambda value: value >= 0.95),
     ),
@@ -273,9 +273,10 @@ CLAIMS: tuple[Claim, ...] = (
         "no loss of confidence", tuple(f"rubbish-transfer/3.2/n30/{name}" for name in _ALL),
         "it is at least 85 % for every model at beta_sm = 3.2",
         _all(lambda value: value >= 0.85),
-        "Runs can be pushed away from all memories by the terms of nine wrong classes, towards "
-        "images on which no memory says much (beside: those that reached their class). Models "
-        "of n = 30 with many dead memories do so most: their first steps of training were larger.",
+        "The terms of the nine wrong classes can push a run away from all memories, towards images "
+        "to which no memory responds much (not judged: the images that reached their class). This "
+        "happens most in models of n = 30 with many dead memories, whose first training steps were "
+        "larger.",
         ("rubbish/n30/noise-0.1/reached", "rubbish-transfer/noise-0.316/n30/n30"),
     ),
     Claim(
@@ -286,21 +287,20 @@ CLAIMS: tuple[Claim, ...] = (
             for head in ("tanh", "log_energy")
             for id_ in _sign("fgsm", head, (*_SMALL, *_LARGE), "0.3")
         ),
-        "at eps = 0.3 the errors of n = 2 and 3 are above those of n = 20 and 30, and so they are "
-        "by gradients of the log-energy, which no tanh can hide and the paper does not show",
+        "at eps = 0.3 the errors of n = 2 and 3 are above those of n = 20 and 30, also with "
+        "gradients of the log-energy, which no tanh can hide (the paper does not show them)",
         _both_first_halves_above, "", tuple(_sign("fgsm", "tanh-float32", _ALL, "0.3")),
     ),
     Claim(
-        "sign-sure-small", "§ 6", "n = 2 and 3 stay sure of their errors", "in the 90s of % at "
-        "eps = 0.5", tuple(_sign("fgsm", "tanh", _SMALL, "0.5", "/confidence")),
+        "sign-sure-small", "§ 6", "n = 2 and 3 stay confident about their errors", "above 90 % "
+        "at eps = 0.5", tuple(_sign("fgsm", "tanh", _SMALL, "0.5", "/confidence")),
         "the mean confidence on errors is at least 90 %", _all(lambda value: value >= 0.9),
     ),
     Claim(
-        "sign-sure-large", "§ 6", "n = 20 and 30 are not sure of their errors",
+        "sign-sure-large", "§ 6", "n = 20 and 30 are not confident about their errors",
         "from about 70 % at eps = 0 to 17 % at 0.3",
         tuple(_sign("fgsm", "tanh", _LARGE, "0.3", "/confidence")),
-        "the mean confidence on errors is at most 25 % at eps = 0.3; where it starts (beside) "
-        "is not judged",
+        "the mean confidence on errors is at most 25 % at eps = 0.3; at eps = 0 it is not judged",
         _all(lambda value: value <= 0.25), "",
         tuple(_sign("fgsm", "tanh", _LARGE, "0", "/confidence")),
     ),
@@ -312,8 +312,8 @@ CLAIMS: tuple[Claim, ...] = (
                 for steps in (method, "fgsm-few")
                 for id_ in _sign(steps, "tanh", _ALL, "0.3")
             ),
-            "at eps = 0.3 every model's error is within 15 points of that of the same images after "
-            "one step",
+            "at eps = 0.3 every model's error is within 15 points of its error on the same images "
+            "after one step",
             _similar,
             "Ten steps of eps / 10; the paper names neither number nor length. The order of the "
             "models is the same.",
@@ -326,14 +326,14 @@ CLAIMS: tuple[Claim, ...] = (
         "audited", "§ 6", "Large n withstands an attacker who knows the model",
         "in words; Fig. 8",
         tuple(f"audit/{name}/all" for name in (*_LARGE, *_SMALL)),
-        "all attacks of the audit together leave more of n = 20 and of n = 30 than of n = 2 and of "
-        "n = 3. The numbers of Fig. 8 itself are too high at large n: see the masking audit",
+        "all attacks of the audit together leave n = 20 and n = 30 more accuracy than n = 2 and "
+        "n = 3. The accuracies of Fig. 8 itself are too high at large n: see the masking audit",
         _first_half_above, "",
         tuple(f"audit/{name}/{what}" for what in ("objective", "zero") for name in _LARGE),
     ),
     Claim(
         "readable", "§ 6", "People read the deformed images up to eps = 0.35 to 0.4", "in words",
-        (), "", None, "It needs people who read them; the images can be made by denseam attack.",
+        (), "", None, "This needs human readers; denseam attack makes the images.",
     ),
     Claim(
         "networks", "§ 7", "Networks of higher rectified polynomials do better than ReLU networks, "
@@ -342,10 +342,10 @@ CLAIMS: tuple[Claim, ...] = (
         "the median L2 distance of the nearest wrong image rises from the ReLU network to the "
         "polynomial one, and from there to the memories of large n",
         _rises,
-        "One step along the sign of the paper's gradient does give its order (beside). The "
-        "minimum-norm attack, which no hidden gradient stops, does not: its medians are as near to "
-        "each other as so few images can tell. The networks have one hidden layer and were trained "
-        "by the memories' rule.",
+        "One step along the sign of the paper's gradient gives the paper's order (not judged). The "
+        "minimum-norm attack, which no hidden gradient stops, does not: its medians differ by less "
+        "than so few images can resolve. The networks have one hidden layer and were trained by "
+        "the memories' rule.",
         tuple(
             f"networks/sign/{name}/0.3"
             for name in ("relu", "polynomial3", "polynomial5", "n20", "n30")
@@ -362,8 +362,8 @@ CLAIMS: tuple[Claim, ...] = (
         "nearest", "§ 7", "The limit of large n is the nearest neighbour, which generalises poorly",
         "in words",
         _networks("error", "nearest", "n20", "n30"),
-        "its test error is above those of n = 20 and 30; that a memory of the training images goes "
-        "to the nearest neighbour as n grows is a test of the package",
+        "its test error is above those of n = 20 and 30; a test of the package checks that a "
+        "memory of the training images becomes the nearest neighbour as n grows",
         _first_above_all,
     ),
 )  # fmt: skip

@@ -58,9 +58,9 @@ def _run(study: Study, place: Place) -> Findings:
         f"Accuracy left on the first {len(images)} test images, each moved by at most Linf "
         f"{plan.audit_eps:g} (visible units), by {STEPS} small steps through a head as anyone "
         "would program them, and by attacks that need no such gradient. Where all attacks together "
-        "leave less than a head does, that head hides its gradient. A part of what Fig. 8 shows of "
-        "large n is hidden in this way; what is left after all attacks is not.",
-        ("model", *_COLUMNS.values(), "heads not to be believed"), tuple(lines),
+        "leave less than a head does, that head hides its gradient. Part of the robustness in "
+        "Fig. 8 at large n is a hidden gradient; the accuracy left by all attacks is not.",
+        ("model", *_COLUMNS.values(), "heads that hide gradients"), tuple(lines),
     )  # fmt: skip
     return Findings(tuple(rows), (table,))
 
@@ -76,7 +76,7 @@ def _rows(subject: Subject, result: Audit, command: str) -> list[Row]:
     right = objective.start.count
     zero = proportion(
         f"audit/{subject.name}/zero",
-        f"gradients of the paper's objective at clean images that float32 makes zero, "
+        f"gradients of the paper's objective at clean images that are zero in float32, "
         f"{subject.label}",
         round(objective.only_float32 * right), right, command,
     )  # fmt: skip

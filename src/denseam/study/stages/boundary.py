@@ -47,12 +47,12 @@ def _make(study: Study, subject: Subject, place: Place) -> Findings:
     rows = [
         proportion(
             f"boundary/{subject.name}/crossed",
-            f"images of {label} led across the boundary, checked in float64",
+            f"images of {label} that cross the boundary, checked in float64",
             int(success.sum()), len(crossed), command,
         )
     ]  # fmt: skip
     if bool(success.any()):
-        what = f"median L2 distance of the boundary, {label}, along the paper's path"
+        what = f"median L2 distance to the boundary, {label}, along the paper's path"
         distances = crossed.facts["boundary_l2"][success]
         rows.append(quartiles(f"boundary/{subject.name}/distance", what, distances, command))
     return Findings(tuple(rows), other_files=(SET_FILE,))
@@ -86,10 +86,10 @@ def _ways(study: Study, place: Place) -> Findings:
         figures=(
             Figure(
                 "fig4", "fig4.png", "Across a decision boundary",
-                f"Above, log C of the class that is left and of the class that is descended to, "
-                f"for the first test image and {study.subjects[0].label}: they cross where "
-                "Y_top = Y_second. Below, for each model, the first test images: clean, on the "
-                "boundary, and where the descent converges. The paper's Fig. 4.",
+                f"Above, log C of the first class and of the second choice along the way of the "
+                f"first test image, {study.subjects[0].label}: they cross where Y_top = Y_second. "
+                "Below, for each model, the first test images: clean, on the boundary, and where "
+                "the descent converges. The paper's Fig. 4.",
             ),
         )
     )  # fmt: skip

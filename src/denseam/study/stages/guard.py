@@ -66,17 +66,16 @@ def _run(study: Study, place: Place) -> Findings:
             for s in _vulnerable(study)
         }  # fmt: skip
         for k, case in enumerate(cases):
-            where = (
-                f"{detector.label} before {case.behind.label}, {words}, {100 * rate:.3g} % promised"
-            )
+            pair = f"{detector.label} guards {case.behind.label}"
+            where = f"{pair} by {words}, {100 * rate:.3g} % promised"
             rows += _rows(case, score, guards[case.behind.name], where, study.alone("guard"))
             place.progress(i * len(cases) + k + 1, len(_SCORES) * len(cases))
     caption = (
-        f"The paper's pair: what {detector.label} is not confident of is set aside as junk, the "
-        "rest is labelled by the model behind it; where the two disagree that is marked. "
-        f"Thresholds are set to {100 * rate:.3g} % of {len(calibration)} clean test images; the "
-        "images here are made from the others. Boundary images are those that fool the model that "
-        "is guarded. An attacker who knows the guard is not among them."
+        f"The paper's pair: images of which {detector.label} is not confident are set aside as "
+        "junk, the guarded model labels the others, and those on which the two disagree are "
+        f"marked. Thresholds set aside {100 * rate:.3g} % of {len(calibration)} clean test images; "
+        "the images here are made from the others. Only boundary images that fool the guarded "
+        "model count. No attacker here knows the guard."
     )
     return Findings(tuple(rows), (_table(cases, caption),))
 

@@ -1,4 +1,4 @@
-"""Section 7: the memories beside other networks, attacked in the same way."""
+"""Section 7: memories and other networks, attacked in the same way."""
 
 from functools import partial
 
@@ -162,8 +162,8 @@ def _transfer(study: Study, place: Place) -> Findings:
     ]  # fmt: skip
     table = Table(
         "networks-transfer", "Adversarial transfer, other networks",
-        f"Errors (columns) on {count} images that were led just across a decision boundary of a "
-        "network (rows).",
+        f"Errors (columns) on {count} images moved just across a decision boundary of a network "
+        "(rows).",
         ("images of", *(s.label for s in everyone)),
         tuple(
             (source.label, tuple(f"networks/transfer/{source.name}/{v.name}" for v in everyone))

@@ -144,8 +144,8 @@ def _transfer(study: Study, place: Place) -> Findings:
     figures = [
         Figure(
             "fig3", "fig3.png", "Rubbish images",
-            f"Where the objective of each class (columns) leads from noise of deviation {main:g} "
-            "in each model (rows). The paper's Fig. 3.",
+            f"Images to which the objective of each class (columns) leads from noise of deviation "
+            f"{main:g} in each model (rows). The paper's Fig. 3.",
         ),
         Figure(
             "fig7", "fig7.png", "Rubbish transfer",
@@ -206,7 +206,7 @@ def _table(
     return rows, Table(
         id_.replace("/noise", "").replace("/", "-"), f"Rubbish transfer, {words}",
         f"Mean confidence of each model (columns) on rubbish images of another (rows), made from "
-        f"noise of deviation {noise:g}. All runs count, those that ended on a plateau too.",
+        f"noise of deviation {noise:g}. All runs count, also runs that ended on a plateau.",
         ("images of", *(victim.label for victim in subjects)),
         tuple(
             (source.label, tuple(f"{id_}/{source.name}/{victim.name}" for victim in subjects))

@@ -26,9 +26,9 @@ from denseam.study.subjects import Subject
 __all__ = ["HEADS", "attack_of", "draw", "measure", "stages"]
 
 HEADS = {
-    "tanh": "the paper's objective on Y, directions exact",
+    "tanh": "the paper's objective on Y, exact directions",
     "log_energy": "cross-entropy on the log-energy, whose gradient does not vanish",
-    "tanh-float32": "the paper's objective on Y, gradients as float32 has them",
+    "tanh-float32": "the paper's objective on Y, float32 gradients",
 }
 _LOSSES = {"tanh": "objective", "log_energy": "cross_entropy"}
 _CHUNK = 1000
@@ -82,7 +82,7 @@ def _run(
         command = partial(_command, study, subject, method, head, eps, place)
         for e, size in enumerate(eps):
             id_ = f"sign/{method}/{head}/{subject.name}/{size:g}"
-            what = f"{subject.label}, {name} of eps = {size:g}, {HEADS[head]}"
+            what = f"{subject.label}, {name}, eps = {size:g}, {HEADS[head]}"
             rows.append(
                 proportion(id_, f"error of {what}", int(wrong[e].sum()), count, command(count))
             )
@@ -100,7 +100,7 @@ def _run(
     picture = Figure(
         f"fig8-{method}-{head}", "fig8.png", f"{name[0].upper()}{name[1:]}, {head}",
         f"Error, and mean confidence (beta_sm = 3.2) on the wrong images, of each model on {count} "
-        f"test images moved against itself: {HEADS[head]}. The paper's Fig. 8.",
+        f"test images, moved against that model: {HEADS[head]}. The paper's Fig. 8.",
     )  # fmt: skip
     return Findings(tuple(rows), figures=(picture,))
 

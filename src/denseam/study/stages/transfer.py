@@ -66,9 +66,9 @@ def _run(study: Study, place: Place) -> Findings:
     )  # fmt: skip
     picture = Figure(
         "fig5", "fig5.png", "Adversarial transfer",
-        f"Errors of the models (columns) on {len(clean)} images that were led just across a "
-        "decision boundary of another model (rows), the first of them beside it. The paper's "
-        "Fig. 5.",
+        f"Errors of the models (columns) on {len(clean)} images moved just across a decision "
+        "boundary of another model (rows); the first images of each set stand to the right. The "
+        "paper's Fig. 5.",
     )  # fmt: skip
     return Findings(tuple(rows), (table,), (picture,))
 
