@@ -3,8 +3,8 @@
     connection -> Gate -> route -> Bodies -> Batcher -> guard -> Spool -> answer
                                                                    '-> Store, in the background
 
-Starlette and uvicorn carry it; ``docs/serve.md`` says how it is run and what it promises. All but
-``Settings`` needs ``pip install 'denseam[serve]'``, and is imported when it is asked for.
+Starlette and uvicorn carry it; ``docs/serve.md`` says how to run it and what it promises. All but
+``Settings`` needs ``pip install 'denseam[serve]'``, and is imported at its first use.
 """
 
 import importlib
@@ -25,7 +25,7 @@ _PARTS = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs the extra packages.
+    """Import a part that needs the extra packages.
 
     Raises:
         MissingPackageError: when one of them is not installed.

@@ -1,4 +1,4 @@
-"""Who may ask: API keys, the names that the server is called by, and other people's web pages."""
+"""API keys, the names of the server, and other people's web pages."""
 
 import hashlib
 import hmac
@@ -17,14 +17,14 @@ _PORT = re.compile(r":\d*$")
 
 
 def read_keys(path: Path) -> dict[str, bytes]:
-    """SHA-256 of the keys in a file, by name.
+    """Return SHA-256 of the keys in a file, by name.
 
-    A line is a name, a space and a key of 16 to 256 printable characters; one that begins with #
-    is not looked at.
+    A line is a name, a space and a key of 16 to 256 printable characters. Lines that begin with #
+    are comments.
 
     Raises:
         DataUnavailableError: when the file cannot be read.
-        InputError: for another line, a name that comes twice, or no key at all.
+        InputError: for any other line, a name that is there twice, or no key at all.
     """
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -34,27 +34,27 @@ def read_keys(path: Path) -> dict[str, bytes]:
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        found = _LINE.fullmatch(line.strip())
-        if found is None or found[1] in keys:
+        match = _LINE.fullmatch(line.strip())
+        if match is None or match[1] in keys:
             raise InputError(
                 f"{path}, line {number}: wanted a new name, a space, and a key of 16 to 256 "
                 "printable characters"
             )
-        keys[found[1]] = _digest(found[2])
+        keys[match[1]] = _digest(match[2])
     if not keys:
         raise InputError(f"{path} holds no API key")
     return keys
 
 
 class Access:
-    """Decides by the head of a request.
+    """A door that looks at the head of a request.
 
     Args:
-        keys: SHA-256 by name; empty when none is asked for.
-        called: the name that is listened on, where only this machine can reach the server. It is
-            then to be called that, localhost, 127.0.0.1 or [::1], so that no web page can reach it
-            by a name of its own (DNS rebinding). None where any name will do.
-        allowed: other names, such as a proxy's, that requests and pages may come by.
+        keys: SHA-256 by name; without any, no key is wanted.
+        called: the host of a server that only this machine can reach. Requests then have to name
+            it, localhost, 127.0.0.1 or [::1], so that no web page reaches the server by a name of
+            its own (DNS rebinding). None allows any name.
+        allowed: other names, such as a proxy's, that requests and pages may use.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Access:
             self._names = _LOOPBACK | {called.lower()} | others
 
     def check_place(self, headers: Mapping[str, str]) -> None:
-        """Refuse names that are not the server's, and the pages of others.
+        """Refuse other names than the server's, and other people's pages.
 
         Raises:
             RefusedError: 403.
         """
         host = headers.get("host", "").lower()
         if self._names is not None and _PORT.sub("", host) not in self._names:
-            wanted = ", ".join(sorted(self._names))
-            raise RefusedError(403, "host", f"Host {host[:64]!r}: wanted one of {wanted}")
+            names = ", ".join(sorted(self._names))
+            raise RefusedError(403, "host", f"Host {host[:64]!r}: wanted one of {names}")
         origin = headers.get("origin")
         if origin is None:
             return
@@ -87,21 +87,21 @@ class Access:
             )
 
     def key_name(self, headers: Mapping[str, str]) -> str | None:
-        """Whose key a request carries; None where none is asked for.
+        """Return the name of a request's key; None where no key is wanted.
 
         Raises:
             RefusedError: 401 without one of the keys.
         """
         if not self._keys:
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        digest = _digest(given.strip()) if scheme.lower() == "bearer" else b""
-        # All of them, whichever fits: how long it takes tells nothing.
-        fitting = [name for name, key in self._keys.items() if hmac.compare_digest(key, digest)]
-        if not fitting:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        digest = _digest(key.strip()) if scheme.lower() == "bearer" else b""
+        # Every key is compared, so that the time says nothing.
+        names = [name for name, known in self._keys.items() if hmac.compare_digest(known, digest)]
+        if not names:
             challenge = {"www-authenticate": "Bearer"}
             raise RefusedError(401, "key", "wanted: Authorization: Bearer KEY", challenge)
-        return fitting[0]
+        return names[0]
 
 
 def _digest(key: str) -> bytes:

@@ -23,21 +23,9 @@ from denseam.model import DenseAM
 from denseam.version import __version__
 
 __all__ = [
-    "Error",
-    "Explanation",
-    "InferResponse",
-    "Items",
-    "Json",
-    "Live",
-    "Model",
-    "ModelReady",
-    "Ready",
-    "Server",
-    "explanation",
-    "infer_response",
-    "metadata",
-    "server_metadata",
-]
+    "Error", "Explanation", "InferResponse", "Items", "Json", "Live", "Model", "ModelReady",
+    "Ready", "Server", "explanation", "infer_response", "metadata", "server_metadata",
+]  # fmt: skip
 
 _VOTERS = 8  # memories of an explanation
 _DTYPES = {"INT64": "<i8", "BOOL": "?", "FP64": "<f8"}

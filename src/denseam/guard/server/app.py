@@ -1,4 +1,4 @@
-"""The service as an ASGI application: Starlette, whose routes stand in three files."""
+"""The service as an ASGI application of Starlette."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -22,20 +22,14 @@ __all__ = ["create_app"]
 
 
 def create_app(guard: Guard, settings: Settings) -> Starlette:
-    """The application of a guard; it holds the quarantine from now on until it is shut down.
+    """Return the application of a guard; it holds the quarantine until it is shut down.
 
     Args:
         guard: a calibrated one.
-        settings: how it is served; host and port are the server's business.
+        settings: of the server, which listens on host and port itself.
 
     Raises:
-        InputError: for a guard that is not calibrated, a database of another kind, or a file of
-            keys with other lines.
-        DataUnavailableError: when that file cannot be read, or the folder of an SQLite file is not
-            there.
-        FileFormatError: when the file of the database is no SQLite database.
-        MissingPackageError: when the driver of the database is not installed.
-        SaveError: when the folder of the journal cannot be made.
+        InputError, DataUnavailableError: as ``read_keys``; these and others as ``Service``.
     """
     keys = read_keys(Path(settings.api_key_file)) if settings.api_key_file else {}
     called = settings.called if settings.loopback else None

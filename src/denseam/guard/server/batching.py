@@ -1,14 +1,13 @@
-"""Micro-batches: requests that wait for the models at the same time are looked at together.
+"""Micro-batches: requests that wait for the models at the same time share a pass.
 
-While a pass is under way requests gather; when it has ended they go in one pass, at once. Only
-where the last pass had served several requests does the next one wait, for as many as those to come
-again, and no longer than ``max_wait``: so a lone client never waits, and clients in step are not
-served one by one. As soon as ENOUGH images wait, so that more would not make a pass any faster for
-each of them, another worker takes them.
+Requests gather while a pass is under way, and go together in the next. A pass that follows one of
+several requests waits for as many to come again, but no longer than ``max_wait``: a lone client
+never waits, and clients in step are not served one by one. As soon as ENOUGH images wait, another
+worker takes them: with more, a pass would not be faster for each of them.
 
-To hand a request to a worker and its verdict back takes a sixth as long as a look at one image. So
-where nothing can hold up the models but their own work, a request of FEW images that is alone is
-looked at in the event loop itself, as long as that takes no more than a MOMENT.
+The hand-over to a worker and back takes a sixth of a pass for one image. So a request of FEW images
+that is alone runs in the event loop itself, if the models only compute and the last such pass took
+no more than a MOMENT.
 """
 
 import asyncio
@@ -35,12 +34,12 @@ FEW = 4
 """Images."""
 
 MOMENT = 0.005
-"""Seconds that the last pass of FEW images may have taken."""
+"""Seconds, the longest pass of FEW images after which the next may run in the event loop."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    """A request before its pass, and where its answer goes."""
+    """A request before its pass, and the future of its answer."""
 
     images: Tensor  # (B, H, W)
     answer: "asyncio.Future[Verdicts]"
@@ -48,19 +47,19 @@ class _Waiting:
 
 
 class Batcher:
-    """Asks a guard, a bounded number of images at a time.
+    """A queue before a guard, with a bounded number of images.
 
     Args:
-        predict: (B, H, W) to verdicts; called by ``workers`` threads, at the same time.
+        predict: (B, H, W) to verdicts; ``workers`` threads call it at the same time.
         max_batch: images in one pass.
         max_wait: seconds; see above.
         queue: images under way at once.
         deadline: seconds that a request waits for its pass.
         workers: passes at once.
-        threads: of a pass; of the event loop's own too, while the batcher runs.
-        prompt: whether ``predict`` does nothing but compute, so that it takes as long as before.
-        prepare: called by each worker before its first pass; its errors are passed over.
-        observe: told of every pass: its images and its seconds.
+        threads: of a pass; also of the event loop's own, while the batcher runs.
+        prompt: whether ``predict`` only computes, so that it takes as long as the last time.
+        prepare: called by each worker before its first pass; its errors are ignored.
+        observe: called after every pass with its images and its seconds.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class Batcher:
         ]
 
     def start(self) -> None:
-        """Begin; from inside of the event loop."""
+        """Start the workers; call it in the event loop."""
         self._loop, self._threads_before = asyncio.get_running_loop(), torch.get_num_threads()
         torch.set_num_threads(self._threads)
         for worker in self._workers:
@@ -112,11 +111,11 @@ class Batcher:
 
     @property
     def full(self) -> bool:
-        """Whether even a single image would be refused."""
+        """Return whether even a single image would be refused."""
         return self.under_way >= self._queue
 
     async def ask(self, images: Tensor) -> Verdicts:
-        """Verdicts on images (B, H, W), uint8 or float32 in [0, 1].
+        """Return verdicts on images (B, H, W), uint8 or float32 in [0, 1].
 
         Raises:
             RefusedError: 429 when too many are under way, or the deadline has passed.
@@ -133,19 +132,19 @@ class Batcher:
             with self._ready:
                 self._waiting.append(_Waiting(images, answer, time.monotonic() + self._deadline))
                 self._ready.notify()  # one is enough: it takes all that fit
-            found: Verdicts = await answer
-            return found
+            verdicts: Verdicts = await answer
+            return verdicts
         finally:
             self.under_way -= len(images)
 
     async def _alone(self, count: int) -> bool:
-        """Whether nobody else asks, and the event loop may look at so many images."""
+        """Return whether nobody else asks, and the pass may run in the event loop."""
         if not self._prompt or count > FEW or self._seconds > MOMENT:
             return False
         # Where the last pass served several, the workers wait for them to come again.
         if self._expected > 1 or self.under_way != count:
             return False
-        for _ in range(2):  # who has come at the same time gets as far as here meanwhile
+        for _ in range(2):  # requests of the same moment get as far as this meanwhile
             await asyncio.sleep(0)
         return self.under_way == count
 
@@ -171,7 +170,7 @@ class Batcher:
                 self._busy -= 1
 
     def _gather(self) -> list[_Waiting]:
-        """The next requests, in the order they came; empty when it is time to stop."""
+        """Return the next requests, in the order they came; none when it is time to stop."""
         with self._ready:
             while True:
                 self._ready.wait_for(self._turn)
@@ -188,7 +187,7 @@ class Batcher:
                     return batch
 
     def _turn(self) -> bool:
-        """Whether a worker that has nothing to do has something to do now."""
+        """Return whether an idle worker has something to do."""
         if self._closed:
             return True
         return bool(self._waiting) and (not self._busy or self._images() >= self._most)
@@ -201,7 +200,7 @@ class Batcher:
         return sum(len(w.images) for w in self._waiting)
 
     def _taken(self) -> list[_Waiting]:
-        """As many requests as fit into a pass, without those whose clients have gone."""
+        """Take as many requests as fit into a pass; drop those whose clients have gone."""
         batch: list[_Waiting] = []
         room = self._max_batch
         while self._waiting and len(self._waiting[0].images) <= room:
@@ -212,7 +211,7 @@ class Batcher:
         return batch
 
     def _answer(self, group: list[_Waiting]) -> None:
-        """Ask the guard, and hand each request its part; one by one where that fails."""
+        """Ask the guard for all requests together, or one by one where that fails."""
         now = time.monotonic()
         late = [w for w in group if w.until < now]
         group = [w for w in group if w.until >= now]
@@ -229,7 +228,7 @@ class Batcher:
             if len(group) == 1:
                 self._loop.call_soon_threadsafe(_fail, group[0].answer, error)
                 return
-            for w in group:  # it may be for the images of one of them
+            for w in group:  # the images of one of them may be the reason
                 if not w.answer.cancelled():
                     self._answer([w])
             return

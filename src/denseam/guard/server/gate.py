@@ -1,4 +1,4 @@
-"""What every request passes: who asks, what became of it, and errors in the protocol's form."""
+"""The gate of every request: access, counters, the log, and errors in the protocol's form."""
 
 import logging
 import re
@@ -41,10 +41,7 @@ _HEADERS = {
 
 
 class Gate:
-    """Outermost of all: checks the head, names the request, counts and logs the answer.
-
-    The page, its document and the two questions of health need no key.
-    """
+    """The outermost layer: checks the head, names the request, counts and logs the answer."""
 
     def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, bodies: Bodies) -> None:
         self._app, self._access, self._metrics, self._bodies = app, access, metrics, bodies
@@ -54,8 +51,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started, status = time.perf_counter(), _NONE
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        proposed = Headers(scope=scope).get("x-request-id", "")
+        request_id = proposed if _ID.fullmatch(proposed) else uuid.uuid4().hex
         state = scope.setdefault("state", {})
         state |= {"request_id": request_id, "key": None, "log": {}}
 
@@ -113,12 +110,12 @@ class Gate:
 
 
 def address_of(scope: Scope) -> str | None:
-    """The client's address."""
+    """Return the client's address."""
     return scope["client"][0] if scope.get("client") else None
 
 
 def source_of(request: Request, named: str | None) -> Source:
-    """Where a request came from, for the quarantine."""
+    """Return the origin of a request, for the quarantine."""
     return Source(named, request.state.request_id, address_of(request.scope), request.state.key)
 
 
@@ -166,4 +163,4 @@ HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Respons
     AnswerError: _no_verdict,
     EndpointError: _no_verdict,
 }
-"""What each error becomes; any other is the server's, 500."""
+"""The answer to each error; any other error is the server's, 500."""

@@ -14,7 +14,7 @@ __all__ = ["Bodies", "Connection", "connection_class"]
 
 _HEAD_BYTES = 64 << 10
 _PLAIN = ("", "identity")
-_LISTENED = 4  # times the longest body, of one that is refused
+_LISTENED = 4  # times the longest body, that are read of one that is refused
 
 
 class Bodies:
@@ -29,9 +29,9 @@ class Bodies:
         self._seconds = settings.receive_seconds
 
     async def discard(self, request: Request) -> None:
-        """Read what is left of a body that is refused: a client that still sends hears no answer.
+        """Read the rest of a body that is refused: a client that still sends hears no answer.
 
-        Not for ever, and not of any length: a body that says it is far too long is not read.
+        Time and length are limited; a body that says it is far too long is not read.
         """
         size = 0
         with contextlib.suppress(TimeoutError):
@@ -43,7 +43,7 @@ class Bodies:
                         return
 
     async def read(self, request: Request) -> bytes:
-        """The whole body; ``release`` its length when it is no longer needed.
+        """Return the whole body; ``release`` its length when it is no longer needed.
 
         Raises:
             RefusedError: 415 for one that is compressed, 413 for one that is too long, 408 for one
@@ -56,8 +56,8 @@ class Bodies:
                 415, "encoding", f"Content-Encoding {encoding[:20]!r}: wanted none",
                 {"accept-encoding": "identity"},
             )  # fmt: skip
-        told = request.headers.get("content-length", "")
-        if told.isdecimal() and (len(told) > 12 or int(told) > _LISTENED * self._most):
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and (len(length) > 12 or int(length) > _LISTENED * self._most):
             raise self._too_long()
         parts: list[bytes] = []
         size, more = 0, False
@@ -90,7 +90,7 @@ class Bodies:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def release(self, size: int) -> None:
-        """These bytes are no longer held."""
+        """Give back room for bytes that are no longer held."""
         self._room += size
 
     def _too_many(self) -> RefusedError:
@@ -138,7 +138,7 @@ class Connection(HttpToolsProtocol):
             if self._watch is None:
                 self._limit()
         super().data_received(data)
-        # What of a body came along with the head does not count: the head has ended.
+        # Once the head has ended, bytes of the body do not count.
         if self._in_head and self._head_bytes > _HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
 
@@ -148,7 +148,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
-        if not self.pipeline:  # there the next head has been read
+        if not self.pipeline:  # otherwise the next head has been read
             self._in_head, self._head_bytes = True, 0
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
@@ -170,6 +170,6 @@ class Connection(HttpToolsProtocol):
 
 
 def connection_class(settings: Settings) -> type[Connection]:
-    """Connections with these limits."""
+    """Return a class of connections with the limits of the settings."""
     limits = {"seconds": settings.receive_seconds, "most": settings.max_connections}
     return type("Connection", (Connection,), limits)

@@ -1,4 +1,4 @@
-"""Why a request is not answered as it wished."""
+"""The error that becomes an answer."""
 
 from denseam.errors import DenseAMError
 
@@ -6,7 +6,7 @@ __all__ = ["RefusedError"]
 
 
 class RefusedError(DenseAMError):
-    """A request that gets an error of HTTP, in the protocol's form: ``{"error": message}``.
+    """A refusal with a status of HTTP, answered in the protocol's form: ``{"error": message}``.
 
     Attributes:
         status: of HTTP.
@@ -24,11 +24,11 @@ class RefusedError(DenseAMError):
 
     @classmethod
     def bad(cls, message: str) -> "RefusedError":
-        """400: it is no such request."""
+        """Return a 400: the request is malformed."""
         return cls(400, "bad_request", message)
 
     @classmethod
     def busy(cls, why: str, message: str, *, close: bool = False) -> "RefusedError":
-        """429: come back in a second; ``close`` where the rest of the request was not read."""
+        """Return a 429 with Retry-After; ``close`` where the rest of the request was not read."""
         closing = {"connection": "close"} if close else {}
         return cls(429, why, message, {"retry-after": "1", **closing})

@@ -27,11 +27,11 @@ def serve(
 
     Args:
         guard: a calibrated one.
-        settings: how.
-        started: told the URL once the server listens.
+        settings: of the server.
+        started: called with the URL once the server listens.
 
     Raises:
-        InputError: when the address cannot be listened on; else as ``create_app``.
+        InputError: when the server cannot listen on the address; others as ``create_app``.
     """
     with (
         contextlib.closing(_bound(settings.host, settings.port)) as listening,
@@ -75,7 +75,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """uvicorn stops at these signals and then raises them once more; it is enough once."""
+    """Swallow the signals that uvicorn raises once more after it has stopped at them."""
     signals = signal.SIGTERM, signal.SIGINT
     before = [signal.signal(each, lambda _number, _frame: None) for each in signals]
     try:
@@ -102,8 +102,8 @@ def _short_collections() -> Iterator[Callable[[], None]]:
         gc.unfreeze()
 
 
-def _allow_files(wanted: int) -> None:
+def _allow_files(count: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -30,42 +30,32 @@ Scalar = str | float | int | bool | None
 Parameters = dict[str, Scalar]
 
 
-def _described(**schema: Any) -> Meta:
-    """Describe a part that is decoded later."""
-    return Meta(extra_json_schema=schema)
+_SHAPE = {
+    "type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 4,
+}  # fmt: skip
+_DATA = {
+    "type": ["array", "null"],
+    "description": "Numbers, flat or nested, row by row; left out where they are bytes.",
+}
+_SIZE = {"type": ["integer", "null"], "description": "Bytes of this tensor after the JSON."}
+_PARAMETERS = {
+    "type": ["object", "null"], "properties": {"binary_data_size": _SIZE},
+    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+}  # fmt: skip
 
 
 class Input(msgspec.Struct):
     """A tensor that is sent; its parts are decoded later."""
 
-    name: Annotated[str, _described(const="images")]
-    datatype: Annotated[str, _described(enum=list(_TYPES))]
-    shape: Annotated[
-        msgspec.Raw,
-        _described(
-            type="array", items={"type": "integer", "minimum": 1}, minItems=2, maxItems=4
-        ),
-    ]  # fmt: skip
-    data: Annotated[
-        msgspec.Raw,
-        _described(
-            type=["array", "null"],
-            description="Numbers, flat or nested, row by row; left out where they are bytes.",
-        ),
-    ] = msgspec.field(default_factory=msgspec.Raw)
-    parameters: Annotated[
-        msgspec.Raw,
-        _described(
-            type=["object", "null"],
-            additionalProperties={"type": ["string", "number", "boolean", "null"]},
-            properties={
-                "binary_data_size": {
-                    "type": ["integer", "null"],
-                    "description": "Bytes of this tensor after the JSON.",
-                }
-            },
-        ),
-    ] = msgspec.field(default_factory=msgspec.Raw)
+    name: Annotated[str, Meta(extra_json_schema={"const": "images"})]
+    datatype: Annotated[str, Meta(extra_json_schema={"enum": list(_TYPES)})]
+    shape: Annotated[msgspec.Raw, Meta(extra_json_schema=_SHAPE)]
+    data: Annotated[msgspec.Raw, Meta(extra_json_schema=_DATA)] = msgspec.field(
+        default_factory=msgspec.Raw
+    )
+    parameters: Annotated[msgspec.Raw, Meta(extra_json_schema=_PARAMETERS)] = msgspec.field(
+        default_factory=msgspec.Raw
+    )
 
 
 def decode_part(name: str, text: msgspec.Raw, kind: Any) -> Any:

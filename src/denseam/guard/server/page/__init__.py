@@ -1,4 +1,4 @@
-"""The page at ``/`` and that of the API at ``/docs``: files of this folder, and nothing else."""
+"""The page at ``/`` and that of the API at ``/docs``: files of this folder."""
 
 from pathlib import Path
 
@@ -15,17 +15,17 @@ _FILES = frozenset({"style.css", "api.js", "canvas.js", "page.js", "docs.js", "i
 
 
 async def home(_request: Request) -> Response:
-    """Draw a digit, see the verdict, review the quarantine."""
+    """Return the page to draw a digit, see the verdict and review the quarantine."""
     return FileResponse(_FOLDER / "index.html")
 
 
 async def docs(_request: Request) -> Response:
-    """What the server can be asked."""
+    """Return the page that lays out the API."""
     return FileResponse(_FOLDER / "docs.html")
 
 
 async def file(request: Request) -> Response:
-    """What those pages are made of."""
+    """Return a file of those pages."""
     name = request.path_params["name"]
     if name not in _FILES:
         raise RefusedError(404, "no_file", "no such file")

@@ -2,9 +2,10 @@
 
     answer <- Spool (a journal on the disk) -> Keeper, in the background -> Store (a database)
 
-An item is in the journal, and on the disk, before the answer that names it is sent; it leaves the
-journal after the database has committed it. So a server that is killed loses none, and a database
-that is locked, full or away holds no request up. Moving an item twice leaves one.
+An item is in the journal, and on the disk, before the answer that names it is sent. It leaves the
+journal after the database has committed it. So a server that is killed loses nothing, and a
+database that is locked, full or away holds up no request. An item that is moved twice is there
+once.
 """
 
 from denseam.guard.server.quarantine.items import Item, items_of

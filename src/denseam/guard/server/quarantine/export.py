@@ -18,17 +18,20 @@ _BLOCKS = " ░▒▓█"
 
 
 def image_set(items: Sequence[Item]) -> tuple[ImageSet, int]:
-    """The items that a reviewer gave a class, and how many of them are no images.
+    """Return the items that have a class for a label as an image set.
 
     Such items are clean data that was set aside: together with the old ones they make a better
-    calibration set. uint8 where all of them came as uint8, otherwise floating in [-1, 1]. Score and
-    p-value go along as facts.
+    calibration set. uint8 if all of them came as uint8, otherwise floating in [-1, 1]. Score and
+    p-value are facts of the set.
+
+    Returns:
+        The set, and the number of items that were left out because they have invalid pixels.
 
     Raises:
         InputError: when there is none, or they have different sizes or numbers of classes.
     """
-    wanted = [item for item in items if item.label is not None and item.label >= 0]
-    good = [item for item in wanted if item.reason not in ("nonfinite", "out_of_range")]
+    labelled = [item for item in items if item.label is not None and item.label >= 0]
+    good = [item for item in labelled if item.reason not in ("nonfinite", "out_of_range")]
     if not good:
         raise InputError("no item has a class for a label: label some with `review label`")
     kinds = {(item.height, item.width, item.n_classes) for item in good}
@@ -40,7 +43,7 @@ def image_set(items: Sequence[Item]) -> tuple[ImageSet, int]:
     ((*_, n_classes),) = kinds
     bytes_only = all(item.dtype == "uint8" for item in good)
     images = torch.stack([item.image() if bytes_only else _visible(item) for item in good])
-    found = ImageSet.from_arrays(
+    reviewed = ImageSet.from_arrays(
         images,
         [item.label for item in good],
         name="quarantine",
@@ -52,11 +55,11 @@ def image_set(items: Sequence[Item]) -> tuple[ImageSet, int]:
             "p_value": torch.tensor([item.p_value for item in good], dtype=torch.float64),
         },
     )
-    return found, len(wanted) - len(good)
+    return reviewed, len(labelled) - len(good)
 
 
 def png(image: Tensor) -> bytes:
-    """A grey image (H, W) uint8 as a PNG file (its specification: W3C, 2003)."""
+    """Return a grey image (H, W) uint8 as a PNG file (its specification: W3C, 2003)."""
     height, width = image.shape
     rows = b"".join(b"\0" + row.numpy().tobytes() for row in image)  # filter 0: as they are
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits of grey
@@ -65,7 +68,7 @@ def png(image: Tensor) -> bytes:
 
 
 def in_blocks(image: Tensor) -> str:
-    """A grey image (H, W) uint8 for the terminal, two characters a pixel."""
+    """Return a grey image (H, W) uint8 for the terminal, two characters a pixel."""
     levels = (image.long() * len(_BLOCKS)) // 256
     return "\n".join("".join(2 * _BLOCKS[level] for level in row) for row in levels.tolist())
 
