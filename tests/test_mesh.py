@@ -65,7 +65,7 @@ def test_after_a_job_that_could_not_start_sigterm_is_what_it_was(
 
 
 def test_while_a_mesh_lasts_what_went_wrong_is_said_first() -> None:
-    with pytest.raises(LostRankError, match="lost"), mesh._until_told_to_stop():  # noqa: PT012
+    with pytest.raises(LostRankError, match="lost"), mesh._sigterm_as_error():  # noqa: PT012
         with pytest.raises(LostRankError, match="told to stop"):
             os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN

@@ -1,4 +1,4 @@
-"""How well a model labels a set of images."""
+"""Errors of a model on a set of images."""
 
 import math
 import time
@@ -18,11 +18,11 @@ __all__ = ["Evaluation", "evaluate", "predict_images"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What ``evaluate`` found. Errors are fractions of 1.
+    """The result of ``evaluate``. Errors are fractions of 1.
 
     Attributes:
         n_images: M.
-        error: of all of them.
+        error: of all images.
         error_interval: 95 %, Wilson.
         class_errors: (C,); NaN for a class without images.
         confusion: (C, C): [right class][predicted class], counts.
@@ -39,17 +39,17 @@ class Evaluation:
     seconds_per_1000: float
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON values; a class without images has error null."""
+        """Return plain JSON values; a class without images has error null."""
         errors = [None if math.isnan(e) else e for e in self.class_errors]
         return {**self.__dict__, "class_errors": errors}
 
 
 def evaluate(model: Classifier, images: ImageSet) -> Evaluation:
-    """Error, errors by class, confusions, mean |Y| and speed of a model on a set.
+    """Measure error, errors by class, confusions, mean |Y| and speed of a model on a set.
 
     Args:
         model: any network of the package; it labels by the argmax of Y.
-        images: with the right labels; they are moved to its dtype and device part by part.
+        images: with the right labels; they are moved to the model's dtype and device in chunks.
 
     Returns:
         An ``Evaluation``, its errors as fractions of 1.
@@ -62,7 +62,8 @@ def evaluate(model: Classifier, images: ImageSet) -> Evaluation:
     predicted = predict_images(model, images)
     seconds = time.perf_counter() - start
     with torch.no_grad():
-        activity = sum(float(model(part).abs().sum()) for part in visible_parts(model, images))
+        chunks = visible_parts(model, images)
+        activity = sum(float(model(visible).abs().sum()) for visible in chunks)
     C = model.n_classes
     confusion = torch.bincount(images.labels * C + predicted.cpu(), minlength=C * C).view(C, C)
     correct, counts = confusion.diagonal(), confusion.sum(dim=1)
@@ -79,23 +80,23 @@ def evaluate(model: Classifier, images: ImageSet) -> Evaluation:
 
 
 def predict_images(model: Classifier, images: ImageSet) -> Tensor:
-    """Labels of a whole set, (M,) int64; memory does not grow with M."""
-    return torch.cat([model.predict(part) for part in visible_parts(model, images)])
+    """Return labels of a whole set, (M,) int64; memory does not grow with M."""
+    return torch.cat([model.predict(visible) for visible in visible_parts(model, images)])
 
 
 def visible_parts(model: Classifier, images: ImageSet) -> Iterator[Tensor]:
-    """The set as visible (<= CHUNK, N) in the model's dtype and on its device."""
+    """Yield the set as visible (<= CHUNK, N), in the model's dtype and on its device."""
     for start in range(0, len(images), CHUNK):
-        part = images.subset(slice(start, start + CHUNK))
-        yield part.visible(model.memories.dtype, model.memories.device)
+        chunk = images.subset(slice(start, start + CHUNK))
+        yield chunk.visible(model.memories.dtype, model.memories.device)
 
 
 def check_fit(model: Classifier, images: ImageSet) -> None:
-    """InputError unless the images have the model's pixels and no more than its classes."""
+    """Check that images have the model's number of pixels and no more than its classes."""
     if not isinstance(model, Classifier):
         raise InputError(
-            f"wanted a network of denseam, not {type(model).__name__}: compare what another one "
-            "says with images.labels"
+            f"wanted a network of denseam, not {type(model).__name__}: compare labels of another "
+            "one with images.labels"
         )
     if images.n_visible != model.n_visible:
         raise InputError(
@@ -109,7 +110,7 @@ def check_fit(model: Classifier, images: ImageSet) -> None:
 
 
 def wilson_interval(count: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a proportion; sound at 0 and n as well (Wilson 1927)."""
+    """Return the 95 % interval of a proportion, valid also at 0 and n (Wilson 1927)."""
     p, d = count / n, z * z / n
     middle = (p + d / 2) / (1 + d)
     half = z / (1 + d) * math.sqrt(p * (1 - p) / n + d / (4 * n))

@@ -1,7 +1,7 @@
-"""Files that are whole or not there: atomic writes, and tensors with JSON beside them.
+"""Atomic files: whole or absent. Bytes, JSON, and tensors with JSON beside them.
 
-Models and checkpoints are safetensors files. Their facts stand as one JSON text under the key
-"denseam" of the header, with a ``kind`` that says what the file is. Nothing is ever unpickled.
+Models and checkpoints are safetensors files. Their facts are one JSON text under the key "denseam"
+of the header, with a ``kind`` that says what the file is. Nothing is ever unpickled.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ FORMAT_VERSION = 1
 
 @contextlib.contextmanager
 def _replacement(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of ``path`` when the block ends without an error.
+    """Open a file that replaces ``path`` when the block ends without an error.
 
-    Until then, and after a crash at any moment, ``path`` is what it was. The contents are on the
-    disk before the name is.
+    Until then, and after a crash at any moment, ``path`` is unchanged. The contents reach the disk
+    before the name does.
 
     Raises:
         SaveError: when the file cannot be written (a full disk, no permission, no such folder).
@@ -49,7 +49,7 @@ def _replacement(path: Path) -> Iterator[IO[bytes]]:
     temporary = None
     try:
         place = path.parent / f".{path.name}.{secrets.token_hex(8)}"
-        # 0o666 as for any other file: the system takes away what the mask of the process says.
+        # 0o666 as for any other file: the system subtracts the umask of the process.
         descriptor = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         temporary = place
         with os.fdopen(descriptor, "wb") as file:
@@ -68,11 +68,11 @@ def _replacement(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def held_folder(folder: Path, doing: str) -> Iterator[None]:
-    """Hold a folder, which is made where it does not exist, against other processes.
+    """Lock a folder, made if it does not exist, against other processes.
 
     Raises:
         SaveError: when the folder cannot be made.
-        RunFolderError: when another process holds it: it is ``doing`` there.
+        RunFolderError: when another process has locked it; the message says it is ``doing`` there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,11 +90,11 @@ def held_folder(folder: Path, doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_if_free(lock_file: Path) -> Iterator[bool]:
-    """Whether this process holds something while the block lasts; False where another one does.
+    """Try to lock a file for the block: yield True, or False if another process has the lock.
 
-    A process that dies lets go of what it holds. The file goes with the block: whoever holds it
-    next looks first whether there is anything left to do. filelock has to be 3.24 or newer: older
-    ones take a file that went between opening and locking it for held, and let two in.
+    A process that dies gives up its lock. The file is removed at the end of the block, so the next
+    process must first look whether anything is left to do. filelock has to be 3.24 or newer: older
+    ones accept a file that was removed between opening and locking it, and let two processes in.
 
     Raises:
         SaveError: when the lock's folder cannot be made, or written to.
@@ -116,15 +116,15 @@ def held_if_free(lock_file: Path) -> Iterator[bool]:
 
 
 def there_is(path: str | os.PathLike[str]) -> bool:
-    """Whether a path exists; a name that no file can have, such as one too long, does not."""
+    """Return whether a path exists; False for a name that no file can have, such as a long one."""
     return os.path.exists(path)  # noqa: PTH110 (Path.exists raises there)
 
 
 def write_bytes(path: Path, contents: bytes) -> None:
-    """Write a file atomically: ``path`` is the whole new file or, after any failure, the old one.
+    """Write a file atomically: after any failure ``path`` is the old file.
 
     Raises:
-        SaveError: when it cannot be written; what stood there is untouched.
+        SaveError: when it cannot be written; the old file is unchanged.
     """
     with _replacement(path) as file:
         file.write(contents)
@@ -136,7 +136,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """Return the value in a JSON file.
 
     Raises:
         FileFormatError: when it is not JSON.
@@ -153,7 +153,7 @@ def save_tensors(
     """Write tensors and JSON-able facts atomically to one safetensors file.
 
     Raises:
-        SaveError: when the file cannot be written; what stood there is untouched.
+        SaveError: when the file cannot be written; the old one is unchanged.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = {"kind": kind, "version": FORMAT_VERSION, "sha256": _digest(plain), **facts}
@@ -162,19 +162,19 @@ def save_tensors(
 
 
 def _aligned(tensor: Tensor) -> Tensor:
-    """Begins at a multiple of 64 bytes, as PyTorch's own tensors do and a file's need not.
+    """Return a tensor that begins at a multiple of 64 bytes, as PyTorch's own do.
 
-    Elsewhere products are slower and may add in another order.
+    At other addresses products are slower and may add in another order.
     """
     return tensor.clone() if tensor.data_ptr() % 64 else tensor
 
 
 def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and facts of a file written by ``save_tensors``.
+    """Return the tensors and facts of a file that ``save_tensors`` wrote.
 
     Raises:
         DataUnavailableError: when there is no such file.
-        FileFormatError: when it is truncated, garbled, of another kind or of another program.
+        FileFormatError: when it is truncated, damaged, of another kind or of another program.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -191,8 +191,8 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             f"program): {error}"
         ) from error
     if not isinstance(facts, dict) or facts.get("kind") != kind:
-        found = facts.get("kind") if isinstance(facts, dict) else "a file of another program"
-        raise FileFormatError(f"{path}: wanted a denseam {kind} file, found {found}")
+        actual = facts.get("kind") if isinstance(facts, dict) else "a file of another program"
+        raise FileFormatError(f"{path}: wanted a denseam {kind} file, found {actual}")
     version = facts.get("version")
     if not isinstance(version, int):
         raise FileFormatError(f"{path}: format version {version!r}, wanted a whole number")
@@ -207,7 +207,7 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the contents: safetensors itself has no checksum."""
+    """Return the SHA-256 of the contents: safetensors itself has no checksum."""
     sha = hashlib.sha256()
     for name in sorted(tensors):
         sha.update(name.encode())
@@ -216,7 +216,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power failure, where the system can."""
+    """Make a rename survive a power failure, where the system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,13 +1,13 @@
-"""Several processes at one piece of work, as `torchrun` starts them: who has what.
+"""A mesh of processes, as `torchrun` starts them, that share images and memories.
 
-The processes form a mesh of data ranks times memory ranks. All in a row of the mesh see the same
-part of every minibatch and hold different memories; all in a column hold the same memories and see
-different images. For B images, K memories and D x M ranks a process has B/D images and K/M
-memories. `docs/scaling.md` says what that costs.
+The mesh has D data ranks times M memory ranks. Processes in a row see the same images of every
+minibatch and hold different memories; processes in a column hold the same memories and see
+different images. Of B images and K memories a process has B/D and K/M. `docs/scaling.md` has the
+costs.
 
     rank = M * data rank + memory rank
 
-Nothing that is sent is a pickle: tensors, and JSON as bytes.
+Processes send tensors, and JSON as bytes; never a pickle.
 """
 
 import contextlib
@@ -36,22 +36,22 @@ __all__ = ["Axis", "Mesh", "launched", "own_device", "start"]
 class Axis:
     """The processes along one direction of a mesh."""
 
-    name: str  # what they share out: "data" or "memory"
+    name: str  # of what is divided: "data" or "memory"
     rank: int = 0
     size: int = 1
     group: dist.ProcessGroup | None = None
-    sent: int = field(default=0, compare=False)  # bytes of all tensors given to reductions so far
+    sent: int = field(default=0, compare=False)  # bytes of all tensors reduced so far
 
     def part(self, count: int) -> slice:
-        """This process's part of ``count`` things in a row; parts differ by one at most."""
+        """Return the range of ``count`` things for this process; lengths differ by one at most."""
         return _part(count, self.rank, self.size)
 
     def add(self, x: Tensor) -> Tensor:
-        """The sum over all processes of the axis, in place."""
+        """Sum over all processes of the axis, in place."""
         return self._reduce(x, dist.ReduceOp.SUM)
 
     def largest(self, x: Tensor) -> Tensor:
-        """The elementwise maximum over all processes of the axis, in place."""
+        """Take the elementwise maximum over all processes of the axis, in place."""
         return self._reduce(x, dist.ReduceOp.MAX)
 
     def _reduce(self, x: Tensor, operation: Any) -> Tensor:
@@ -64,47 +64,46 @@ class Axis:
 
 @dataclass
 class Mesh:
-    """All processes of a job. Made by ``start``; ``Mesh()`` is one process alone."""
+    """All processes of a job, from ``start``; ``Mesh()`` is one process alone."""
 
     data: Axis = field(default_factory=lambda: Axis("data"))
     memory: Axis = field(default_factory=lambda: Axis("memory"))
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    store: Any = None  # what ``torch.distributed`` keeps numbers in that all can read
+    store: Any = None  # of ``torch.distributed``: numbers that all processes can read
 
     @property
     def rank(self) -> int:
-        """Of this process among all."""
+        """Return the position of this process among all."""
         return self.data.rank * self.memory.size + self.memory.rank
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """Return the number of processes."""
         return self.data.size * self.memory.size
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that reads and writes files, and speaks."""
+        """Return whether this process reads and writes files, and prints."""
         return self.rank == 0
 
     def __str__(self) -> str:
         return "1" if self.size == 1 else f"{self.data.size} data x {self.memory.size} memory"
 
     def told(self, value: Any) -> Any:
-        """What rank 0 has here, a JSON value, on every process."""
+        """Return the value of rank 0, plain JSON, on every process."""
         if self.size == 1:
             return value
         raw = bytearray(json.dumps(value).encode()) if self.first else bytearray()
         length = torch.tensor([len(raw)], device=self.device)
         with _talking():
             dist.broadcast(length, 0)
-            sent = torch.frombuffer(raw, dtype=torch.uint8) if self.first else None
-            text = torch.empty(int(length), dtype=torch.uint8) if sent is None else sent
-            text = text.to(self.device)
+            raw = raw or bytearray(int(length))
+            text = torch.frombuffer(raw, dtype=torch.uint8).to(self.device)
             dist.broadcast(text, 0)
         return json.loads(text.cpu().numpy().tobytes())
 
     def scatter(self, whole: Tensor | None, part: Tensor) -> None:
-        """Fill ``part``, this process's rows of a matrix (K, ...), from the whole one of rank 0."""
+        """Fill ``part``, this process's rows of a matrix (K, ...), from the matrix on rank 0."""
         if self.size == 1:
             if whole is not None:
                 part.copy_(whole)
@@ -121,7 +120,7 @@ class Mesh:
                 dist.send(whole[rows].to(part).contiguous(), rank)
 
     def gather(self, part: Tensor, rows: int) -> Tensor | None:
-        """The matrix of ``rows`` rows whose parts the processes hold: on rank 0, on the CPU."""
+        """Return the matrix (``rows``, ...) whose rows are divided: on rank 0, on the CPU."""
         if self.memory.size == 1:
             return part.cpu() if self.first else None
         if self.data.rank > 0:
@@ -144,34 +143,34 @@ class Mesh:
         return whole
 
     def speaks(self) -> bool:
-        """Whether this process is the first to ask: only one of all says what went wrong."""
+        """Return True on the first process that asks: only one reports what went wrong."""
         if self.store is None:
             return True
         try:
             return bool(self.store.add("spoken", 1) == 1)
-        except RuntimeError:  # the store has gone with the process that kept it
+        except RuntimeError:  # the process that kept the store has died
             return self.first
 
 
 def launched() -> bool:
-    """Whether `torchrun`, or something that sets the same variables, has started this process."""
+    """Return whether `torchrun`, or a program that sets its variables, started this process."""
     return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
 @contextlib.contextmanager
 def start(memory_ranks: int = 1, device: torch.device | str = "cpu") -> Iterator[Mesh]:
-    """The mesh of the processes that `torchrun` has started; one alone where it has not.
+    """Start the mesh of the processes that `torchrun` has started; one process alone without it.
 
     ``torch.distributed`` is started (gloo for CPUs, NCCL for GPUs) and ended, unless it runs
-    already. A process that is told to stop while it lasts raises ``LostRankError``.
+    already. Inside the block, SIGTERM raises ``LostRankError``.
 
     Args:
-        memory_ranks: M, by how many the memories are divided; the others divide the images.
+        memory_ranks: M, the processes that divide the memories; the rest divide the images.
         device: "cpu", or "cuda" for the GPU of this process's local rank.
 
     Raises:
         InputError: when the number of processes is no multiple of ``memory_ranks``, or a variable
-            that `torchrun` sets holds something else.
+            of `torchrun` has a value that it never sets.
         LostRankError: when the others cannot be reached.
     """
     running = dist.is_available() and dist.is_initialized()
@@ -187,7 +186,7 @@ def start(memory_ranks: int = 1, device: torch.device | str = "cpu") -> Iterator
         yield Mesh()
         return
     here = torch.device(own_device(device))
-    with _until_told_to_stop():
+    with _sigterm_as_error():
         store = None if running else _join(here)
         try:
             shape = (processes // memory_ranks, memory_ranks)
@@ -208,10 +207,10 @@ def _world() -> int:
 
 
 def own_device(device: torch.device | str) -> str:
-    """The device of this process: of several GPUs the one of its local rank.
+    """Return the device of this process: of several GPUs the one of its local rank.
 
     Raises:
-        InputError: when ``LOCAL_RANK`` is no number.
+        InputError: when ``LOCAL_RANK`` is not a number.
     """
     if not launched() or str(device) != "cuda":
         return str(device)
@@ -219,17 +218,17 @@ def own_device(device: torch.device | str) -> str:
 
 
 def _variable(name: str, least: int, most: int | None = None) -> int:
-    """A number that `torchrun` has set; InputError where it holds something else."""
-    given = os.environ.get(name, "")
-    number = int(given) if given.isdecimal() and len(given) < 20 else -1
+    """Return a number that `torchrun` has set; InputError for any other value."""
+    text = os.environ.get(name, "")
+    number = int(text) if text.isdecimal() and len(text) < 20 else -1
     if number < least or (most is not None and number > most):
-        wanted = f">= {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"{name} = {given!r} in the environment: wanted a whole number {wanted}")
+        limits = f">= {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name} = {text!r} in the environment: wanted a whole number {limits}")
     return number
 
 
 def _check_meeting_point() -> None:
-    """InputError unless the variables say who this process is and where it meets the others."""
+    """Check the variables that name this process and the address of rank 0."""
     _variable("RANK", 0, _world() - 1)
     _variable("MASTER_PORT", 0, 2**16 - 1)
     if not os.environ.get("MASTER_ADDR"):
@@ -243,24 +242,24 @@ def _join(device: torch.device) -> Any:
     _check_meeting_point()
     with _talking():
         store, rank, size = next(rendezvous("env://"))
-        # Of its own for every start: after a restart by torchrun nothing has been said yet.
+        # One for each start: after a restart by torchrun no process has reported anything yet.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        own = dist.PrefixStore(  # type: ignore[attr-defined]
+        prefixed = dist.PrefixStore(  # type: ignore[attr-defined]
             f"denseam-{attempt}", store
         )
-        dist.init_process_group(backend, store=own, rank=rank, world_size=size)
-    return own
+        dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size)
+    return prefixed
 
 
 @contextlib.contextmanager
 def _talking() -> Iterator[None]:
-    """Whatever goes wrong between processes is ours to explain."""
+    """Turn any error between processes into a ``LostRankError``."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
         if isinstance(error, LostRankError):
             raise
-        _hold_out()
+        _ignore_sigterm()
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise LostRankError(
             f"another process of the job has died, or cannot be reached ({reason})"
@@ -268,8 +267,8 @@ def _talking() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _until_told_to_stop() -> Iterator[None]:
-    """SIGTERM, by which `torchrun` ends the others when one has failed, as an error of ours."""
+def _sigterm_as_error() -> Iterator[None]:
+    """Raise on SIGTERM, which `torchrun` sends to the others when a process has failed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -277,28 +276,24 @@ def _until_told_to_stop() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: not of Python
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: not set by Python
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     del number, frame
-    _hold_out()
+    _ignore_sigterm()
     raise LostRankError("told to stop: another process of the job has died, or was ended")
 
 
-def _hold_out() -> None:
-    """Do not be told to stop again before what went wrong is said; torchrun gives 30 seconds.
-
-    Only where the signal is ours, until the mesh ends.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) is _stop:
+def _ignore_sigterm() -> None:
+    """Ignore further SIGTERMs, so that the error can be reported; torchrun gives 30 seconds."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGTERM) is _stop:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _part(count: int, rank: int, size: int) -> slice:
-    """As ``torch.tensor_split``: the first parts are one longer where it does not come out even."""
+    """Return a range as ``torch.tensor_split`` does: the first ones may be longer by one."""
     length, longer = divmod(count, size)
     start = rank * length + min(rank, longer)
     return slice(start, start + length + (rank < longer))

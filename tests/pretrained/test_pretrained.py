@@ -127,5 +127,5 @@ def test_all_names_are_offered():
 
 @pytest.mark.parametrize("name", ["mnist-nearest", "mnist-relu-binarised"])
 def test_what_is_made_when_asked_for_has_no_card(name):
-    with pytest.raises(InputError, match=f"{name} has no card: it is made when it is asked for"):
+    with pytest.raises(InputError, match=f"{name} has no card: it is made on demand"):
         pretrained_card(name)

@@ -1,7 +1,7 @@
-"""A dense associative memory as the Hugging Face Hub keeps models: a folder, or a repository there.
+"""A dense associative memory as a folder, or a repository, of the Hugging Face Hub.
 
-model.safetensors   what ``DenseAM.save`` writes, so that ``denseam.load(folder)`` reads it too
-config.json         the settings in it, for people and for the Hub
+model.safetensors   as ``DenseAM.save`` writes it: ``denseam.load(folder)`` reads it too
+config.json         its settings, for people and for the Hub
 README.md           the model card
 """
 
@@ -62,19 +62,19 @@ class HubDenseAM(
 ):
     """A ``DenseAM`` with ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``.
 
-    Memories come back bit for bit, in their dtype, with power and temperature. Only safetensors are
-    read, nothing is ever unpickled. ``save_pretrained(folder, model_card_kwargs=...)`` takes what
-    ``generate_model_card`` takes; a README.md that is there stays as it is.
+    Memories are restored bit for bit, in their dtype, with power and temperature. Only safetensors
+    are read; nothing is unpickled. ``save_pretrained(folder, model_card_kwargs=...)`` passes these
+    on to ``generate_model_card``; an existing README.md is kept.
 
     Arguments and errors as for ``DenseAM``.
     """
 
     @classmethod
     def of(cls, model: DenseAM) -> Self:
-        """A model that shares the memories of another one.
+        """Return a model that shares the memories of another one.
 
         Raises:
-            InputError: when it is no ``DenseAM``.
+            InputError: when it is not a ``DenseAM``.
         """
         if not isinstance(model, DenseAM):
             raise InputError(f"model: wanted a DenseAM, got {type(model).__name__}")
@@ -87,12 +87,12 @@ class HubDenseAM(
         license: str | None = None,  # noqa: A002 (the Hub's own word)
         metrics: Mapping[str, float | str] | None = None,
     ) -> ModelCard:
-        """The README.md of the folder.
+        """Return the README.md of the folder.
 
         Args:
             model_id: "owner/name" on the Hub, for the example.
-            license: as the Hub names it, like "mit"; left out unless given.
-            metrics: names and values for a table; left out unless given.
+            license: as the Hub names it, like "mit"; none by default.
+            metrics: names and values for a table; none by default.
         """
         data = copy.deepcopy(self._hub_mixin_info.model_card_data)
         data.license = license
@@ -131,8 +131,8 @@ class HubDenseAM(
 
         Raises:
             DataUnavailableError, FileFormatError: as ``denseam.load``.
-            FileFormatError: when it holds another network, or other settings than these.
-            InputError: for settings that it does not hold.
+            FileFormatError: when it holds another network, or other values of these settings.
+            InputError: for settings that it does not have.
         """
         if os.path.isdir(model_id):  # noqa: PTH112 (as the mixin decides it)
             path = Path(model_id, _FILE)
@@ -146,14 +146,14 @@ class HubDenseAM(
         model = load(path, device=map_location)
         if not isinstance(model, DenseAM):
             raise FileFormatError(f"{path} holds a network of kind {model.kind!r}, wanted 'dam'")
-        found = cls.of(model)
-        written = found._config()  # noqa: SLF001
+        restored = cls.of(model)
+        written = restored._config()  # noqa: SLF001
         for name, value in settings.items():
             if name not in written:
                 raise InputError(f"{name} = {value!r}: {path} decides by itself")
             if written[name] != value:
                 raise FileFormatError(f"{path} has {name} {written[name]!r}, not {value!r}")
-        return found.eval()
+        return restored.eval()
 
     def _config(self) -> dict[str, Any]:
         sizes = {"n_classes": self.n_classes, "n_memories": self.n_memories}

@@ -1,7 +1,7 @@
 """A network as an ONNX file, for programs that have neither Python nor PyTorch.
 
-The graph is built node by node from ``graph.py``'s formulas, not traced: the kernels of
-``denseam.kernels`` cannot be, and so it depends on no exporter.
+The graph is built node by node from the formulas in ``graph.py``. The kernels of
+``denseam.kernels`` cannot be traced, and no exporter is needed.
 """
 
 import math
@@ -24,7 +24,7 @@ __all__ = ["InputName", "export_onnx", "need_onnx"]
 InputName = Literal["images", "visible"]
 
 _OPSET, _IR = 18, 8  # of 2022: onnxruntime reads them from 1.14 on
-_LIMIT = 2**31 - 2**20  # bytes that protobuf puts in one file
+_LIMIT = 2**31 - 2**20  # bytes: the most that protobuf writes to one file
 
 
 def export_onnx(
@@ -44,20 +44,20 @@ def export_onnx(
         label    (B,) int64: the model's ``predict``, whatever the head
 
     Logits of "log_energy" are those of ``ImageClassifier``: the logarithm of each class's share of
-    the energies, so differences of log-energies are exact. The file's metadata say which model it
-    is: ``denseam`` (the version), ``network``, ``power``, ``temperature``, ``head``, ``sha256`` (of
-    the memories, as image sets name a model).
+    the energies, so differences of log-energies are exact. The file's metadata name the model:
+    ``denseam`` (the version), ``network``, ``power``, ``temperature``, ``head``, ``sha256`` (of the
+    memories, as in image sets).
 
     Args:
-        model: a ``DenseAM`` or one of ``denseam.baselines``, on any device; nearest
-            neighbours are as large as their training images, and may not exceed 2 GB.
+        model: a ``DenseAM`` or one of ``denseam.baselines``, on any device, up to 2 GB; nearest
+            neighbours are as large as their training images.
         path: the file.
         head: "log_energy", "energy_gap" or "tanh".
-        takes: what the graph takes.
+        takes: input of the graph, images or visible.
         shape: (H, W) of images; by default a square, or (1, N) where N is no square number.
 
     Raises:
-        InputError: for anything else, or a shape that is not that of N pixels.
+        InputError: for other values, or a shape that does not have N pixels.
         MissingPackageError: when onnx is not installed.
         SaveError: when the file cannot be written; what stood there is untouched.
     """
@@ -80,7 +80,7 @@ def export_onnx(
 
 
 def need_onnx() -> None:
-    """Say what to install where there is nothing to write ONNX files with.
+    """Check that ONNX files can be written.
 
     Raises:
         MissingPackageError: when onnx is not installed.
@@ -94,7 +94,7 @@ def need_onnx() -> None:
 def _serialised(
     graph: Graph, model: Classifier, takes: str, pixels: tuple[int, ...], facts: dict[str, Any]
 ) -> bytes:
-    """The whole file, checked."""
+    """Return the contents of the file, checked."""
     import onnx  # noqa: PLC0415
     from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ def _serialised(
          helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"])],
         [numpy_helper.from_array(value, name) for name, value in graph.constants.items()],
     )  # fmt: skip
-    made = helper.make_model(
+    model_proto = helper.make_model(
         proto,
         producer_name="denseam",
         producer_version=__version__,
@@ -116,9 +116,9 @@ def _serialised(
         ir_version=_IR,
         doc_string=f"{model!r}",
     )
-    helper.set_model_props(made, {name: str(value) for name, value in facts.items()})
-    onnx.checker.check_model(made, full_check=True)
-    contents: bytes = made.SerializeToString(deterministic=True)
+    helper.set_model_props(model_proto, {name: str(value) for name, value in facts.items()})
+    onnx.checker.check_model(model_proto, full_check=True)
+    contents: bytes = model_proto.SerializeToString(deterministic=True)
     return contents
 
 

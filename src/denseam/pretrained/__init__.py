@@ -1,10 +1,10 @@
-"""Trained models that come with the package, each with a card that says how it was made.
+"""Trained models in the package, each with a card that says how it was trained.
 
     model = denseam.load_pretrained("mnist-n30")
 
 Memories are stored in float16 and used in float32. A card is the JSON file beside the model: the
-command and the recipe that trained it, its records, its errors before and after rounding, and what
-other seeds came to. ``tools/ship.py`` writes both from run folders.
+command and the recipe that trained it, its records, its errors before and after rounding, and the
+errors of other seeds. ``tools/ship.py`` writes both from run folders.
 """
 
 from functools import cache
@@ -34,23 +34,23 @@ _NEAREST, _BINARISED = "mnist-nearest", "mnist-relu-binarised"
 
 
 def pretrained_names() -> tuple[str, ...]:
-    """The dense associative memories that ``load_pretrained`` knows, by rising power."""
+    """Return the names of the dense associative memories in the package, by rising power."""
     return tuple(name for network, _, name in _cards() if network == DenseAM.kind)
 
 
 def baseline_names() -> tuple[str, ...]:
-    """The networks of section 7 that it knows as well; the last two are made when asked for."""
+    """Return the names of the networks of section 7; the last two are made on demand."""
     shipped = (name for network, _, name in _cards() if network != DenseAM.kind)
     return (*shipped, _NEAREST, _BINARISED)
 
 
 def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classifier:
-    """A trained model from the package: a DenseAM, or a network to compare it with.
+    """Load a trained model from the package: a DenseAM, or a network to compare it with.
 
     Args:
         name: "mnist-n2", "mnist-n3", "mnist-n20" or "mnist-n30"; or one of
             ``denseam.pretrained.baseline_names()``.
-        device: where its memories are to live.
+        device: of its memories.
 
     Raises:
         InputError: for another name.
@@ -62,32 +62,32 @@ def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classif
     return load(_file(name, ".safetensors"), device=device)
 
 
-def load_any(given: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
-    """The model of a file, of the folder of a finished run, or of the package; a path comes first.
+def load_any(source: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
+    """Load a model from a file, the folder of a finished run, or the package, in this order.
 
     Raises:
-        InputError: when it is none of them.
+        InputError: when there is none of them.
         DataUnavailableError, FileFormatError: as ``denseam.load``.
     """
-    if there_is(given):
-        return load(given, device=device)
-    if given in (*pretrained_names(), *baseline_names()):
-        return load_pretrained(str(given), device=device)
+    if there_is(source):
+        return load(source, device=device)
+    if source in (*pretrained_names(), *baseline_names()):
+        return load_pretrained(str(source), device=device)
     shipped = (name for *_, name in _cards())
     *others, last = "a model file", "the folder of a finished run", *shipped
-    raise InputError(f"no model {str(given)!r}: wanted {', '.join(others)} or {last}")
+    raise InputError(f"no model {str(source)!r}: wanted {', '.join(others)} or {last}")
 
 
 def pretrained_card(name: str) -> dict[str, Any]:
-    """How a model of the package was made and what it does, as plain JSON values.
+    """Return the training and the errors of a model in the package, as plain JSON values.
 
-    "mnist-nearest" and "mnist-relu-binarised" are made when they are asked for, and have none.
+    "mnist-nearest" and "mnist-relu-binarised" are made on demand, and have no card.
 
     Raises:
         InputError: for a name that ``load_pretrained`` does not know, or one without a card.
     """
     if name in (_NEAREST, _BINARISED):
-        raise InputError(f"{name} has no card: it is made when it is asked for")
+        raise InputError(f"{name} has no card: it is made on demand")
     card: dict[str, Any] = read_json(_file(name, ".json"))
     return card
 
@@ -100,7 +100,7 @@ def _file(name: str, suffix: str) -> Path:
 
 @cache
 def _cards() -> tuple[tuple[str, float, str], ...]:
-    """Network, power and name of every model that is shipped, memories first, by rising power."""
+    """Return network, power and name of every model file, memories first, by rising power."""
     recipes = [(read_json(path)["recipe"], path.stem) for path in _FOLDER.glob("*.json")]
-    found = [(r.get("network", DenseAM.kind), r["power"], name) for r, name in recipes]
-    return tuple(sorted(found, key=lambda each: (each[0] != DenseAM.kind, *each)))
+    cards = [(r.get("network", DenseAM.kind), r["power"], name) for r, name in recipes]
+    return tuple(sorted(cards, key=lambda each: (each[0] != DenseAM.kind, *each)))
