@@ -1,12 +1,10 @@
 """Bytes, [0, 1] and [-1, 1]: the published arithmetic, to the bit, wherever it is done."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
 
-from denseam.data import ImageSet, pixels
+from denseam.data import ImageSet
 from denseam.data.pixels import to_bytes, to_unit, to_visible
 from denseam.errors import InputError
 
@@ -88,7 +86,3 @@ def test_other_integers_are_refused():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_card_gets_the_bits_of_the_cpu(dtype):
     assert torch.equal(to_visible(BYTES.cuda(), dtype).cpu(), to_visible(BYTES, dtype))
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(pixels, raise_on_error=True).attempted == 4

@@ -4,9 +4,8 @@
     train.visible()  # (60000, 784) float32 in [-1, 1]
     train.save("train.safetensors")  # and denseam.data.load("train.safetensors")
 
-Nothing is read on import, and nothing is fetched but the set that is asked for.
-``DENSEAM_DATA`` names the folder for fetched files, where the usual cache folder
-will not do.
+No images are read on import, and only the set that is asked for is fetched. ``DENSEAM_DATA`` names
+the folder for fetched files, in place of the usual cache folder.
 """
 
 from denseam.data.imageset import Dataset, ImageSet

@@ -93,19 +93,19 @@ def rows_of(indices: object, count: int) -> Tensor | slice:
 
 
 def _to_three_axes(images: Tensor, shape: tuple[int, int] | None) -> Tensor:
-    given = tuple(images.shape)
+    actual = tuple(images.shape)
     shape = None if shape is None else image_shape("shape", shape)
-    if images.ndim == 4 and given[1] == 1:
+    if images.ndim == 4 and actual[1] == 1:
         images = images[:, 0]
     elif images.ndim == 2:
-        height, width = shape or _guess_shape(given[1])
-        if height * width != given[1]:
-            raise InputError(f"shape {(height, width)} does not fit {given[1]} pixels per image")
-        images = images.reshape(given[0], height, width)
+        height, width = shape or _guess_shape(actual[1])
+        if height * width != actual[1]:
+            raise InputError(f"shape {(height, width)} does not fit {actual[1]} pixels per image")
+        images = images.reshape(actual[0], height, width)
     if images.ndim != 3:
-        raise InputError(f"images must be (M, H, W), (M, 1, H, W) or (M, N), got {given}")
+        raise InputError(f"images must be (M, H, W), (M, 1, H, W) or (M, N), got {actual}")
     if shape is not None and tuple(images.shape[1:]) != tuple(shape):
-        raise InputError(f"images must be {shape[0]} x {shape[1]} pixels, got shape {given}")
+        raise InputError(f"images must be {shape[0]} x {shape[1]} pixels, got shape {actual}")
     return images
 
 

@@ -61,10 +61,10 @@ def parse_idx(data: bytes, source: str) -> NDArray[Any]:
     if len(data) < start:
         raise FileFormatError(f"{source}: ends within the header of an IDX file")
     shape = struct.unpack(f">{axes}I", data[4:start])
-    wanted, got = math.prod(shape) * dtype.itemsize, len(data) - start
-    if wanted != got:
-        what = "truncated" if got < wanted else "too long"
-        raise FileFormatError(f"{source}: {what}, shape {shape} takes {wanted} bytes, got {got}")
+    needed, size = math.prod(shape) * dtype.itemsize, len(data) - start
+    if needed != size:
+        what = "truncated" if size < needed else "too long"
+        raise FileFormatError(f"{source}: {what}, shape {shape} takes {needed} bytes, got {size}")
     array = np.frombuffer(data, dtype, offset=start)
     return array.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 

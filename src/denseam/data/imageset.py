@@ -1,4 +1,4 @@
-"""One type for labelled images, wherever they come from."""
+"""Labelled images, wherever they come from, and the two sets of a data set."""
 
 import hashlib
 import math
@@ -31,9 +31,9 @@ __all__ = ["Dataset", "ImageSet"]
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images, checked once when they are put together.
+    """Labelled images of one size, checked once when they are put together.
 
-    The tensors are shared, not copied: treat them as read-only.
+    The tensors are shared, not copied: treat them as read-only. Arrays are taken by `from_arrays`.
 
     Attributes:
         images: (M, H, W) uint8 0..255, or float32/float64 in visible units [-1, 1].
@@ -41,12 +41,16 @@ class ImageSet:
         n_classes: C.
         class_names: C distinct strings; the class numbers where none are given.
         name: what to call the set in messages and records.
-        metadata: JSON-able facts (where the images come from, how they were made).
-        facts: what is known of each image, by name: tensors (M, ...), bool, integer or
-            floating; NaN where there is no value. `subset` and `concatenate` carry them along.
+        metadata: JSON-able facts about the set: where the images come from, how they were made.
+        facts: values for each image, by name: tensors (M, ...), bool, integer or floating; NaN
+            where there is no value. `subset` and `concatenate` carry them along.
 
     Raises:
-        InputError: when any of it does not fit together.
+        InputError: for tensors of another shape, type or range, or labels, names and facts that do
+            not fit them.
+
+    >>> ImageSet(torch.zeros(2, 3, 3), torch.tensor([1, 0]), n_classes=2, name="blanks")
+    ImageSet('blanks', 2x3x3 float32, 2 classes)
     """
 
     images: Tensor
@@ -81,38 +85,43 @@ class ImageSet:
         metadata: Mapping[str, Any] | None = None,
         facts: Mapping[str, object] | None = None,
     ) -> "ImageSet":
-        """Take images and labels from NumPy arrays or tensors of the usual shapes.
+        """Make a set of NumPy arrays or tensors of the usual shapes.
 
         Args:
             images: (M, H, W), (M, 1, H, W) or flat (M, N); uint8, or floating.
             labels: (M,) integers.
             name: what to call the set.
-            shape: (H, W) of flat images. Without it a square where N is a
-                square number, else one row (1, N).
-            scale: the units of ``images``: "visible" [-1, 1] (floats, unless told
-                otherwise), "unit" [0, 1], or "byte" 0..255 (uint8, always).
-                Floats are never rescaled on a guess.
-            n_classes: C. Without it one more than the largest label, and then
-                every class must have an example.
+            shape: (H, W) of flat images. By default a square where N is a square number, else one
+                row (1, N).
+            scale: units of ``images``: "visible" [-1, 1] (default for floats), "unit" [0, 1], or
+                "byte" 0..255 (always for uint8). Floats are never rescaled on a guess.
+            n_classes: C. By default one more than the largest label, and then every class must have
+                an example.
             class_names: C names.
             metadata: JSON-able facts to keep with the set.
-            facts: what is known of each image, by name: arrays or tensors (M, ...).
+            facts: values for each image, by name: arrays or tensors (M, ...).
 
         Raises:
-            InputError: when the arrays are not of that kind.
+            InputError: for arrays of another shape or type, or pixels outside of the units.
+
+        >>> pixels = np.eye(4).reshape(2, 8)
+        >>> ImageSet.from_arrays(pixels, [0, 1], shape=(2, 4), scale="unit").images[0]
+        tensor([[ 1., -1., -1., -1.],
+                [-1.,  1., -1., -1.]], dtype=torch.float64)
         """
         pixels = to_images(images, shape=shape, scale=scale)
         numbers = to_labels(labels)
         count = n_classes
         if count is None:
             count = len(class_names) or _infer_classes(numbers)
-        known = to_facts(facts)
-        made = cls(pixels, numbers, count, tuple(class_names), name, dict(metadata or {}), known)
+        image_set = cls(
+            pixels, numbers, count, tuple(class_names), name, dict(metadata or {}), to_facts(facts)
+        )
         if n_classes is None:
             check_every_class_present(numbers, count)
         if scale is None:
             _warn_if_unit_scaled(pixels, name)
-        return made
+        return image_set
 
     def __len__(self) -> int:
         return len(self.images)
@@ -135,15 +144,19 @@ class ImageSet:
     def visible(
         self, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> Tensor:
-        """The images as (M, N) in [-1, 1]: 0 becomes -1 and 255 becomes +1.
+        """Return a copy of the images as (M, N) in [-1, 1]: 0 becomes -1 and 255 becomes +1.
 
         Args:
             dtype: a floating one.
-            device: where to, if elsewhere than the images: bytes go there as bytes, and come to the
-                same numbers, bit for bit.
+            device: where the copy lives; by default with the images. Bytes travel as bytes and
+                become the same numbers, bit for bit, on every device.
 
         Raises:
             InputError: when ``dtype`` is not a floating one.
+
+        >>> images = ImageSet.from_arrays(np.array([[[0, 51], [102, 255]]], np.uint8), [0])
+        >>> images.visible()
+        tensor([[-1.0000, -0.6000, -0.2000,  1.0000]])
         """
         if not dtype.is_floating_point:
             raise InputError(f"visible images are floating, got dtype {dtype}")
@@ -154,21 +167,29 @@ class ImageSet:
         return to_visible(flat.to(device), dtype)
 
     def class_counts(self) -> Tensor:
-        """How many images each class has: (C,) int64."""
+        """Count the images of each class, (C,) int64.
+
+        >>> ImageSet(torch.zeros(3, 2, 2), torch.tensor([2, 0, 2]), n_classes=3).class_counts()
+        tensor([1, 0, 2])
+        """
         return torch.bincount(self.labels, minlength=self.n_classes)
 
     def subset(
         self, indices: Iterable[int] | Tensor | NDArray[np.integer | np.bool_] | slice
     ) -> "ImageSet":
-        """Some of the images, in that order; same classes and name.
+        """Return some of the images, in the order of the indices; classes and name stay.
 
         Args:
-            indices: whole numbers, where negative ones count from the end; or M bools, whether
-                each image is taken; or a slice, backwards too.
+            indices: whole numbers, where negative ones count from the end; or a mask of M bools; or
+                a slice, backwards too.
 
         Raises:
-            InputError: when that leaves no image, for an index out of range, and for anything else
-                than indices, bools or a slice.
+            InputError: when no image is left, for an index out of range, and for anything other
+                than indices, a mask or a slice.
+
+        >>> images = ImageSet(torch.zeros(3, 2, 2), torch.tensor([2, 0, 1]), n_classes=3)
+        >>> images.subset([0, -1]).labels, images.subset(images.labels < 2).labels
+        (tensor([2, 1]), tensor([0, 1]))
         """
         rows = rows_of(indices, len(self))
         facts = {name: value[rows] for name, value in self.facts.items()}
@@ -176,11 +197,15 @@ class ImageSet:
 
     @staticmethod
     def concatenate(parts: "Sequence[ImageSet]") -> "ImageSet":
-        """The images of all parts, one after the other; name and metadata of the first.
+        """Join sets one after the other; name and metadata are those of the first.
 
         Raises:
-            InputError: when there is no part, or two differ in image shape, dtype or classes, or
-                in the names, types or shapes of their facts.
+            InputError: when there is no set, or two differ in image shape, dtype or classes, or in
+                the names, types or shapes of their facts.
+
+        >>> images = ImageSet(torch.zeros(3, 2, 2), torch.tensor([2, 0, 1]), n_classes=3)
+        >>> len(ImageSet.concatenate([images, images.subset([0])]))
+        4
         """
         _check_alike(parts)
         first = parts[0]
@@ -194,20 +219,23 @@ class ImageSet:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the set to one file, ``.safetensors`` or (compressed) ``.npz``, bit for bit.
 
-        `denseam.data.load` reads it back. Metadata come back as JSON has them: a tuple as a
-        list, a number that served as a key as a string.
+        `denseam.data.load` reads it back. Metadata come back as JSON has them: a tuple as a list, a
+        number used as a key as a string.
 
         Raises:
-            InputError: on another suffix, metadata that are no JSON, or a type of numbers that
-                the format does not have (bfloat16 in ``.npz``).
-            SaveError: when the file cannot be written; what stood there is untouched.
+            InputError: for another suffix, metadata that are no JSON, or a type of numbers that the
+                format does not have (bfloat16 in ``.npz``).
+            SaveError: when the file cannot be written; an older file is untouched.
         """
         setfiles.write(vars(self), path)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of shape, type, pixels and labels: the identity of the data.
+        """Return the SHA-256 (hex) of shape, type, pixels and labels: the identity of the data.
 
-        The facts have no part in it: they are about the data.
+        Facts do not count: they are about the data.
+
+        >>> ImageSet(torch.zeros(1, 2, 2), torch.tensor([0]), 1).digest()[:12]
+        'ed99489a3d24'
         """
         images, labels = (t.detach().cpu().contiguous() for t in (self.images, self.labels))
         sha = hashlib.sha256(f"{tuple(images.shape)} {images.dtype} ".encode())
@@ -221,7 +249,7 @@ class Dataset:
     """A training set and a test set with the same image shape and the same classes.
 
     Raises:
-        InputError: when the two do not go together.
+        InputError: when shape or classes of the two differ.
     """
 
     name: str
@@ -235,12 +263,17 @@ class Dataset:
                 raise InputError(f"{self.name}: {what} differs, train {train} and test {test}")
 
     def hold_out(self, count: int) -> "Dataset":
-        """The last ``count`` training images as test images, and the others to train on.
+        """Return a data set whose test images are the last ``count`` training images.
 
-        What a recipe is tuned on, so that the real test images have no part in it.
+        Tune a recipe on it, so that the real test images play no part.
 
         Raises:
-            InputError: when that leaves nothing on either side.
+            InputError: unless 1 <= count < the number of training images.
+
+        >>> images = ImageSet(torch.zeros(10, 2, 2), torch.arange(10) % 2, n_classes=2)
+        >>> held_out = Dataset("blanks", images, images).hold_out(3)
+        >>> len(held_out.train), len(held_out.test)
+        (7, 3)
         """
         total = len(self.train)
         count = whole("count", count, 1, total - 1)

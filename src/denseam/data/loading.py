@@ -49,24 +49,27 @@ def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) ->
     """Return a training and a test set, or one image set from the file that it was saved to.
 
     Args:
-        name_or_path: a known name (``mnist``, ``fashion-mnist``, ``kmnist``,
-            ``emnist-letters``, ``usps``), the path of a folder of IDX files, of an
-            ``.npz`` file with x_train, y_train, x_test and y_test, or of an image set
-            file (``.safetensors`` or ``.npz``, see :meth:`ImageSet.save`). Known
-            names come first: write ``./mnist`` for a folder of that name.
-        scale: for floating pixels by path, their units: see
-            :meth:`ImageSet.from_arrays`. Image set files know theirs.
+        name_or_path: a known name (``mnist``, ``fashion-mnist``, ``kmnist``, ``emnist-letters``,
+            ``usps``), or the path of a folder of IDX files, of an ``.npz`` file with x_train,
+            y_train, x_test and y_test, or of an image set file (``.safetensors`` or ``.npz``, see
+            :meth:`ImageSet.save`). Known names come first: write ``./mnist`` for a folder of that
+            name.
+        scale: units of floating pixels by path, see :meth:`ImageSet.from_arrays`. Known sets and
+            image set files have theirs.
 
     Returns:
-        A dataset with ``.train`` and ``.test``, or of an image set file the
-        :class:`ImageSet`. ``mnist`` is decoded once per process and then shared.
+        A :class:`Dataset` with ``.train`` and ``.test``; for an image set file the
+        :class:`ImageSet`. ``mnist`` is unpacked once per process and then shared.
 
     Raises:
         InputError: when the name is unknown, or the data are not usable.
         FileFormatError: when a file is truncated, garbled or not the right one.
-        DataUnavailableError: when the set is not on this machine and cannot be
-            fetched; says which files to put where.
+        DataUnavailableError: when the set is not on this machine and cannot be fetched; the message
+            says which files to put where.
         SaveError: when it has to be fetched into a folder that cannot be written.
+
+    >>> load("mnist").test
+    ImageSet('mnist test', 10000x28x28 uint8, 10 classes)
     """
     if isinstance(name_or_path, str) and name_or_path in KNOWN:
         _refuse_scale(name_or_path, scale)
@@ -121,40 +124,40 @@ def _load_folder(folder: Path, scale: Scale | None) -> Dataset:
 
 
 def _find_idx(folder: Path) -> dict[str, Path]:
-    """The four IDX files of a folder by role; of a file and its .gz, the plain one."""
-    found: dict[str, dict[str, Path]] = {role: {} for role in ROLES}
+    """Return the four IDX files of a folder by role; of a file and its .gz, the plain one."""
+    candidates: dict[str, dict[str, Path]] = {role: {} for role in ROLES}
     for path in sorted(folder.iterdir()):
         match = _IDX_NAME.fullmatch(path.name)
         if match and path.is_file():
             part = "train" if match["part"] == "train" else "test"
             # The plain file sorts before its .gz and stays.
             stem = path.name.removesuffix(".gz")
-            found[f"{part}-{match['kind']}"].setdefault(stem, path)
-    missing = [role for role, paths in found.items() if not paths]
+            candidates[f"{part}-{match['kind']}"].setdefault(stem, path)
+    missing = [role for role, paths in candidates.items() if not paths]
     if missing:
         raise DataUnavailableError(
             f"{folder}: no IDX file for {', '.join(missing)}; wanted {', '.join(ROLES)}, named "
             "like train-images-idx3-ubyte or t10k-labels-idx1-ubyte.gz"
         )
-    for role, paths in found.items():
+    for role, paths in candidates.items():
         if len(paths) > 1:
             raise InputError(f"{folder}: more than one file for {role}: {', '.join(paths)}")
-    return {role: next(iter(paths.values())) for role, paths in found.items()}
+    return {role: next(iter(paths.values())) for role, paths in candidates.items()}
 
 
 def _load_npz(path: Path, scale: Scale | None) -> Dataset | ImageSet:
     try:
         with path.open("rb") as file:  # np.load leaves a file of its own open when it fails
-            found = _read_npz(np.load(file, allow_pickle=False), path)
+            contents = _read_npz(np.load(file, allow_pickle=False), path)
     except _DAMAGE as error:
         if isinstance(error, FileFormatError):
             raise
         # Pickled objects end here too: they are refused, never loaded.
         raise FileFormatError(f"{path}: not a readable .npz file of numbers: {error}") from error
-    if isinstance(found, ImageSet):
+    if isinstance(contents, ImageSet):
         _refuse_scale(path, scale)
-        return found
-    return _dataset(path, found, scale)
+        return contents
+    return _dataset(path, contents, scale)
 
 
 def _read_npz(bundle: Any, path: Path) -> list[NDArray[Any]] | ImageSet:
@@ -173,7 +176,7 @@ def _read_npz(bundle: Any, path: Path) -> list[NDArray[Any]] | ImageSet:
 
 
 def _dataset(path: Path, arrays: Sequence[NDArray[Any]], scale: Scale | None) -> Dataset:
-    """From x_train, y_train, x_test, y_test; the training labels fix the classes."""
+    """Make a data set of x_train, y_train, x_test, y_test; training labels fix the classes."""
     name = path.resolve().name
     metadata = {"source": name}
     try:

@@ -1,4 +1,4 @@
-"""The image sets that denseam knows by name: what ``known.toml`` says about them.
+"""Image sets that denseam knows by name, as ``known.toml`` describes them.
 
 Facts only; :mod:`denseam.data.fetch` and :mod:`denseam.data.known` act on them.
 """
@@ -21,7 +21,7 @@ KnownName = Literal["mnist", "fashion-mnist", "kmnist", "emnist-letters", "usps"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its name, its SHA-256, and that of what is in it where known."""
+    """A published file: its name, its SHA-256, and the SHA-256 of its content where known."""
 
     name: str
     sha256: str
@@ -29,7 +29,7 @@ class RemoteFile:
 
     @property
     def plain_name(self) -> str:
-        """The name of the file once it is unpacked."""
+        """Name of the file once it is unpacked."""
         return self.name.removesuffix(".gz").removesuffix(".bz2").removesuffix(".xz")
 
 

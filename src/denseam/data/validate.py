@@ -27,7 +27,7 @@ __all__ = [
 
 _TAKEN = ("images", "labels")  # no names of facts
 SLACK = 1e-6
-"""How far past -1 or +1 a pixel may lie: float32 arithmetic lands there honestly."""
+"""Pixels may lie this far beyond -1 or +1: rounding in float32 takes them there."""
 
 
 def check_visible(v: Tensor, n_visible: int, *, allow_empty: bool = True) -> None:
@@ -35,7 +35,7 @@ def check_visible(v: Tensor, n_visible: int, *, allow_empty: bool = True) -> Non
 
     Args:
         v: (B, N) floating, visible units [-1, 1].
-        n_visible: N, the number of pixels that is wanted.
+        n_visible: N, the number of pixels of an image.
         allow_empty: whether B = 0 is fine.
 
     Raises:
