@@ -121,7 +121,7 @@ def test_quantiles_of_what_was_found_are_in_the_json(nearest, tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--eps", "0.1"], "--eps is for fgsm, bim, llc, not minimum"),
+        (["--eps", "0.1"], "--eps is for fgsm, bim, llc, square, not minimum"),
         (["--steps", "3"], "--steps is for bim, llc, not minimum"),
         (["--loss", "margin"], "--loss is for fgsm, bim, llc, not minimum"),
         (["--rounds", "0"], "rounds = 0"),

@@ -122,7 +122,7 @@ def test_a_row_is_all_that_a_new_attack_takes(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["attack", "--help"])
     described = " ".join(capsys.readouterr().out.split())
-    assert "fade lighter or darker pixels, and FGSM" in described
+    assert "fade: lighter or darker pixels, and FGSM" in described
     assert "--way {lighter,darker} fade: where pixels go (default: lighter)" in described
 
 

@@ -1,4 +1,17 @@
-"""`denseam attack`: any row of the table of attacks."""
+"""denseam attack: attack a model by its gradients, by the shortest way or by random search.
+
+Section 6 of the paper, and more. Directions are exact, also where tanh has saturated.
+Sizes are Linf in visible units, where black and white are 2 apart. Interrupt it when you
+like: the same command goes on.
+
+Examples:
+    denseam attack mnist-n30 --method fgsm --eps 0.3 --out fgsm.safetensors
+    denseam attack mnist-n2 --method fgsm --eps 0 0.1 0.2 0.3 0.4 0.5 --out n2.npz --figure fig8.png
+    denseam attack mnist-n20 --method bim --steps 20 --head log_energy --eps 0.2 --out bim.npz
+    denseam attack runs/n20 --method llc --eps 0.2 --out llc.safetensors --grid llc.png
+    denseam attack mnist-n30 --method minimum --norm l2 --out near.safetensors --figure budget.png
+    denseam attack mnist-n3 --method square --queries 500 --eps 0.2 --out square.safetensors
+"""
 
 import argparse
 import math
@@ -9,7 +22,7 @@ import torch
 
 from denseam.analysis import confidence_of
 from denseam.checks import exact
-from denseam.cli.common import add_command, add_images, add_model, chosen_images, percent
+from denseam.cli.common import add_images, add_model, chosen_images, percent
 from denseam.cli.flags import Flag, add_flags, from_signature, typed
 from denseam.cli.sets import add_output, making, report
 from denseam.data import ImageSet
@@ -24,28 +37,11 @@ _SIZES = (0.1, 0.2, 0.3, 0.4, 0.5)
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the images
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    methods = "\n".join(f"  {name:9}{attack.title}" for name, attack in ATTACKS.items())
-    parser = add_command(
-        commands,
-        "attack",
-        "attack a model along signs of its gradient, by the shortest way or by random search",
-        "Section 6 of the paper, and more:\n\n"
-        f"{methods}\n\n"
-        "Directions are exact, also where tanh has saturated. Sizes are Linf in visible units,\n"
-        "where black and white are 2 apart. Interrupt it when you like: the same command goes on.",
-        """
-denseam attack mnist-n30 --method fgsm --eps 0.3 --out fgsm.safetensors
-denseam attack mnist-n2 --method fgsm --eps 0 0.1 0.2 0.3 0.4 0.5 --out n2.npz --figure fig8.png
-denseam attack mnist-n20 --method bim --steps 20 --head log_energy --eps 0.2 --out bim.safetensors
-denseam attack runs/n20 --method llc --eps 0.2 --out llc.safetensors --grid llc.png
-denseam attack mnist-n30 --method minimum --norm l2 --out near.safetensors --figure budget.png
-denseam attack mnist-n3 --method square --queries 500 --eps 0.2 --out square.safetensors
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    methods = "; ".join(f"{name}: {attack.title}" for name, attack in ATTACKS.items())
     add_model(parser)
-    parser.add_argument("--method", choices=ATTACKS, required=True, help="which")
+    parser.add_argument("--method", choices=ATTACKS, required=True, help=methods)
     parser.add_argument("--eps", type=float, nargs="+",
                         help="Linf sizes; 0 is the clean image (default: 0.1 to 0.5)")  # fmt: skip
     add_images(parser, count=1000)
@@ -60,7 +56,6 @@ denseam attack mnist-n3 --method square --queries 500 --eps 0.2 --out square.saf
                       "log_energy means cross_entropy")  # fmt: skip
     add_flags(loss, [flag for flag in flags if flag.name == "loss"])
     add_flags(options, [flag for flag in flags if flag.name != "loss"])
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,10 +1,23 @@
-"""`denseam boundary`"""
+"""denseam boundary: lead images across a decision boundary.
+
+Section 4 of the paper: descend the objective of another class from clean images, keep
+the first image behind the boundary, and find the boundary itself in float64. The set
+holds the right labels, so `denseam transfer OTHER --sets SET` shows whether it
+transfers. Interrupt it when you like: the same command goes on.
+
+Examples:
+    denseam boundary mnist-n30 --out n30.safetensors --figure fig4.png
+    denseam boundary mnist-n2 --count 10000 --mode controlled --out n2.safetensors
+    denseam boundary runs/n20 --target least --objective margin --out far.npz --grid far.png
+    denseam boundary mnist-n20 --count 20 --target each --keep boundary --out around.safetensors
+    torchrun --nproc-per-node 4 -m denseam boundary mnist-n30 --count 10000 --out n30.safetensors
+"""
 
 import argparse
 from typing import Any, get_args
 
 from denseam.classifier import Classifier
-from denseam.cli.common import add_command, add_images, add_model, chosen_images
+from denseam.cli.common import add_images, add_model, chosen_images
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import add_output, making, report
 from denseam.data import ImageSet
@@ -22,24 +35,8 @@ _TARGETS = ("second", "least", "random", "each")
 _TRACED = 3  # images of the figure
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "boundary",
-        "lead images across a decision boundary",
-        "Section 4 of the paper: descend the objective of another class from clean images, keep\n"
-        "the first image behind the boundary, and find the boundary itself in float64. The set\n"
-        "holds the right labels, so `denseam transfer OTHER --sets SET` shows whether it\n"
-        "transfers. Interrupt it when you like: the same command goes on.",
-        """
-denseam boundary mnist-n30 --out n30.safetensors --figure fig4.png
-denseam boundary mnist-n2 --count 10000 --mode controlled --out n2.safetensors
-denseam boundary runs/n20 --target least --objective margin --out far.npz --grid far.png
-denseam boundary mnist-n20 --count 20 --target each --keep boundary --out around.safetensors
-torchrun --nproc-per-node 4 -m denseam boundary mnist-n30 --count 10000 --out n30.safetensors
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_model(parser)
     add_images(parser, count=1000)
     parser.add_argument(
@@ -51,7 +48,6 @@ torchrun --nproc-per-node 4 -m denseam boundary mnist-n30 --count 10000 --out n3
     add_flags(way, _OPTIONS)
     way.add_argument("--keep", nargs="+", choices=get_args(Keep), default=[],
                      help="further images to keep in the set")  # fmt: skip
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,11 +1,20 @@
-"""`denseam rubbish`"""
+"""denseam rubbish: make rubbish images of every class.
+
+Section 3 of the paper: descend the objective of each class from noise until it
+converges. At small n that ends in speckle, at large n in images like those learned.
+Interrupt it when you like: the same command goes on.
+
+Examples:
+    denseam rubbish mnist-n30 --out rubbish-n30.safetensors --figure fig3.png
+    denseam rubbish mnist-n2 --per-class 100 --out rubbish-n2.safetensors
+    denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.png
+"""
 
 import argparse
 import math
-from typing import Any
 
 from denseam.classifier import Classifier
-from denseam.cli.common import add_command, add_model
+from denseam.cli.common import add_model
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import add_output, making, report
 from denseam.descent import rubbish, rubbish_set
@@ -19,21 +28,8 @@ _OPTIONS = from_signature(rubbish, "noise", "step", "loss_power", "max_steps")
 _ROWS = 4  # of the figure, at most
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "rubbish",
-        "make rubbish images of every class",
-        "Section 3 of the paper: descend the objective of each class from noise until it\n"
-        "converges. At small n that ends in speckle, at large n in images like those learned.\n"
-        "Interrupt it when you like: the same command goes on.",
-        """
-denseam rubbish mnist-n30 --out rubbish-n30.safetensors --figure fig3.png
-denseam rubbish mnist-n2 --per-class 100 --out rubbish-n2.safetensors
-denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.png
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_model(parser)
     parser.add_argument("--classes", type=int, nargs="+", help="(default: all)")
     parser.add_argument("--per-class", type=int, default=1, help="(default: %(default)s)")
@@ -42,7 +38,6 @@ denseam rubbish runs/n20 --classes 3 8 --noise 0.3 --out some.npz --grid some.pn
     )
     add_output(parser, "a row for every image of a class (Fig. 3)", chunk=100)
     add_flags(parser.add_argument_group("the way"), _OPTIONS)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,18 @@
-"""`denseam transfer`"""
+"""denseam transfer: show how images made against one model fare with others.
+
+Section 5 of the paper: a row for every image set, as `denseam boundary`, `rubbish` and
+`attack` write them, a column for every model. Errors against the right labels that the
+sets hold (Fig. 5), or with --confidence how sure the models are (Fig. 7), with 95 %
+intervals. A set of several sizes of an attack has a row for each. All images count,
+failed ones too.
+
+Examples:
+    denseam transfer mnist-n2 mnist-n30 --sets n2.safetensors n30.safetensors
+    denseam transfer mnist-n2 mnist-n30 --sets n2.npz n30.npz --clean --figure fig5.png
+    denseam transfer mnist-n2 mnist-n30 --sets rubbish-n2.npz --confidence --figure fig7.png
+    denseam transfer mnist-n2 mnist-n30 --sets rubbish-n2.npz --confidence --beta-sm own
+    denseam transfer runs/n2 runs/n30 --sets fgsm.npz --clean --dataset fashion-mnist --json
+"""
 
 import argparse
 import math
@@ -22,7 +36,6 @@ from denseam.analysis import (
 )
 from denseam.classifier import Classifier
 from denseam.cli.common import (
-    add_command,
     add_dataset,
     add_model,
     images_of,
@@ -30,6 +43,7 @@ from denseam.cli.common import (
     print_json,
     stderr,
     stdout,
+    table,
 )
 from denseam.cli.rows import Row, first_distinct, read_rows, row_names, samples
 from denseam.cli.sets import check_picture
@@ -41,14 +55,14 @@ from denseam.figures.transfer import TransferMap
 from denseam.pretrained import load_any
 
 _SAMPLES = 4  # images of a set beside its row of the figure
-_NARROW = 8  # letters above a column of it
+_NARROW = 8  # most letters of a name above a column of the figure
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What there is to print and to draw: V models, R rows."""
+class _Measured:
+    """The numbers to print and to draw: V models, R rows."""
 
     rows: list[Row]  # (R,)
     table: TransferTable
@@ -60,25 +74,8 @@ class _Found:
         return "error" if self.betas is None else "mean confidence"
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "transfer",
-        "show how images made against one model fare with others",
-        "Section 5 of the paper: a row for every image set, as `denseam boundary`, `rubbish` and\n"
-        "`attack` write them, a column for every model. Errors against the right labels that the\n"
-        "sets hold (Fig. 5), or with --confidence how sure the models are (Fig. 7), with 95 %\n"
-        "intervals. A set of several sizes of an attack has a row for each. All images count,\n"
-        "those that did not get where they were to go too.",
-        """
-denseam transfer mnist-n2 mnist-n30 --sets n2.safetensors n30.safetensors
-denseam transfer mnist-n2 mnist-n30 --sets n2.npz n30.npz --clean --figure fig5.png
-denseam transfer mnist-n2 mnist-n30 --sets rubbish-n2.npz --confidence --figure fig7.png
-denseam transfer mnist-n2 mnist-n30 --sets rubbish-n2.npz --confidence --beta-sm own
-denseam transfer runs/n2 runs/n30 --sets fgsm.npz --clean --dataset fashion-mnist --json
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_model(parser, "models", nargs="+")
     parser.add_argument("--sets", metavar="SET", nargs="+", required=True, help="image set files")
     parser.add_argument(
@@ -95,24 +92,24 @@ denseam transfer runs/n2 runs/n30 --sets fgsm.npz --clean --dataset fashion-mnis
         text="its test images are the clean ones, see `denseam data` (default: mnist)",
     )  # fmt: skip
     parser.add_argument("--figure", type=Path, help="the table in colours: .png, .svg or .pdf")
-    parser.set_defaults(run=run, part="test")
+    parser.set_defaults(part="test")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, draw, print."""
+    """Measure, draw and print."""
     _check_options(args)
     check_picture(args.figure)
-    loaded = [load_any(given, device=args.device) for given in args.models]
+    loaded = [load_any(name, device=args.device) for name in args.models]
     powers = [f"n = {model.power:g}" for model in loaded]
-    names = first_distinct(powers, [Path(given).name for given in args.models], args.models)
-    found = _measure(args, dict(zip(names, loaded, strict=True)))
+    names = first_distinct(powers, [Path(name).name for name in args.models], args.models)
+    measured = _measure(args, dict(zip(names, loaded, strict=True)))
     if args.figure is not None:
-        transfer.save(_drawing(found), args.figure)
+        transfer.save(_drawing(measured), args.figure)
     if args.json:
-        print_json(_json(args, found))
+        print_json(_json(args, measured))
         return 0
-    stdout.print(_printed(found))
-    if any(row.source is not None for row in found.rows):
+    stdout.print(_printed(measured))
+    if any(row.source is not None for row in measured.rows):
         stdout.print(Text.assemble(("bold", "bold"), ": made against that model itself"))
     if args.figure is not None:
         stdout.print(f"figure in {args.figure}")
@@ -145,28 +142,27 @@ def _check_options(args: argparse.Namespace) -> None:
         )
     if (args.dataset or args.scale) and not (args.clean or "own" in betas):
         raise InputError("--dataset and --scale are for --clean and for --beta-sm own")
-    for given in (args.models, args.sets):
-        for each in given:
-            if given.count(each) > 1:
-                raise InputError(f"{each} is given twice")
+    for names in (args.models, args.sets):
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"{name} is given twice")
 
 
-def _measure(args: argparse.Namespace, models: Mapping[str, Classifier]) -> _Found:
-    """Every set against every model, once it is known that all fit."""
+def _measure(args: argparse.Namespace, models: Mapping[str, Classifier]) -> _Measured:
+    """Measure every set against every model, once all are known to fit."""
     rows = read_rows(args.sets, list(models.values()))
-    given: list[Any] = args.beta_sm or [BETA_SM]
-    own = given == ["own"]
-    clean = images_of(args) if args.clean or own else None
+    betas: list[Any] | None = (args.beta_sm or [BETA_SM]) if args.confidence else None
+    calibrate = betas == ["own"]
+    clean = images_of(args) if args.clean or calibrate else None
     for row in rows:
         _check_fit(models, row.images, row.file)
-    betas = None
     if clean is not None:
         _check_fit(models, clean, "clean")
-    if args.confidence:
-        betas = _calibrated(models, clean) if own and clean is not None else given
-        betas = betas * len(models) if len(betas) == 1 else betas
+        betas = _calibrated(models, clean) if calibrate else betas
+    if betas is not None and len(betas) == 1:
+        betas = betas * len(models)
 
-    def measured(sets: Mapping[str, ImageSet]) -> TransferTable:
+    def measure(sets: Mapping[str, ImageSet]) -> TransferTable:
         if betas is None:
             return transfer_errors(models, sets)
         return transfer_confidence(models, sets, betas)
@@ -175,9 +171,9 @@ def _measure(args: argparse.Namespace, models: Mapping[str, Classifier]) -> _Fou
     sets = [{name: row.images} for name, row in zip(names, rows, strict=True)]
     if args.clean and clean is not None:
         sets.append({"clean": clean})
-    parts = [measured(each) for each in _bar(sets, "transfer")]
-    apart = parts.pop() if args.clean else None
-    return _Found(rows, _joined(parts), apart, betas)
+    tables = [measure(each) for each in _bar(sets, "transfer")]
+    below = tables.pop() if args.clean else None
+    return _Measured(rows, _joined(tables), below, betas)
 
 
 def _check_fit(models: Mapping[str, Classifier], images: ImageSet, what: str) -> None:
@@ -189,7 +185,7 @@ def _check_fit(models: Mapping[str, Classifier], images: ImageSet, what: str) ->
 
 
 def _calibrated(models: Mapping[str, Classifier], clean: ImageSet) -> list[float]:
-    """Each model's own beta_sm, (V,)."""
+    """Return each model's own beta_sm, (V,)."""
     betas = []
     for name, model in _bar(models.items(), "beta_sm"):
         visible = clean.visible(model.memories.dtype, model.memories.device)
@@ -205,61 +201,61 @@ def _bar(items: Iterable[T], what: str) -> Iterable[T]:
     return track(list(items), what, console=stderr, disable=hidden, transient=True)
 
 
-def _joined(parts: Sequence[TransferTable]) -> TransferTable:
-    """The rows of all parts, one below the other."""
+def _joined(tables: Sequence[TransferTable]) -> TransferTable:
+    """Return the rows of all tables, one below the other."""
     return TransferTable(
-        tuple(name for part in parts for name in part.sources),
-        parts[0].victims,
-        torch.cat([part.values for part in parts]),
-        torch.cat([part.intervals for part in parts]),
-        tuple(count for part in parts for count in part.counts),
+        tuple(name for each in tables for name in each.sources),
+        tables[0].victims,
+        torch.cat([each.values for each in tables]),
+        torch.cat([each.intervals for each in tables]),
+        tuple(count for each in tables for count in each.counts),
     )
 
 
-def _json(args: argparse.Namespace, found: _Found) -> dict[str, Any]:
-    sources = [row.source for row in found.rows]
+def _json(args: argparse.Namespace, measured: _Measured) -> dict[str, Any]:
+    sources = [row.source for row in measured.rows]
     return {
-        "quantity": found.quantity,
+        "quantity": measured.quantity,
         "models": args.models,
-        "sets": [row.file for row in found.rows],
+        "sets": [row.file for row in measured.rows],
         "made_against": [None if s is None else args.models[s] for s in sources],
-        "beta_sm": found.betas,
-        **found.table.to_json(),
-        "clean": None if found.clean is None else found.clean.to_json(),
+        "beta_sm": measured.betas,
+        **measured.table.to_json(),
+        "clean": None if measured.clean is None else measured.clean.to_json(),
     }
 
 
-def _drawing(found: _Found) -> TransferMap:
-    """The figure, the names of its columns narrow."""
+def _drawing(measured: _Measured) -> TransferMap:
+    """Return the figure, with narrow names above its columns."""
 
     def named(table: TransferTable) -> TransferTable:
         return replace(table, victims=tuple(textwrap.fill(v, _NARROW) for v in table.victims))
 
-    clean = None if found.clean is None else named(found.clean)
-    return TransferMap(named(found.table), found.quantity, clean, samples(found.rows, _SAMPLES))
+    clean = None if measured.clean is None else named(measured.clean)
+    return TransferMap(
+        named(measured.table), measured.quantity, clean, samples(measured.rows, _SAMPLES)
+    )
 
 
-def _printed(found: _Found) -> Table:
-    title = f"{found.quantity} of models (columns) on images made against (rows), 95 % intervals"
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    table.add_column("images", justify="right")
-    for v, name in enumerate(found.table.victims):
-        beta = "" if found.betas is None else f"\nbeta_sm {found.betas[v]:.4g}"
-        table.add_column(Text(name + beta), justify="right")
-    for r, row in enumerate(found.rows):
-        table.add_row(*_cells(found.table, r, row.source))
-    if found.clean is not None:
-        table.add_section()
-        table.add_row(*_cells(found.clean, 0, None))
-    return table
+def _printed(measured: _Measured) -> Table:
+    title = f"{measured.quantity} of models (columns) on images made against (rows), 95 % intervals"
+    names: list[str | Text] = ["", "images"]
+    for v, name in enumerate(measured.table.victims):
+        beta = "" if measured.betas is None else f"\nbeta_sm {measured.betas[v]:.4g}"
+        names.append(Text(name + beta))
+    rows = [_cells(measured.table, r, row.source) for r, row in enumerate(measured.rows)]
+    printed = table(title, names, rows, left=[0])
+    if measured.clean is not None:
+        printed.add_section()
+        printed.add_row(*_cells(measured.clean, 0, None))
+    return printed
 
 
-def _cells(table: TransferTable, r: int, own: int | None) -> list[Text]:
-    """A row: its name, how many images, and for every model the value above its interval."""
-    cells = [Text(table.sources[r]), Text(f"{table.counts[r]}")]
-    for v, value in enumerate(table.values[r].tolist()):
-        low, high = (100 * table.intervals[r, v]).tolist()
-        style = "bold" if v == own else ""
+def _cells(values: TransferTable, r: int, source: int | None) -> list[Text]:
+    """Return a row: its name, how many images, and for every model the value and its interval."""
+    cells = [Text(values.sources[r]), Text(f"{values.counts[r]}")]
+    for v, value in enumerate(values.values[r].tolist()):
+        low, high = (100 * values.intervals[r, v]).tolist()
+        style = "bold" if v == source else ""
         cells.append(Text.assemble((percent(value), style), f"\n{low:.1f} to {high:.1f}"))
     return cells
