@@ -181,7 +181,7 @@ def test_rubbish_says_how_many_have_reached_their_class(run, toy, model, tmp_pat
         (("--target", "third"), "--target third"),
         (("--target", "99"), "labels"),
         (("--step", "0"), "step"),
-        (("--count", "0"), "--count"),
+        (("--count", "0"), "count = 0: wanted a whole number >= 1"),
         (("--figure", "/no/such/folder/f.png"), "no such folder"),
         (("--figure", "f.bmp"), "bmp"),
         (("--out", "set.txt"), "safetensors or .npz"),
