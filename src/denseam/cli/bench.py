@@ -46,11 +46,13 @@ from denseam.bench import (
 from denseam.checks import whole
 from denseam.classifier import check_device
 from denseam.cli.common import print_json, stdout, table
+from denseam.cli.flags import add_flags, from_fields
 from denseam.cli.progress import counted
 from denseam.errors import InputError
 from denseam.files import write_json
 from denseam.kernels import choose
 from denseam.pretrained import load_any
+from denseam.training import Recipe
 
 Row = TypeVar("Row", StepRow, InferenceRow, IterationRow, CrossingRow, TrainingRow)
 
@@ -74,22 +76,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="of PyTorch (default: as PyTorch chooses)")
     parser.add_argument(
         "--models", metavar="MODEL", nargs="+", default=[],
-        help="whose boundaries MNIST images cross (default: none; on a card mnist-n30)",
+        help="whose boundaries MNIST images cross: by default none, on a card mnist-n30",
     )  # fmt: skip
     parser.add_argument(
         "--images", type=int, help="how many of them: by default 1000, on a card 10000"
     )
-    parser.add_argument(
+    training = parser.add_argument_group("training")
+    training.add_argument(
         "--train", action="store_true",
         help="also measure the seconds of a whole training at n = 30",
     )  # fmt: skip
-    parser.add_argument(
-        "--epochs", type=int, default=3000, help="of that training (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--products", choices=["full", "8-bit", "tf32", "bfloat16"], default="full",
-        help="of that training (default: %(default)s)",
-    )  # fmt: skip
+    add_flags(training, from_fields(Recipe, "epochs", "products"), filled=True)
     parser.add_argument(
         "--save", metavar="FOLDER", type=Path,
         help="keep the record there, under the machine's name and the date",
