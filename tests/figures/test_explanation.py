@@ -90,18 +90,19 @@ def test_under_each_memory_stand_share_contribution_and_votes():
     assert headline(record.found, votes, NAMES) in below[None]
 
 
-def test_headlines_say_how_many_and_how_far():
+def test_headlines_say_how_many_memories_carry_and_decide():
     found = some_found()
-    ahead, behind = (headline(found, v, NAMES) for v in (found.predicted, found.other))
     first, second = found.predicted, found.other
-    margin = f"{100 * first.margin:.1f} %"
+    first = replace(first, n_half=154, n_deciding=1, margin=0.0029)
+    second = replace(second, n_half=1, n_deciding=12, margin=-0.0029)
+    ahead, behind = (headline(replace(found, predicted=first), v, NAMES) for v in (first, second))
+    one, other = NAMES[first.label], NAMES[second.label]
     assert ahead == (
-        f"{NAMES[first.label]} (predicted): {first.n_half} memories make half of its energy, "
-        f"{first.n_deciding} its lead of {margin} over {NAMES[second.label]}"
+        f"{one} (predicted): 154 memories carry half of the energy; 1 decides the lead of 0.29 % "
+        f"over {other}"
     )
     assert behind == (
-        f"{NAMES[second.label]}: {second.n_half} memories make half of its energy, "
-        f"{second.n_deciding} its lag of {margin} behind {NAMES[first.label]}"
+        f"{other}: 1 memory carries half of the energy; 12 decide the lag of 0.29 % behind {one}"
     )
 
 

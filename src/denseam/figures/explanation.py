@@ -23,7 +23,7 @@ _INCHES = 0.52  # of a memory and the gap behind it
 # Between memories, above and below a row of them, and to their left: in places of an image, which
 # are squares.
 _GAP, _HEAD, _FOOT, _LEFT = 0.1, 0.42, 0.72, 2.3
-_HEADLINE = 8.5  # memories that are as wide as a headline
+_HEADLINE = 9.6  # memories that are as wide as a headline
 _SMALL, _LINE = 6.0, 7.4  # points: of the letters under a memory, and from line to line
 _LETTERS = 9  # of the classes that a memory votes for, before an ellipsis
 
@@ -127,11 +127,13 @@ def headline(found: Explanation, votes: ClassVotes, class_names: Sequence[str]) 
         text += " (predicted)"
     if not votes.n_active:
         return f"{text}: no memory is active"
-    text += f": {votes.n_half} memories make half of its energy"
+    carry = "memory carries" if votes.n_half == 1 else "memories carry"
+    text += f": {votes.n_half} {carry} half of the energy"
     if votes.margin and votes.rival is not None:
-        side = ("lead", "over") if votes.margin > 0 else ("lag", "behind")
+        lead, over = ("lead", "over") if votes.margin > 0 else ("lag", "behind")
         by, rival = _percent(abs(votes.margin)), class_names[votes.rival]
-        text += f", {votes.n_deciding} its {side[0]} of {by} % {side[1]} {rival}"
+        decide = "decides" if votes.n_deciding == 1 else "decide"
+        text += f"; {votes.n_deciding} {decide} the {lead} of {by} % {over} {rival}"
     return text
 
 
