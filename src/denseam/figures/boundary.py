@@ -24,25 +24,15 @@ _BEYOND = 4  # crossings
 
 @dataclass(frozen=True, eq=False)
 class BoundaryTrace:
-    """One image on its way to another class.
+    """One image on its way to another class."""
 
-    Attributes:
-        name: of the model, like "n = 30".
-        log_top: (S,) log C of the class that is left, after 0, 1, ..., S - 1 steps.
-        log_target: (S,) log C of the class that is descended to, at the same images.
-        crossing: after how many steps, a fraction included, the two are equal; None if never.
-        step: eps, the L2 length of a step, visible units.
-        images: (3, H, W) floating, visible units [-1, 1]: clean, on the boundary, at the end.
-        labels: of these three, like ("5", "5 / 3", "3").
-    """
-
-    name: str
-    log_top: tuple[float, ...]
-    log_target: tuple[float, ...]
-    crossing: float | None
-    step: float
-    images: Tensor
-    labels: tuple[str, str, str]
+    name: str  # of the model, like "n = 30"
+    log_top: tuple[float, ...]  # (S,) log C of the first class, after 0, 1, ..., S - 1 steps
+    log_target: tuple[float, ...]  # (S,) log C of the class of the descent, at the same images
+    crossing: float | None  # number of steps, with a fraction, to where the two are equal
+    step: float  # eps, the L2 length of a step, visible units
+    images: Tensor  # (3, H, W) floating, visible units [-1, 1]: clean, on the boundary, at the end
+    labels: tuple[str, str, str]  # of these three, like ("5", "5 / 3", "3")
 
     def __post_init__(self) -> None:
         canvas.check_pictures("images", self.images, 3)

@@ -23,16 +23,12 @@ _LABELS = {"l2": r"$L_2$", "linf": r"$L_\infty$"}
 class BudgetCurves:
     """Distances by which every image has to be moved until its label is wrong.
 
-    Attributes:
-        names: R attacks or models, at most 8.
-        distances: R tensors (B,), in [0, 1] units: 0 where the label is wrong to begin with,
-            infinite where no attack came to another label.
-        norm: "l2" or "linf".
+    A distance is 0 where the label is wrong to begin with, infinite where no attack changed it.
     """
 
-    names: tuple[str, ...]
-    distances: tuple[Tensor, ...]
-    norm: str
+    names: tuple[str, ...]  # R attacks or models, at most 8
+    distances: tuple[Tensor, ...]  # R tensors (B,), in [0, 1] units
+    norm: str  # "l2" or "linf"
 
 
 def accuracy_left(distances: Tensor, budgets: Tensor) -> list[float]:

@@ -32,22 +32,15 @@ _LETTERS = 9  # of the classes that a memory votes for, before an ellipsis
 class ExplainedImage:
     """An explanation and what it takes to draw it.
 
-    Attributes:
-        name: of the model, like "n = 30".
-        found: the result of ``DenseAM.explain``.
-        shape: (H, W) of the image.
-        class_names: of the C classes.
-        right: the right label, None where it is not known.
-
     Raises:
         InputError: when shape, class names or label do not fit the explanation.
     """
 
-    name: str
-    found: Explanation
-    shape: tuple[int, int]
-    class_names: tuple[str, ...]
-    right: int | None = None
+    name: str  # of the model, like "n = 30"
+    found: Explanation  # the result of ``DenseAM.explain``
+    shape: tuple[int, int]  # (H, W) of the image
+    class_names: tuple[str, ...]  # of the C classes
+    right: int | None = None  # the right label, if known
 
     def __post_init__(self) -> None:
         n_classes, n_visible = len(self.found.log_energies), len(self.found.visible)

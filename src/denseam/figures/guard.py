@@ -25,24 +25,16 @@ _SHOWN = 1000  # points of a coverage curve
 class GuardCurves:
     """Scores of R sets of images, the first one clean, and Q curves of risk against coverage.
 
-    Attributes:
-        names: R sets, at most 8.
-        scores: R tensors (M,), higher for more junk; infinite ones are left out.
-        threshold: the largest score that is accepted.
-        curves: Q names; may be empty.
-        coverage: Q tensors (M,), shares of the images accepted, rising to 1.
-        risk: Q tensors (M,), errors among them.
-
     Raises:
         InputError: when a set has no finite score, or two sets the same name.
     """
 
-    names: tuple[str, ...]
-    scores: tuple[Tensor, ...]
-    threshold: float
-    curves: tuple[str, ...] = ()
-    coverage: tuple[Tensor, ...] = ()
-    risk: tuple[Tensor, ...] = ()
+    names: tuple[str, ...]  # R sets, at most 8
+    scores: tuple[Tensor, ...]  # R tensors (M,), higher for more junk; infinite ones are left out
+    threshold: float  # the largest score that is accepted
+    curves: tuple[str, ...] = ()  # Q names
+    coverage: tuple[Tensor, ...] = ()  # Q tensors (M,), shares of the images accepted, rising to 1
+    risk: tuple[Tensor, ...] = ()  # Q tensors (M,), errors among them
 
     def __post_init__(self) -> None:
         if len(set(self.names)) < len(self.names):

@@ -19,18 +19,13 @@ __all__ = ["RubbishGrid", "plot", "save"]
 class RubbishGrid:
     """One image for each model and class.
 
-    Attributes:
-        rows: R names of models, like "n = 2".
-        columns: C names of classes.
-        images: (R, C, H, W) floating, visible units [-1, 1].
-        missing: (R, C) bool: the image did not reach its class, see ``descent.facts.reached``.
-            It is drawn all the same, and crossed out.
+    Images that did not reach their class are drawn all the same, and crossed out.
     """
 
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    images: Tensor
-    missing: Tensor
+    rows: tuple[str, ...]  # R names of models, like "n = 2"
+    columns: tuple[str, ...]  # C names of classes
+    images: Tensor  # (R, C, H, W) floating, visible units [-1, 1]
+    missing: Tensor  # (R, C) bool: not ``descent.facts.reached``
 
     def __post_init__(self) -> None:
         shape = len(self.rows), len(self.columns)

@@ -20,24 +20,14 @@ _MARKS = 12  # about as many markers on a curve as can be told apart
 
 @dataclass(frozen=True, eq=False)
 class SignCurves:
-    """Errors of models on images that were moved against themselves, and their confidence there.
+    """Errors of models on images that were moved against themselves, and their confidence there."""
 
-    Attributes:
-        names: R models, like "n = 2"; at most 8.
-        eps: (E,) sizes of the move, Linf, visible units, rising.
-        errors: (R, E) floating, fractions of the images.
-        intervals: (R, E, 2) floating, 95 % intervals of the errors.
-        confidences: (R, E) floating: mean confidence on the wrongly labelled images, NaN where
-            there are none.
-        counts: number of images that each error is measured on.
-    """
-
-    names: tuple[str, ...]
-    eps: tuple[float, ...]
-    errors: Tensor
-    intervals: Tensor
-    confidences: Tensor
-    counts: int
+    names: tuple[str, ...]  # R models, like "n = 2"; at most 8
+    eps: tuple[float, ...]  # (E,) sizes of the move, Linf, visible units, rising
+    errors: Tensor  # (R, E) floating, fractions of the images
+    intervals: Tensor  # (R, E, 2) floating, 95 % intervals of the errors
+    confidences: Tensor  # (R, E) floating: mean confidence on errors, NaN without errors
+    counts: int  # images that each error is measured on
 
     def __post_init__(self) -> None:
         sizes = len(self.names), len(self.eps)

@@ -26,20 +26,14 @@ _WHITE_IS_CLEARER = 0.179  # relative luminance below which white text has more 
 class TransferMap:
     """R image sets by V models.
 
-    Attributes:
-        table: errors (Fig. 5) or mean confidences (Fig. 7), fractions.
-        quantity: what they are, like "error".
-        clean: rows to set apart, of the same models: their errors on clean images.
-        samples: (R, S, H, W) floating, visible units [-1, 1]: S images of each set.
-
     Raises:
         InputError: when the parts are not of the same models and sets.
     """
 
-    table: TransferTable
-    quantity: str
-    clean: TransferTable | None = None
-    samples: Tensor | None = None
+    table: TransferTable  # errors (Fig. 5) or mean confidences (Fig. 7), fractions
+    quantity: str  # their name, like "error"
+    clean: TransferTable | None = None  # rows to set apart: errors of the same models, clean images
+    samples: Tensor | None = None  # (R, S, H, W) in [-1, 1]: S images of each set
 
     def __post_init__(self) -> None:
         if self.clean is not None and self.clean.victims != self.table.victims:

@@ -20,16 +20,12 @@ __all__ = ["VoteCurves", "plot", "plot_contributors", "plot_votes", "save"]
 class VoteCurves:
     """Memory statistics of R models.
 
-    Attributes:
-        names: R models, like "n = 2"; at most 8.
-        statistics: R results of ``analysis.memory_statistics``.
-
     Raises:
         InputError: when a model has no live memory.
     """
 
-    names: tuple[str, ...]
-    statistics: tuple[MemoryStatistics, ...]
+    names: tuple[str, ...]  # R models, like "n = 2"; at most 8
+    statistics: tuple[MemoryStatistics, ...]  # R results of ``analysis.memory_statistics``
 
     def __post_init__(self) -> None:
         for name, each in zip(self.names, self.statistics, strict=False):

@@ -1,6 +1,6 @@
 """Sizes of a study: the whole one, or a quick one that says so beside every number."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from denseam.data import ImageSet
@@ -46,19 +46,12 @@ class Plan:
 
     def fitted(self, train: ImageSet, test: ImageSet, *, seed: int = 0) -> "Plan":
         """Return this plan with another seed, and no more images than there are."""
-        return Plan(
-            **{
-                **asdict(self),
-                "seed": seed,
-                "boundary_images": min(self.boundary_images, len(test)),
-                "sign_images": min(self.sign_images, len(test)),
-                "iterative_images": min(self.iterative_images, len(test)),
-                "reference_images": min(self.reference_images, len(train)),
-                "audit_images": min(self.audit_images, len(test)),
-                "network_images": min(self.network_images, len(test)),
-                "distance_images": min(self.distance_images, len(test)),
-            }
-        )
+        of_test = ("boundary", "sign", "iterative", "audit", "network", "distance")
+        fewer = {
+            f"{name}_images": min(getattr(self, f"{name}_images"), len(test)) for name in of_test
+        }
+        reference = min(self.reference_images, len(train))
+        return replace(self, **fewer, reference_images=reference, seed=seed)
 
     def note(self) -> str | None:
         """Return a sentence on what is smaller than in the whole study; None for a whole one."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import torch
 
 from denseam.baselines import Binarised, ExponentialAM, PolynomialNetwork
+from denseam.checks import numbers
 from denseam.classifier import Classifier
 from denseam.data import Dataset
 from denseam.errors import FileFormatError, InputError
 from denseam.evaluation import check_fit
 from denseam.files import read_json
+from denseam.mesh import Mesh
 from denseam.model import DenseAM
 from denseam.pretrained import (
     baseline_names,
@@ -25,9 +27,9 @@ from denseam.pretrained import (
     pretrained_names,
 )
 from denseam.saved import describe_model
-from denseam.training import Recipe
+from denseam.training import Callback, Recipe, train
 
-__all__ = ["Subject", "networks_of_package", "of_models", "of_package"]
+__all__ = ["Subject", "networks_of_package", "of_models", "of_package", "train_models"]
 
 _Loaded = tuple[Classifier, str, Mapping[str, Any]]  # a model, its source and its card
 
@@ -138,3 +140,43 @@ def _card_of_run(folder: Path) -> dict[str, Any]:
     except InputError as error:
         raise FileFormatError(f"{facts}: {error}") from error
     return {"recipe": recipe, "command": f"{command} --out {shlex.quote(str(folder))}"}
+
+
+def train_models(
+    powers: Sequence[float],
+    images: Dataset,
+    out: Path,
+    *,
+    epochs: int,
+    seed: int = 0,
+    products: str = "full",
+    device: torch.device | str = "cpu",
+    callbacks: Callable[[], Sequence[Callback]] = tuple,
+    mesh: Mesh | None = None,
+) -> list[Subject]:
+    """Train a model of each power with the presets in ``out/n2``, ``out/n3``, ...; resumable.
+
+    Args:
+        powers: n of each model, all different.
+        images: what to train on.
+        out: folder of the run folders.
+        epochs: of each training.
+        seed: of each training.
+        products: see ``Recipe``.
+        device: where to train.
+        callbacks: called for each training, returns its callbacks.
+        mesh: processes that share each training, see ``denseam.train``.
+
+    Raises:
+        InputError: for powers that are not all different.
+        RunFolderError, SaveError: as ``denseam.train``.
+    """
+    powers = numbers("powers", powers)
+    if len(set(powers)) < len(powers):
+        raise InputError(f"powers = {powers}: wanted different ones")
+    folders = []
+    for power in powers:
+        recipe = Recipe.paper(power, epochs, seed=seed, products=products).for_data(images.train)
+        folders.append(out / f"n{power:g}")
+        train(recipe, images, folders[-1], callbacks=callbacks(), device=device, mesh=mesh)
+    return of_models(folders, images, device=device)
