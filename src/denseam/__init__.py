@@ -72,7 +72,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``denseam.sklearn``, imported when it is asked for: scikit-learn takes its time."""
+    """Import ``denseam.sklearn`` on first use: scikit-learn takes long to import."""
     if name == "sklearn":
         return importlib.import_module("denseam.sklearn")
     raise AttributeError(f"module 'denseam' has no attribute {name!r}")

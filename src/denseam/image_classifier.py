@@ -1,4 +1,4 @@
-"""ImageClassifier: a network as other people's toolkits want one.
+"""ImageClassifier: a network in the form that attack toolkits expect.
 
 Foolbox, ART, torchattacks and AutoAttack take a module from images in [0, 1] to logits.
 """
@@ -16,31 +16,29 @@ from denseam.errors import DenseAMWarning, InputError
 
 __all__ = ["ImageClassifier", "logit_scale"]
 
-LEAD = 8.0  # nats
+LEAD = 8.0  # nats; see ``logit_scale``
 
-# Attacks may step over the edge of the box and are clipped afterwards; images of another scale
-# lie much farther outside.
+# Attacks may leave [0, 1] by a little before they clip; images of another scale leave it by far.
 _SLACK = 0.05
 
 
 class ImageClassifier(nn.Module):
-    """Images (B, 1, H, W) in [0, 1] -> logits (B, C); the label is the argmax.
+    """A module from images (B, 1, H, W) in [0, 1] to logits (B, C); the label is the argmax.
 
-    Deterministic, differentiable, of the images' dtype, on the device of its parameters. Logits
-    are finite for finite images. Those of float16 and bfloat16 images are rounded to as much, and
-    classes that differ by less tie: the label is safe from float32 on. Images that are not scaled
-    to [0, 1] are warned of; to have an error instead: ``warnings.simplefilter("error",
-    denseam.DenseAMWarning)``.
+    Deterministic and differentiable. Logits have the images' dtype and are finite for finite
+    images. For float16 and bfloat16 images they are rounded, so that close classes may tie: use
+    float32 or float64 for labels. Images outside [0, 1] give a ``DenseAMWarning``; turn it into an
+    error by ``warnings.simplefilter("error", denseam.DenseAMWarning)``.
 
     Args:
         model: a ``DenseAM`` or any other network of the package.
         head: "log_energy", the logarithm of each class's share of the energies, which never
             saturates and is what attacks should get; "energy_gap", the argument of tanh in Eq. 2.1;
-            or "tanh", Y itself. The last two hide gradients: what survives attacks on them need not
-            be robust.
-        scale: a factor of the logits. Log-energies of classes differ little, by 0.003 to 0.2 for
-            the models of the package, and their softmax is nearly flat. Attacks that take the
-            gradient of a cross entropy, or weigh a margin against a distance, may want 1000.
+            or "tanh", Y itself. The last two hide gradients: a model that survives attacks on them
+            need not be robust.
+        scale: a factor of the logits. Log-energies of classes differ by only 0.003 to 0.2 in the
+            models of the package, so their softmax is nearly flat. Attacks by the gradient of a
+            cross-entropy, or by a margin weighed against a distance, may need a scale of 1000.
 
     Raises:
         InputError: for another head or model, and for a scale that is not a number > 0.
@@ -56,20 +54,20 @@ class ImageClassifier(nn.Module):
         self.model = model
         self.head: HeadName = head
         self.scale = number("scale", scale, above=0)
-        self.training = False  # nothing here depends on it, and toolkits warn of models in training
+        self.training = False  # changes nothing; toolkits warn of models in training mode
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W) in [0, 1] -> (B, C); any shape (B, ...) of N pixels will do.
+        """Return logits (B, C) of images (B, 1, H, W) in [0, 1], or (B, ...) with N pixels.
 
-        Where no memory is active for a class, its log-energy of -inf becomes the least one that an
-        active memory can have in float32. NaN pixels make NaN logits.
+        Where no memory is active for a class, its log-energy of -inf becomes the lowest one that an
+        active memory can have in float32. NaN pixels give NaN logits.
 
         Raises:
             InputError: for images that are not floating or have another number of pixels.
         """
         self._check(images)
         dtype = self.model.memories.dtype
-        finer = torch.promote_types(images.dtype, dtype)  # half precision loses pixels by 2 x - 1
+        finer = torch.promote_types(images.dtype, dtype)  # 2 x - 1 loses pixels in half precision
         visible = to_visible(images.flatten(1).to(finer)).to(dtype)
         if self.head == "log_energy":
             scores = self.model.exact_scores(visible).clamp(min=torch.finfo(torch.float32).min)
@@ -101,15 +99,15 @@ class ImageClassifier(nn.Module):
             warnings.warn(
                 f"images from {low:.3g} to {high:.3g}: wanted [0, 1]{hint}",
                 DenseAMWarning,
-                stacklevel=5,  # whoever called the module
+                stacklevel=5,  # the caller of the module
             )
 
 
 def logit_scale(scores: Tensor) -> float:
-    """The factor at which the scores (B, C) of clean images make a softmax of use, > 0.
+    """Return the factor > 0 that makes the softmax of scores (B, C) of clean images useful.
 
-    By half of the images the best class then leads the second by ``LEAD`` nats or more, as in a
-    calibrated classifier of a few percent error. 1 where nothing leads, as with a single class.
+    With it, the best class leads the second by ``LEAD`` nats or more on half of the images, as in a
+    calibrated classifier with an error of a few percent. 1 if no class leads, as with one class.
     """
     if scores.shape[1] < 2:
         return 1.0
