@@ -8,8 +8,8 @@ from .shared import benchmark
 
 def test_the_code_runs():
     names = run_code(benchmark.PAGE.path)
-    assert names["labelled"].shape == (10,)
-    assert names["found"].success.any()
+    assert names["predicted"].shape == (10,)
+    assert names["result"].success.any()
     assert names["success"].shape == (2, 10)
 
 

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     with making(args) as work:
         attacked = attack_set(
             model, images, args.method, (args.eps or _SIZES) if sized else None, args.out,
-            chunk=args.chunk, on_progress=work.bar, shared=work.shared, **options,
+            **work, **options,
         )  # fmt: skip
         if args.figure is not None and sized:
             sign.save(sign_curves([attacked]), args.figure)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     with making(args) as work:
         crossed = boundary_set(
             model, images, args.out, _target(args.target), keep=args.keep, seed=args.seed,
-            chunk=args.chunk, on_progress=work.bar, shared=work.shared, **typed(args, _OPTIONS),
+            **work, **typed(args, _OPTIONS),
         )  # fmt: skip
         if args.figure is not None:
             _draw(model, images, crossed, args)

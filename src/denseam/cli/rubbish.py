@@ -46,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
     with making(args) as work:
         images = rubbish_set(
             model, args.classes, args.out, shape=_shape(model, args.shape),
-            per_class=args.per_class, seed=args.seed, chunk=args.chunk, on_progress=work.bar,
-            shared=work.shared, **typed(args, _OPTIONS),
+            per_class=args.per_class, seed=args.seed, **work, **typed(args, _OPTIONS),
         )  # fmt: skip
         if args.figure is not None:
             figure.save(rubbish_grid([images], min(args.per_class, _ROWS)), args.figure)

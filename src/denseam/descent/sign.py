@@ -147,27 +147,8 @@ def least_likely(
         v_0 = v,   v_(k+1) = clip(v_k - step sign grad_v C(v_k))
 
     C is the loss at that class; clip keeps pixels within ``eps`` of v, then in [-1, 1] (Kurakin et
-    al. 2016). An image succeeds when it is no longer labelled as its own class.
-
-    Args:
-        model: any network of the package, or a module that returns logits (B, C).
-        visible: (B, N) in [-1, 1]; other modules may take another shape (B, ...).
-        labels: (B,) right classes.
-        eps: Linf size in visible units, or several, each with steps of its own.
-        steps: as for ``basic_iterative``.
-        step: as for ``basic_iterative``.
-        loss: as for ``sign_gradient``.
-        loss_power: as for ``sign_gradient``.
-        clip: as for ``sign_gradient``.
-        chunk: as for ``sign_gradient``.
-        on_progress: as for ``sign_gradient``.
-
-    Returns:
-        A ``DescentResult`` whose ``targets`` are the least likely classes, or a list of one for
-        each of several ``eps``.
-
-    Raises:
-        InputError: as ``sign_gradient``, and for steps < 1 or step <= 0.
+    al. 2016). An image succeeds when it is no longer labelled as its own class. Arguments, results
+    and errors are those of ``basic_iterative``; ``targets`` are the least likely classes.
 
     >>> import denseam
     >>> model, test = denseam.load_pretrained("mnist-n2"), denseam.data.load("mnist").test

@@ -73,7 +73,7 @@ denseam guard check guard incoming/ --invert --out verdicts.jsonl
 
 def run(args: argparse.Namespace) -> int:
     """Check, write, print."""
-    check_picture(args.sheet, (".png",))
+    check_picture(args.sheet, ".png")
     if args.out is not None and args.out.suffix not in (".csv", ".jsonl"):
         raise InputError(f"{args.out}: wanted a .csv or .jsonl file")
     check_count(args.count)
