@@ -64,7 +64,7 @@ def test_the_table_has_every_form_and_the_last_line_is_the_record(tiny, capsys):
         assert word in text
 
 
-def test_models_are_led_across_boundaries_in_every_mode(tiny, capsys, tmp_path):
+def test_boundaries_are_crossed_in_every_mode(tiny, capsys, tmp_path):
     DenseAM(784, 10, 40, 3, 600.0).save(tmp_path / "m.safetensors")
     argv = ["bench", "--rounds", "1", "--models", str(tmp_path / "m.safetensors"), "--images", "12"]
     assert cli.main(argv) == 0
@@ -104,7 +104,7 @@ def test_json_is_one_value(tiny, capsys):
     assert json.loads(out)["environment"]["threads"] == torch.get_num_threads()
 
 
-def test_threads_are_those_that_were_asked_for(tiny, capsys):
+def test_the_option_sets_the_number_of_threads(tiny, capsys):
     before = torch.get_num_threads()
     try:
         cli.main(["bench", "--rounds", "1", "--threads", "1", "--json"])
@@ -128,7 +128,7 @@ def test_every_form_moves_memories_alike(form, power):
     assert (moved[0] - moved[1]).abs().mean() < 1e-3 * moved[1].abs().mean()
 
 
-def test_no_time_is_reported_for_a_form_that_does_something_else(tiny, monkeypatch):
+def test_a_form_that_does_something_else_is_not_timed(tiny, monkeypatch):
     def twice(problem):
         step = steps.reference(problem)
         return lambda: (step(), step())
@@ -147,7 +147,7 @@ def test_a_form_that_needs_too_much_memory_is_left_out(tiny, monkeypatch):
     assert list(cli.bench._step_table([whole, row]).columns[-1].cells)[1] == "-"
 
 
-def test_all_steps_take_turns_and_slow_ones_sit_out():
+def test_steps_take_turns_and_slow_ones_stop_early():
     calls = []
     steps_ = {name: lambda name=name: calls.append(name) for name in "ab"}
     times = timing.milliseconds(steps_, rounds=3)
@@ -158,7 +158,7 @@ def test_all_steps_take_turns_and_slow_ones_sit_out():
     assert calls == list("ab" + "aabb" * 2)
 
 
-def test_the_peak_of_memory_sees_an_array_that_is_gone_at_the_end():
+def test_the_peak_counts_arrays_that_are_freed_before_the_end():
     size = 64 * 2**20
 
     def step():

@@ -134,7 +134,7 @@ def test_files_are_the_same_every_time(tmp_path, suffix, shape):
     assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
 
 
-def test_a_figure_is_as_large_as_what_is_in_it(tmp_path):
+def test_a_figure_grows_with_its_memories(tmp_path):
     sizes = []
     for count in (3, 10, 30):
         explanation.save(some_record(found=some_found(count)), tmp_path / "a.png")

@@ -81,7 +81,7 @@ def test_a_drawing_that_fails_leaves_the_old_file(tmp_path):
         canvas.save(tmp_path / "nowhere" / "a.png", line)
 
 
-def test_a_file_is_written_by_way_of_replace(tmp_path, monkeypatch):
+def test_files_are_written_atomically(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr("denseam.files.write_bytes", lambda path, data: written.append(path))
     canvas.save(tmp_path / "a.png", line, size=(1, 1))

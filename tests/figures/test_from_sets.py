@@ -119,6 +119,6 @@ def test_only_the_way_around_the_crossing_is_drawn():
         assert len(line.get_ydata()) == 42
 
 
-def test_names_of_models(clean, model):
+def test_models_are_named_by_power_or_set(clean, model):
     assert model_name(attack_set(model, clean, "fgsm", 0.1)) == "n = 20"
     assert model_name(clean) == "clean"

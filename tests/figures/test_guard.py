@@ -43,7 +43,7 @@ def test_the_curves_are_risk_against_coverage():
     assert min(first.get_xdata()) == 50
 
 
-def test_no_curve_is_fine(tmp_path):
+def test_a_guard_figure_needs_no_coverage_curve(tmp_path):
     guard.save(record(curves=(), coverage=(), risk=()), tmp_path / "g.svg")
     guard.save(record(), tmp_path / "h.svg")
     assert (tmp_path / "g.svg").read_bytes() != (tmp_path / "h.svg").read_bytes()
@@ -89,7 +89,7 @@ def test_pictures_come_back(tmp_path, pixels, mode):
     assert torch.equal(read_pictures([path], (5, 4), invert=True)[0], 255 - found[0])
 
 
-def test_what_is_transparent_is_black(tmp_path, pixels):
+def test_transparent_pixels_are_black(tmp_path, pixels):
     picture = Image.fromarray(pixels).convert("LA")
     alpha = np.zeros((5, 4), np.uint8)
     alpha[:2] = 255
@@ -110,7 +110,7 @@ def test_other_sizes_are_scaled_or_refused(tmp_path, pixels):
         read_pictures([path], (5, 4), scale=False)
 
 
-def test_files_that_are_no_pictures(tmp_path, pixels, monkeypatch):
+def test_files_that_are_no_pictures_are_refused(tmp_path, pixels, monkeypatch):
     with pytest.raises(DataUnavailableError, match="no file"):
         read_pictures([tmp_path / "none.png"], (5, 4))
     path = tmp_path / "bad.png"

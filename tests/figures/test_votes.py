@@ -32,7 +32,7 @@ def test_firm_votes_say_so():
     assert ax.get_xlabel() == "classes that a memory firmly votes for"
 
 
-def test_contributors_end_with_the_last_that_there_are():
+def test_contributors_end_with_the_last_bin_that_is_not_empty():
     (ax,) = some_axes()
     votes.plot_contributors(some_votes(), ax)
     (x, first), (y, second) = curves(ax)
@@ -44,7 +44,7 @@ def test_contributors_end_with_the_last_that_there_are():
     assert "above 0.9 of the largest" in ax.get_xlabel()
 
 
-def test_images_without_any_contributor_are_shown_where_there_are_some():
+def test_images_without_a_contributor_are_shown_if_there_are_any():
     (ax,) = some_axes()
     none = some_statistics(contributors=(8, 12, 0, 0, 0))
     votes.plot_contributors(some_votes(statistics=(some_statistics(), none)), ax)

@@ -52,7 +52,7 @@ def test_an_error_is_better_up_to_the_papers_and_the_same_while_the_interval_rea
     [("crossing", 0.99), ("transfer-own", 0.98), ("transfer-down", 0.25), ("rubbish-own", 0.95),
      ("rubbish-down", 0.85), ("sign-sure-small", 0.9), ("pair", 0.95)],
 )  # fmt: skip
-def test_at_least_so_much_in_every_row(id_, least):
+def test_every_row_reaches_the_least_value(id_, least):
     count = len(BY_ID[id_].rows)
     assert verdict(id_, *[least] * count) == "reproduced"
     for i in range(count):
@@ -64,7 +64,7 @@ def test_at_least_so_much_in_every_row(id_, least):
 @pytest.mark.parametrize(
     ("id_", "most"), [("transfer-up", 0.05), ("rubbish-up", 0.15), ("sign-sure-large", 0.25)]
 )
-def test_at_most_so_much_in_every_row(id_, most):
+def test_no_row_exceeds_the_largest_value(id_, most):
     count = len(BY_ID[id_].rows)
     assert verdict(id_, *[most] * count) == "reproduced"
     for i in range(count):
@@ -83,7 +83,7 @@ def test_better_where_every_row_fulfils_the_harder_condition():
 
 
 @pytest.mark.parametrize(("id_", "bound"), [("one-vote", 0.4), ("one-contributor", 0.8)])
-def test_over_so_much(id_, bound):
+def test_a_value_must_exceed_its_bound(id_, bound):
     assert verdict(id_, bound) == "not reproduced"
     assert verdict(id_, bound + EPSILON) == "reproduced"
 
@@ -105,7 +105,7 @@ HALVES = ("memories", "rubbish-looks", "audited")
 
 
 @pytest.mark.parametrize("id_", HALVES)
-def test_every_one_of_the_first_half_is_above_every_one_of_the_second(id_):
+def test_the_first_half_of_the_rows_is_above_the_second(id_):
     assert verdict(id_, 0.5 + EPSILON, 0.9, 0.5, 0.1) == "reproduced"
     assert verdict(id_, 0.9, 0.5, 0.5, 0.1) == "not reproduced"
     assert verdict(id_, 0.5, 0.9, 0.1, 0.5) == "not reproduced"
@@ -186,7 +186,7 @@ def test_what_is_not_measured_cannot_be_compared_and_says_why():
 
 
 @pytest.mark.parametrize("claim", [c for c in CLAIMS if c.rows], ids=lambda claim: claim.id)
-def test_without_one_of_its_rows_nothing_is_compared(claim):
+def test_a_claim_without_one_of_its_rows_is_not_compared(claim):
     for missing in claim.rows:
         found = judge(claim, [row(id_, 0.5) for id_ in claim.rows if id_ != missing])
         assert found["verdict"] == "cannot be compared"
@@ -204,7 +204,7 @@ def test_other_images_than_the_papers_are_not_compared(claim):
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
-def test_further_rows_are_shown_where_they_are_there_and_decide_nothing(claim):
+def test_rows_beside_are_shown_and_decide_nothing(claim):
     own = [row(id_, 0.5, 0.4, 0.6) for id_ in claim.rows]
     beside = [row(id_, 0.123) for id_ in claim.beside]
     alone, both = judge(claim, own), judge(claim, [*beside, *own])
@@ -224,7 +224,7 @@ def test_a_judged_claim_says_what_the_paper_says_and_its_rule(claim):
         assert (claim.differs in found["note"]) or found["verdict"] != "not reproduced"
 
 
-def test_why_it_differs_is_said_where_it_differs_only():
+def test_the_reason_of_a_difference_is_given_only_where_there_is_one():
     claim = BY_ID["error-n2"]
     assert claim.differs
     assert claim.differs in judge(claim, [row("errors/n2", 0.5)])["note"]

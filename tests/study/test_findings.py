@@ -63,7 +63,7 @@ def test_a_table_from_json_is_checked_too():
 
 
 @pytest.mark.parametrize("part", ["rows", "tables", "figures", "other_files"])
-def test_findings_without_a_part_are_none(part):
+def test_findings_that_lack_a_part_are_refused(part):
     fields = Findings().to_json()
     del fields[part]
     with pytest.raises(KeyError, match=part):
@@ -80,6 +80,6 @@ def test_findings_without_a_part_are_none(part):
         ("figures", None),
     ],
 )
-def test_entries_of_another_kind_are_none(part, entry):
+def test_findings_with_entries_of_another_kind_are_refused(part, entry):
     with pytest.raises(TypeError):
         Findings.from_json({**Findings().to_json(), part: [entry]})

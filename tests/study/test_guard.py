@@ -44,7 +44,7 @@ def pair(study, score, behind=0):
     return made.calibrate(test.subset(halves(study)[0]), 2 / 15, seed=study.plan.seed)
 
 
-def test_there_are_none_with_one_memory_or_too_few_images(study):
+def test_there_is_no_guard_stage_with_one_memory_or_too_few_images(study):
     assert guard.stages(small.study(30)) == []
     few = dataclasses.replace(study.images.test, images=study.images.test.images[:19],
                               labels=study.images.test.labels[:19])  # fmt: skip
@@ -55,7 +55,7 @@ def test_there_are_none_with_one_memory_or_too_few_images(study):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_what_is_set_aside_is_what_the_guard_sets_aside(study, done, score):
+def test_rows_count_what_the_guard_rejects(study, done, score):
     out, rows, _ = done
     made, (_, others) = pair(study, score), halves(study)
     clean = study.images.test.subset(others)
@@ -71,7 +71,7 @@ def test_what_is_set_aside_is_what_the_guard_sets_aside(study, done, score):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_boundary_images_are_those_that_fool_whom_they_come_before(study, done, score):
+def test_boundary_images_are_those_that_fool_the_guarded_model(study, done, score):
     out, rows, _ = done
     tried = 0
     for behind, victim in enumerate(study.subjects[:2]):
@@ -94,7 +94,7 @@ def test_boundary_images_are_those_that_fool_whom_they_come_before(study, done, 
     assert not any("boundary-n2-n20" in id_ for id_ in rows)
 
 
-def test_a_table_of_both_scores(done):
+def test_the_table_has_both_scores(done):
     _, rows, results = done
     (table,) = [each for each in results["tables"] if each["id"] == "guard"]
     assert "13.3 %" in table["caption"]

@@ -84,7 +84,7 @@ def test_what_differs_is_told_with_its_note(results):
             )
 
 
-def test_where_nothing_differs_there_is_no_such_part(results):
+def test_without_differences_there_is_no_part_about_them(results):
     for claim in results["claims"]:
         claim["verdict"] = "reproduced"
     text = as_markdown(results)

@@ -37,7 +37,7 @@ def row_of(found, id_):
     return row
 
 
-def test_without_other_networks_there_are_no_such_stages(study):
+def test_without_other_networks_there_are_no_stages_of_section_7(study):
     assert networks.stages(small.study(2, 30)) == []
     assert [stage.name for stage in networks.stages(study)] == STAGES
     assert [stage.name for stage in all_stages(study)][-3:] == STAGES

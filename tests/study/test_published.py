@@ -27,7 +27,7 @@ def test_the_study_is_whole_and_of_the_models_in_the_package():
     assert [stage["name"] for stage in RESULTS["stages"]] == [s.name for s in all_stages(study)]
 
 
-def test_the_page_is_written_of_the_numbers_beside_it():
+def test_results_md_is_made_of_results_json():
     assert (ROOT / "docs/results.md").read_text() == as_markdown(RESULTS)
     shown = {path.name for path in (ROOT / "docs/figures").iterdir()}
     assert shown == {path.name for path in FIGURES.values()}

@@ -127,7 +127,7 @@ def test_tables_and_figures_stand_under_their_stage(page):
     assert "not measured" in text(gaps)
 
 
-def test_models_machine_and_times_are_told(page):
+def test_the_page_names_models_machine_and_times(page):
     results, root = page
     whole = text(root)
     for model in results["models"]:
@@ -204,7 +204,7 @@ def test_the_same_results_give_the_same_page_and_are_left_alone(pictures):
     assert results == before
 
 
-def test_nothing_to_tell_is_told(pictures):
+def test_a_study_without_claims_tables_figures_and_models_has_a_page(pictures):
     results = sample_results()
     results.update(claims=[], tables=[], figures=[], models=[])
     root = ET.fromstring(render(results, {}))

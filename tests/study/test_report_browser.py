@@ -78,7 +78,7 @@ def browser(tmp_path_factory):
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [320, 400, 768, 1280])
-def test_nothing_is_asked_for_complained_of_or_cut_off(browser, pages, width, name):
+def test_a_browser_requests_nothing_reports_nothing_and_cuts_nothing(browser, pages, width, name):
     browser.open(pages / f"{name}.html", width=width)
     asked = [e["request"]["url"] for e in browser.happened("Network.requestWillBeSent")]
     assert [url for url in asked if not url.startswith("data:")] == [

@@ -54,7 +54,7 @@ def outcomes():
     }
 
 
-def test_everything_in_it_is_json_and_fit_for_the_report(study, outcomes):
+def test_results_are_json_and_fit_for_the_report(study, outcomes):
     found = results_of(study, outcomes)
     again = json.loads(json.dumps(found, allow_nan=False))
     assert all(row.id in render(again, {"fig4": empty_png(1, 1)}) for row in (*ROWS, WAY))
@@ -94,7 +94,7 @@ def test_stages_say_when_and_how_they_ran(study, outcomes):
     assert dt.datetime.fromisoformat(found["environment"]["date"]).timestamp() == 86400
 
 
-def test_a_model_is_named_with_its_training_and_the_seeds_that_have_rows(study, outcomes):
+def test_models_come_with_training_and_the_seeds_that_have_rows(study, outcomes):
     first, second = results_of(study, outcomes)["models"]
     assert first == {
         "name": "n2", "power": 2, "temperature": 8.0, "n_memories": 12,
@@ -143,7 +143,7 @@ def test_only_mnist_is_compared_with_the_paper(study, outcomes):
     assert found["error-n3"]["verdict"] == "cannot be compared"
 
 
-def test_a_study_of_which_nothing_has_run_is_no_error(study):
+def test_a_study_without_a_finished_stage_has_results(study):
     found = results_of(study, {})
     assert "Nothing: each claim" not in render(json.loads(json.dumps(found)), {})
     assert found["rows"] == found["stages"] == []

@@ -53,7 +53,7 @@ def chain():
             writes("four")]  # fmt: skip
 
 
-def test_a_second_call_runs_nothing_and_finds_the_same(chain, tmp_path):
+def test_a_second_call_runs_nothing_and_returns_the_same(chain, tmp_path):
     first = run_stages(chain, tmp_path, Seen())
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     seen = Seen()
@@ -92,7 +92,7 @@ def test_a_stage_gets_its_folder_and_the_stages_before_it(chain, tmp_path):
         {"inputs": {}},
     ],
 )
-def test_a_change_of_what_it_depends_on_runs_it_again(change, tmp_path):
+def test_a_stage_runs_again_when_an_input_changes(change, tmp_path):
     stage = writes(settings={"count": 10}, inputs={"n2": "a"})
     assert ran([stage], tmp_path) == ["one"]
     changed = replace(stage, **change)
@@ -112,7 +112,7 @@ def test_another_version_of_the_package_runs_everything_again(chain, tmp_path, m
     assert ran(chain, tmp_path) == ["one", "two", "three", "four"]
 
 
-def test_words_for_people_and_estimates_run_nothing(tmp_path):
+def test_titles_commands_and_estimates_are_no_inputs(tmp_path):
     stage = writes(settings={"count": 10})
     ran([stage], tmp_path)
     renamed = replace(stage, title="other", command="denseam bench", expected=99.0)
@@ -121,33 +121,33 @@ def test_words_for_people_and_estimates_run_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"says": 2.0}, {"picture": b"another"}])
-def test_what_a_stage_finds_or_leaves_runs_those_that_need_it(change, chain, tmp_path):
+def test_new_findings_or_files_run_the_stages_that_need_them(change, chain, tmp_path):
     ran(chain, tmp_path)
     chain[0] = writes("one", revision=2, **change)
     assert ran(chain, tmp_path)[:2] == ["one", "two"]
     assert ran(chain, tmp_path) == []
 
 
-def test_a_stage_that_comes_to_the_same_runs_nothing_else(chain, tmp_path):
+def test_a_stage_with_the_same_outcome_runs_no_other_stage(chain, tmp_path):
     ran(chain, tmp_path)
     chain[0] = writes("one", revision=2)
     assert ran(chain, tmp_path) == ["one"]
 
 
 @pytest.mark.parametrize("needs", [(), ("one", "four")])
-def test_needing_other_stages_runs_it_again(needs, chain, tmp_path):
+def test_a_stage_runs_again_when_it_needs_other_stages(needs, chain, tmp_path):
     one, two, _, four = chain
     ran([one, four, two], tmp_path)
     assert ran([one, four, replace(two, needs=needs)], tmp_path) == ["two"]
 
 
-def test_a_stage_needs_those_before_it_only(chain, tmp_path):
+def test_a_stage_cannot_need_a_later_one(chain, tmp_path):
     one, two, *_ = chain
     with pytest.raises(InputError, match="stage two needs one before it"):
         run_stages([two, one], tmp_path, Seen())
 
 
-def test_some_alone_beside_what_is_up_to_date(chain, tmp_path):
+def test_only_the_chosen_stages_run(chain, tmp_path):
     ran(chain, tmp_path)
     chain[2], chain[3] = replace(chain[2], revision=2), replace(chain[3], revision=2)
     seen = Seen()
@@ -182,7 +182,7 @@ def test_a_damaged_file_is_restored(name, damage, chain, tmp_path):
     assert ran(chain, tmp_path) == []
 
 
-def test_no_beginning_of_a_list_is_taken_for_a_list(tmp_path):
+def test_a_truncated_list_is_not_used(tmp_path):
     stage = writes()
     ran([stage], tmp_path)
     path = tmp_path / "stages/one/stage.json"
@@ -195,7 +195,7 @@ def test_no_beginning_of_a_list_is_taken_for_a_list(tmp_path):
 @pytest.mark.parametrize(
     "value", [None, True, 3, "text", [], ["key"], {}, {"key": None}, {"key": ["one"]}]
 )
-def test_other_json_is_no_list(value, tmp_path):
+def test_other_json_is_not_used_as_a_list(value, tmp_path):
     stage = writes()
     ran([stage], tmp_path)
     (tmp_path / "stages/one/stage.json").write_text(json.dumps(value))
@@ -204,7 +204,7 @@ def test_other_json_is_no_list(value, tmp_path):
 
 @pytest.mark.parametrize("part", ["key", "files", "findings", "seconds", "finished"])
 @pytest.mark.parametrize("value", ["missing", None, [], [3], {"rows": 3}])
-def test_a_list_with_a_part_of_another_kind_is_no_list(part, value, tmp_path):
+def test_a_list_with_a_part_of_another_kind_is_not_used(part, value, tmp_path):
     stage = writes()
     ran([stage], tmp_path)
     path = tmp_path / "stages/one/stage.json"
@@ -223,7 +223,7 @@ def test_a_list_with_a_part_of_another_kind_is_no_list(part, value, tmp_path):
         *(("other_files", value) for value in ("missing", None, 3)),
     ],
 )  # fmt: skip
-def test_findings_that_are_not_whole_are_not_taken(part, value, tmp_path):
+def test_incomplete_findings_are_not_used(part, value, tmp_path):
     stage = writes()
     ran([stage], tmp_path)
     path = tmp_path / "stages/one/stage.json"
@@ -241,7 +241,7 @@ def test_findings_that_are_not_whole_are_not_taken(part, value, tmp_path):
      lambda listed: listed["files"].pop("set"),
      lambda listed: listed.update(seconds=99.0)],
 )  # fmt: skip
-def test_a_list_that_was_edited_is_not_taken(change, tmp_path):
+def test_an_edited_list_is_not_used(change, tmp_path):
     stage = writes()
     ran([stage], tmp_path)
     path = tmp_path / "stages/one/stage.json"
@@ -251,7 +251,7 @@ def test_a_list_that_was_edited_is_not_taken(change, tmp_path):
     assert ran([stage], tmp_path) == ["one"]
 
 
-def test_a_nest_of_brackets_is_no_list(tmp_path):
+def test_deeply_nested_json_is_not_used_as_a_list(tmp_path):
     stage = writes()
     ran([stage], tmp_path)
     (tmp_path / "stages/one/stage.json").write_text(100_000 * "[")
@@ -270,7 +270,7 @@ def test_commands_alone_make_no_other_stage_run(tmp_path):
     assert ran([says("denseam data"), two], tmp_path) == ["one"]
 
 
-def test_an_interrupted_stage_finds_what_it_left_and_another_key_does_not(tmp_path):
+def test_an_interrupted_stage_continues_only_under_its_key(tmp_path):
     found = []
 
     def run(place):
@@ -288,7 +288,7 @@ def test_an_interrupted_stage_finds_what_it_left_and_another_key_does_not(tmp_pa
     assert not (tmp_path / "stages/one/begun").exists()
 
 
-def test_what_another_stage_left_is_not_taken(tmp_path):
+def test_the_list_of_another_stage_is_not_used(tmp_path):
     one, two = writes("one"), writes("two")
     ran([one, two], tmp_path)
     shutil.rmtree(tmp_path / "stages/one")
@@ -309,7 +309,7 @@ def stopping(name="two", **fields):
     return replace(writes(name, **fields), run=run)
 
 
-def test_an_interrupted_stage_is_not_done_and_those_before_it_are(chain, tmp_path):
+def test_an_interruption_leaves_earlier_stages_done(chain, tmp_path):
     one, two, *more = chain
     with pytest.raises(KeyboardInterrupt):
         run_stages([one, stopping(needs=("one",)), *more], tmp_path, Seen())
@@ -318,7 +318,7 @@ def test_an_interrupted_stage_is_not_done_and_those_before_it_are(chain, tmp_pat
     assert (tmp_path / "stages/two/fig.png").read_bytes() == b"picture"
 
 
-def test_a_stage_interrupted_when_it_runs_again_is_not_what_it_was(chain, tmp_path):
+def test_a_rerun_that_is_interrupted_does_not_bring_back_the_old_outcome(chain, tmp_path):
     ran(chain, tmp_path)
     again = [chain[0], stopping(needs=("one",), revision=2)]
     with pytest.raises(KeyboardInterrupt):
@@ -327,7 +327,7 @@ def test_a_stage_interrupted_when_it_runs_again_is_not_what_it_was(chain, tmp_pa
     assert ran(chain, tmp_path) == ["two"]
 
 
-def test_a_stage_that_does_not_leave_its_files_is_not_done(tmp_path):
+def test_a_stage_without_its_files_is_not_done(tmp_path):
     def run(place):
         return Findings(other_files=("set",))
 
@@ -411,7 +411,7 @@ def test_time_left_follows_the_pace_so_far(clock, tmp_path):
     assert found["three"].finished == 1070.0
 
 
-def test_stages_that_are_up_to_date_say_nothing_of_the_pace(clock, tmp_path):
+def test_stages_that_are_up_to_date_do_not_change_the_pace(clock, tmp_path):
     of = [taking(clock, "one", 20.0, 10.0), taking(clock, "two", 5.0, 10.0),
           taking(clock, "three", 5.0, 10.0)]  # fmt: skip
     run_stages(of[:1], tmp_path, Seen())
@@ -423,7 +423,7 @@ def test_stages_that_are_up_to_date_say_nothing_of_the_pace(clock, tmp_path):
 @given(
     st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5), st.booleans()), min_size=1, max_size=6)
 )
-def test_time_left_is_never_negative_and_nothing_at_the_end(tmp_path_factory, times):
+def test_time_left_is_never_negative_and_zero_at_the_end(tmp_path_factory, times):
     with pytest.MonkeyPatch.context() as patch:
         clock = SimpleNamespace(now=0.0)
         clock.perf_counter = clock.time = lambda: clock.now
@@ -457,7 +457,7 @@ def slow(stage, log):
     return replace(stage, run=run)
 
 
-def test_several_share_the_stages_and_all_find_all(chain, tmp_path):
+def test_processes_share_the_stages_and_all_return_all_outcomes(chain, tmp_path):
     log, observers = [], [Seen() for _ in range(3)]
     free = iter(observers)
     shared = [slow(stage, log) for stage in chain]

@@ -96,7 +96,7 @@ ALL_BUT_RUBBISH = [n for n in NAMES if not n.startswith("rubbish-n")]
         (lambda study: replace(study, images=small.dataset()), []),
     ],
 )  # fmt: skip
-def test_a_change_runs_what_depends_on_it_and_nothing_else(change, wanted, tmp_path):
+def test_a_change_runs_only_the_stages_that_depend_on_it(change, wanted, tmp_path):
     study = small.study(2, 30)
     assert ran(study, tmp_path) == NAMES
     assert ran(study, tmp_path) == []
@@ -121,7 +121,7 @@ def test_other_seeds_on_a_card_are_other_errors(tmp_path):
     assert ran(replace(study, subjects=(told, study.subjects[1])), tmp_path) == ["errors"]
 
 
-def test_stages_have_names_of_their_own_and_need_those_before_them():
+def test_stage_names_differ_and_stages_need_earlier_ones():
     for study in (small.study(2), small.study(*POWERS)):
         stages = all_stages(study)
         for i, stage in enumerate(stages):
@@ -171,7 +171,7 @@ def content(path):
     )
 
 
-def test_it_leaves_the_results_the_page_and_the_pictures(whole, results):
+def test_a_study_leaves_results_page_and_pictures(whole, results):
     _, found = whole
     wanted = ["report.html", "results.json", "results.md"]
     wanted += [figure["file"] for figure in results["figures"]]
@@ -187,7 +187,7 @@ def test_it_leaves_the_results_the_page_and_the_pictures(whole, results):
     assert results == json.loads(json.dumps(found.results))
 
 
-def test_a_second_call_runs_nothing_and_comes_to_the_same(whole, results):
+def test_a_second_study_runs_nothing_and_has_the_same_results(whole, results):
     study, found = whole
     before = {path: path.stat().st_mtime_ns for path in (found.out / "stages").rglob("*")}
     seen = Seen()
@@ -320,7 +320,7 @@ def test_a_damaged_picture_is_drawn_again(damage, kept):
     assert path.read_bytes() == (out / "figures/fig5.png").read_bytes() == whole
 
 
-def test_pictures_that_are_no_longer_drawn_do_not_stay(kept):
+def test_old_pictures_are_removed(kept):
     study, out = kept
     (out / "figures/old.png").write_bytes(b"")
     reproduce(study, out, Seen())
@@ -346,7 +346,7 @@ def test_every_row_has_a_command_that_the_command_line_takes(results):
             assert args.only == [entry["stage" if "stage" in entry else "name"]]
 
 
-def test_commands_of_an_audit_and_of_rubbish_say_what_decides(results):
+def test_commands_of_audit_and_rubbish_have_all_settings(results):
     for row in results["rows"]:
         if row["stage"] == "audit":
             assert "--eps 0.2 " in row["command"]
@@ -355,7 +355,7 @@ def test_commands_of_an_audit_and_of_rubbish_say_what_decides(results):
     assert rubbish._shape_option((4, 5)) == ("--shape", 4, 5)
 
 
-def test_rows_have_ids_of_their_own_and_every_cell_and_claim_is_one(results):
+def test_row_ids_differ_and_cells_and_claims_name_rows(results):
     ids = [row["id"] for row in results["rows"]]
     assert len(ids) == len({*ids}) > 300
     cells = [c for table in results["tables"] for line in table["rows"] for c in line["cells"]]
@@ -439,7 +439,7 @@ def test_lines_of_every_table_of_the_page_have_the_same_number_of_cells(whole):
 # ---- parts of it -----------------------------------------------------------------------------
 
 
-def test_a_stage_alone_runs_with_those_it_needs(tmp_path):
+def test_a_chosen_stage_runs_with_the_stages_it_needs(tmp_path):
     seen = Seen()
     found = reproduce(small.study(2, 30), tmp_path / "out", seen, ["transfer"])
     assert seen.ran == ["boundary-n2", "boundary-n30", "transfer"]
@@ -454,7 +454,7 @@ def test_a_stage_alone_runs_with_those_it_needs(tmp_path):
     assert (tmp_path / "out/figures/fig5.png").exists()
 
 
-def test_an_unknown_stage_is_said_before_anything_is_made(tmp_path):
+def test_an_unknown_stage_is_refused_before_any_work(tmp_path):
     with pytest.raises(InputError, match=r"no stage transfr, n2; there are errors, memories, rubb"):
         reproduce(small.study(2), tmp_path / "out", Seen(), ["errors", "transfr", "n2"])
     assert not (tmp_path / "out").exists()

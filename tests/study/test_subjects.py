@@ -32,14 +32,14 @@ def names(subjects):
     return [subject.name for subject in subjects]
 
 
-def test_they_are_called_by_their_powers_and_come_by_rising_power(save, images):
+def test_memories_are_named_by_power_and_sorted_by_it(save, images):
     found = of_models([save(30), save(2.5), save(3)], images)
     assert names(found) == ["n2.5", "n3", "n30"]
     assert [subject.label for subject in found] == ["n = 2.5", "n = 3", "n = 30"]
     assert [subject.model.power for subject in found] == [2.5, 3, 30]
 
 
-def test_several_of_one_power_are_counted_in_the_order_given(save, images):
+def test_models_of_one_power_are_numbered(save, images):
     paths = [save(3, "b"), save(2), save(3, "a"), save(3, "c")]
     found = of_models(paths, images)
     assert names(found) == ["n2", "n3", "n3-2", "n3-3"]
@@ -47,7 +47,7 @@ def test_several_of_one_power_are_counted_in_the_order_given(save, images):
     assert [subject.source for subject in found] == [str(paths[i]) for i in (1, 0, 2, 3)]
 
 
-def test_powers_that_are_written_alike_are_counted_too(save, images):
+def test_powers_that_are_written_alike_are_numbered_too(save, images):
     near = [save(power, f"{i}") for i, power in enumerate((30, 30.000001, 30.000002))]
     assert [s.name for s in of_models(near, images)] == ["n30", "n30-2", "n30-3"]
 
@@ -79,7 +79,7 @@ def test_the_digest_is_of_what_the_model_computes_with():
     assert len(digests) == 4
 
 
-def test_no_model_is_no_study(images):
+def test_a_study_needs_a_memory(images):
     with pytest.raises(InputError, match="one dense associative memory at least"):
         of_models([], images)
 
@@ -96,7 +96,7 @@ def test_images_of_another_size_or_with_more_classes_do_not_fit(save, images):
         of_models([path.with_name("two.safetensors")], images)
 
 
-def test_what_is_no_model_is_said(images, tmp_path):
+def test_a_path_without_a_model_is_refused(images, tmp_path):
     with pytest.raises(InputError, match=r"no model .*nowhere.: wanted a model file, .*mnist-n30"):
         of_models([tmp_path / "nowhere"], images)
     (tmp_path / "text").write_text("no model")
