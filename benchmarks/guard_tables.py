@@ -1,11 +1,11 @@
-"""What the guard is worth, for docs/guard.md.
+"""Measurements of the guard, for docs/guard.md.
 
     python benchmarks/guard_tables.py                 # every piece that has no result yet
-    python benchmarks/guard_tables.py 'adaptive/*'    # some of them; --again: also those that have
+    python benchmarks/guard_tables.py 'adaptive/*'    # some; --again: also pieces with a result
     python benchmarks/guard_tables.py --tables        # only the page's tables and figure
 
-Each piece writes what it found into benchmarks/results/guard.json as soon as it has ended, so that
-the same command goes on where it was stopped. Images made for it are kept in runs/guard. Needs
+Each piece writes its result into benchmarks/results/guard.json at once, so that the same command
+continues an interrupted run. Images made for it are kept in runs/guard. Needs
 matplotlib (letters) and scikit-learn (photographs, small digits), as the development set has them.
 """
 
@@ -66,7 +66,7 @@ def mnist() -> denseam.data.Dataset:
 
 
 def split(seed: int) -> tuple[ImageSet, ImageSet]:
-    """Half of the test images to calibrate on, and the other half."""
+    """Return half of the test images to calibrate on, and the other half."""
     test = mnist().test
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
     return test.subset(order[: len(test) // 2]), test.subset(order[len(test) // 2 :])
@@ -78,7 +78,7 @@ def model(name: str) -> denseam.DenseAM:
 
 
 def letters(text: str = "ABCDEFGHIJ", sizes: tuple[int, ...] = (18, 20, 22, 24)) -> Tensor:
-    """White letters on black, (M, 784), in the way of notMNIST."""
+    """Draw white letters on black, (M, 784), like notMNIST."""
     drawn = []
     for font in FONTS:
         path = Path(mpl.get_data_path(), "fonts", "ttf", f"{font}.ttf")
@@ -92,7 +92,7 @@ def letters(text: str = "ABCDEFGHIJ", sizes: tuple[int, ...] = (18, 20, 22, 24))
 
 
 def photographs(count: int = 1000) -> Tensor:
-    """Patches of scikit-learn's two photographs, gray and halved, (M, 784)."""
+    """Cut patches of scikit-learn's two photographs, gray and halved, (M, 784)."""
     generator = np.random.default_rng(0)
     pictures = [Image.fromarray(photo).convert("L") for photo in load_sample_images().images]
     grays = [np.asarray(p.resize((p.width // 2, p.height // 2))) for p in pictures]
@@ -105,7 +105,7 @@ def photographs(count: int = 1000) -> Tensor:
 
 
 def small_digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's digits of 8 x 8, scaled to MNIST's frame: digits, but not MNIST's."""
+    """Return scikit-learn's 8 x 8 digits, scaled to MNIST's frame, with labels."""
     digits = load_digits()
     images = torch.from_numpy(digits.images).float()[:, None] / 16
     large = torch.nn.functional.interpolate(images, (20, 20), mode="bilinear")
@@ -119,7 +119,7 @@ def visible(images: np.ndarray) -> Tensor:
 
 @cache
 def trials() -> tuple[Trial, ...]:
-    """Made ones, kept in a file, and what else is at hand."""
+    """Return trials made for the page, kept in a file, and other images at hand."""
     file, names = CACHE / "trials.safetensors", CACHE / "trials.json"
     if not names.exists():
         made = make_trials(split(0)[1].subset(slice(MADE)), {n: model(n) for n in ATTACKED})
@@ -160,7 +160,7 @@ def guard_of(score: str, classifier: str = "mnist-relu", seed: int = 0) -> Guard
 
 
 def promise(score: str) -> dict[str, Any]:
-    """Of 20 random halves the share of held-out clean images that is rejected."""
+    """Count rejected held-out clean images for 20 random halves."""
     rows = []
     for seed in range(SPLITS):
         guard, held_out = guard_of(score, seed=seed), split(seed)[1]
@@ -170,7 +170,7 @@ def promise(score: str) -> dict[str, Any]:
 
 
 def shifted() -> dict[str, Any]:
-    """Calibrated on images that the test images are not exchangeable with."""
+    """Calibrate on images that are not exchangeable with the test images."""
     train, test = mnist().train, mnist().test
     half = len(test) // 2
     pairs = {
@@ -198,7 +198,7 @@ def guarded(classifier: str) -> dict[str, Any]:
 
 
 def well_known(classifier: str, name: str) -> dict[str, Any]:
-    """Fitted to 10,000 training images, thresholded like the guard."""
+    """Evaluate a known score, fitted to 10,000 training images, thresholded like the guard."""
     some = mnist().train.subset(slice(10_000))
     scorer = KNOWN[name](model(classifier), some.visible(), some.labels)
     return evaluated(Guard(scorer, model(classifier)).calibrate(split(0)[0], RATE)).to_json()
@@ -209,7 +209,7 @@ def evaluated(guard: Guard) -> GuardEvaluation:
 
 
 def adaptive(classifier: str, score: str) -> dict[str, Any]:
-    """Held-out images: the classifier alone, the same images before the guard, and an attacker."""
+    """Attack the classifier alone, show these images to the guard, and attack through the guard."""
     guard = guard_of(score, classifier)
     images = split(0)[1].subset(slice(COUNT))
     v, labels, pool = images.visible(), images.labels, mnist().train.visible()[:3000]
@@ -265,12 +265,12 @@ def percent(value: float | None) -> str:
 
 
 def share(trial: dict[str, Any], cell: str) -> str:
-    """A share of a set's images in percent; of too few images none."""
+    """Return a share of a set's images in percent; none for too few images."""
     return "-" if trial["count"] < LEAST else percent(trial[cell])
 
 
 def beside(columns: dict[str, dict[str, Any]]) -> str:
-    """Shares rejected, sets in rows, with how many images each has; a clean row first."""
+    """Return the shares rejected, sets in rows, the clean images first."""
     sets = [{t["name"]: t for t in (f["clean"], *f["trials"])} for f in columns.values()]
     rows = [
         [name, str(trial["count"]), *(share(each[name], "rejected") for each in sets)]
@@ -395,7 +395,7 @@ PAGE = Page(ROOT / "docs/guard.md", ROOT / "benchmarks/results/guard.json", TABL
 
 
 def draw() -> None:
-    """docs/images/guard.png: of the guard before mnist-relu."""
+    """Draw docs/images/guard.png, of the guard in front of mnist-relu."""
     from denseam.figures import guard as figure  # noqa: PLC0415
 
     clean = split(0)[1]

@@ -62,7 +62,7 @@ def numba_weights(overlaps, shifts, inverse, coefficients, n, weights, shares):
 
 
 def tiled(overlaps, shifts, inverse, coefficients, n, tile=128):
-    """PyTorch, a tile of memories at a time so that what it makes stays in the cache."""
+    """Use PyTorch, a tile of memories at a time, so that intermediate results stay in the cache."""
     sums = torch.zeros(C + 1, B)
     weights, shares = torch.empty(K, B), torch.empty(K, C + 1)
     for k in range(0, K, tile):
@@ -76,7 +76,7 @@ def tiled(overlaps, shifts, inverse, coefficients, n, tile=128):
 
 
 def whole(overlaps, shifts, inverse, coefficients, n):
-    """For torch.compile to fuse as it likes."""
+    """Write the whole expression, for torch.compile to fuse."""
     field = (overlaps[:, None] + shifts[:, :, None]).clamp(min=0) * inverse
     share = field ** (n - 1) * coefficients
     return (field**n).sum(dim=0), share.sum(dim=1), share.sum(dim=2)

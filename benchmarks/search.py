@@ -34,14 +34,14 @@ def learned() -> Tensor:
 
 
 def remembered() -> Tensor:
-    """(60000, 794): each training image, voting for its class and against all others."""
+    """Return each training image as a memory that votes for its class only, (60000, 794)."""
     train = denseam.data.load("mnist").train
     votes = 2.0 * torch.nn.functional.one_hot(train.labels, 10) - 1
     return torch.cat([train.visible(), votes], dim=1)
 
 
 def with_largest_shift(memories: Tensor) -> Tensor:
-    """(K, N + C) -> (K, N + 1)."""
+    """Return memories (K, N + C) as visible parts and their largest shifts, (K, N + 1)."""
     classes = memories[:, 784:]
     shift = 2 * classes.amax(dim=1) - classes.sum(dim=1)
     return torch.cat([memories[:, :784], shift[:, None]], dim=1).contiguous()
@@ -67,15 +67,15 @@ def indices(K: int) -> dict[str, Callable[[], faiss.Index]]:
 def labels_of(
     index: faiss.Index, memories: Tensor, visible: Tensor, count: int, power: float
 ) -> Tensor:
-    """Labels by the energy of the ``count`` memories that the index finds for each image."""
+    """Return labels by the energy of the ``count`` memories that the index finds for each image."""
     queries = torch.nn.functional.pad(visible, (0, 1), value=1.0)
     overlaps, rows = (torch.from_numpy(x) for x in index.search(queries.numpy(), count))
     classes = memories[:, 784:][rows]  # (B, count, C)
     shift = 2 * classes.amax(dim=2) - classes.sum(dim=2)
     fields = (overlaps - shift)[..., None] + 2 * classes - classes.sum(dim=2, keepdim=True)
     logs = power * fields.double().clamp(min=0).log()
-    found: Tensor = torch.logsumexp(logs, dim=1).argmax(dim=1)
-    return found
+    labels: Tensor = torch.logsumexp(logs, dim=1).argmax(dim=1)
+    return labels
 
 
 def milliseconds(call: Callable[[], object], rounds: int = 3) -> float:
@@ -109,13 +109,13 @@ def measure(
         index.add(vectors)
         build = time.perf_counter() - begun
         for count in (1, 10, 50):
-            found = labels_of(index, memories, visible, count, power)
+            labelled = labels_of(index, memories, visible, count, power)
             rows.append(
                 {
                     "memories": name, "power": power, "K": len(memories), "search": kind,
                     "count": count, "build_s": build,
-                    "agrees": float((found == exact).double().mean()),
-                    "error": float((found != labels).double().mean()),
+                    "agrees": float((labelled == exact).double().mean()),
+                    "error": float((labelled != labels).double().mean()),
                     "milliseconds": milliseconds(
                         lambda c=count, i=index: labels_of(i, memories, visible, c, power)
                     ),

@@ -134,7 +134,7 @@ class Running:
 
 
 def bodies(folder, batch, encoding, count=32):
-    """Requests in files; returns the headers that they need, in Lua."""
+    """Write requests into files; return the headers that they need, in Lua."""
     images = data.load("mnist").test.images[CALIBRATION:].numpy()
     for i in range(count):
         part = np.take(images, range(i * batch, (i + 1) * batch), axis=0, mode="wrap")
@@ -166,7 +166,7 @@ def load(server, batch, encoding, connections, seconds):
 
 
 def alone(threads):
-    """Milliseconds of the guard and of the bare classifier without any server, by images."""
+    """Time the guard and the bare classifier without any server, by number of images."""
     torch.set_num_threads(threads)
     images = data.load("mnist").test.images
     guard = Guard(DETECTOR, CLASSIFIER).calibrate(images[:CALIBRATION])
@@ -217,7 +217,7 @@ def compare(args):
 
 
 def soak(args):
-    """Clean images, junk and bodies that are none, for so many seconds."""
+    """Send clean images, junk and malformed bodies for so many seconds."""
     rng, samples, statuses = np.random.default_rng(0), [], {}
     good = {"name": "images", "datatype": "UINT8", "shape": [8, 28, 28]}
     path = "/v2/models/guard/infer"

@@ -4,7 +4,7 @@
 
 Stratified 5-fold cross-validation, repeated with other folds and other seeds; one thread. Seconds
 are processor time of one fit and one prediction, the mean over folds. With ``--write`` the table
-takes the place of what stands between the marks of the file, else it is printed.
+replaces the one between the marks of the file.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from tables import filled
+from tables import filled, markdown
 from threadpoolctl import threadpool_limits
 
 from denseam.files import write_bytes
@@ -55,7 +55,7 @@ MODELS = {
 
 
 def measured(model, X, y, repeats):
-    """Accuracy of every fold, (repeats * 5,), and seconds of one fit and prediction."""
+    """Return the accuracy of every fold, (repeats * 5,), and seconds of one fit and prediction."""
     scores, seconds = [], []
     for seed in range(repeats):
         folds = StratifiedKFold(5, shuffle=True, random_state=seed)
@@ -71,16 +71,16 @@ def measured(model, X, y, repeats):
 
 
 def table(repeats):
-    lines = [f"| | {' | '.join(MODELS)} |", "|---|" + "---|" * len(MODELS)]
+    rows = []
     for name, (X, y) in SETS.items():
         cells = []
         for model in MODELS.values():
             scores, seconds = measured(model, X, y, repeats)
             each = scores.reshape(repeats, 5).mean(axis=1)
             cells.append(f"{100 * scores.mean():.1f} ± {100 * each.std():.1f}, {seconds:.2f} s")
-        lines.append(f"| {name}, {X.shape[0]} x {X.shape[1]} | {' | '.join(cells)} |")
-        print(lines[-1], flush=True)
-    return "\n".join(lines)
+        rows.append([f"{name}, {X.shape[0]} x {X.shape[1]}", *cells])
+        print(*rows[-1], sep=" | ", flush=True)
+    return markdown(["", *MODELS], rows)
 
 
 def main():
@@ -91,10 +91,10 @@ def main():
     warnings.simplefilter("ignore", ConvergenceWarning)
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        found = table(arguments.repeats)
+        text = table(arguments.repeats)
     if arguments.write is None:
         return
-    page = filled(arguments.write.read_text(), "table", f"{found}\n")
+    page = filled(arguments.write.read_text(), "table", text)
     write_bytes(arguments.write, page.encode())
 
 

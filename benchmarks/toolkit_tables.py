@@ -2,11 +2,11 @@
 
     pip install 'denseam[robustness]' && pip install --no-deps torchattacks==3.5.1
     python benchmarks/toolkit_tables.py                   # every piece without a result
-    python benchmarks/toolkit_tables.py 'minimum/*/l2/*'  # some; --again: also those that have one
+    python benchmarks/toolkit_tables.py 'minimum/*/l2/*'  # some; --again: also pieces that have one
     python benchmarks/toolkit_tables.py --tables          # only write the tables into the page
 
-Each piece writes what it found into benchmarks/results/robustness.json as soon as it has ended, so
-that the same command goes on where it was stopped. All sizes are in [0, 1] units. An image counts
+Each piece writes its result into benchmarks/results/robustness.json at once, so that the same
+command continues an interrupted run. All sizes are in [0, 1] units. An image counts
 as adversarial when it lies in [0, 1] and the model in float64 prefers another class than the right
 one or is undecided.
 """
@@ -58,7 +58,7 @@ class Subject:
         self.correct = ~self.fooled(self.images)
 
     def fooled(self, images: Tensor) -> Tensor:
-        """(B,) bool: in [0, 1], and not labelled as they should be; a tie will do."""
+        """Return which images, (B,) bool, lie in [0, 1] and get no right label; ties count."""
         inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
         with torch.no_grad():
             logits = self.exact(images.double().where(inside[:, None, None, None], 0.0))
@@ -67,7 +67,7 @@ class Subject:
         return inside & (others >= own)
 
     def distances(self, images: Tensor, norm: Norm) -> list[float | None]:
-        """From start to adversarial image; None where there is none, 0 where the start is one."""
+        """Return distances to adversarial images; None without one, 0 where the start is one."""
         size = sizes(images.double() - self.images.double(), norm).where(self.correct, 0.0)
         found = self.fooled(images) | ~self.correct
         pairs = zip(size.tolist(), found.tolist(), strict=True)
@@ -139,7 +139,7 @@ TOOLKITS = {
 
 
 def agreement(name: str, method: str, eps: float) -> dict[str, Any]:
-    """Accuracy on the images of each toolkit."""
+    """Measure the accuracy on the images of each toolkit."""
     of = subject(name, COUNTS["agreement"])
     found = {}
     for toolkit, make in TOOLKITS.items():
@@ -152,7 +152,7 @@ def agreement(name: str, method: str, eps: float) -> dict[str, Any]:
 
 
 def scale(name: str, factor: float) -> dict[str, Any]:
-    """What the scale of the logits does to attacks that depend on it."""
+    """Measure what the scale of the logits does to attacks that depend on it."""
     of, few = subject(name, COUNTS["scale"]), subject(name, COUNTS["carlini"])
     scaled = denseam.ImageClassifier(of.network, scale=factor)
     model = foolbox.PyTorchModel(scaled, bounds=(0, 1))
@@ -173,7 +173,7 @@ def scale(name: str, factor: float) -> dict[str, Any]:
 
 
 def autoattack(name: str, norm: Literal["Linf", "L2"]) -> dict[str, Any]:
-    """Images that each attack of the standard set leaves standing, of those left before it."""
+    """Run the standard attacks in turn, each on the images that the others left."""
     of = subject(name, COUNTS["autoattack"])
     attack = AutoAttack(of.model, norm=norm, eps=LIMITS[norm], seed=0)
     standing, found = of.correct.clone(), {}
@@ -193,7 +193,7 @@ def autoattack(name: str, norm: Literal["Linf", "L2"]) -> dict[str, Any]:
 
 
 def own_attack(name: str, norm: Literal["Linf", "L2"]) -> dict[str, Any]:
-    """Images of the same set that denseam.minimum_norm leaves standing."""
+    """Measure the images of the same set that denseam.minimum_norm leaves."""
     of, start = subject(name, COUNTS["autoattack"]), time.perf_counter()
     images = MINIMUM[norm.lower()][OWN](of)
     near = sizes(images - of.images, norm.lower()) <= LIMITS[norm]
@@ -212,7 +212,7 @@ def by_foolbox(attack: Any, of: Subject, factor: float = 1, **starts: Tensor) ->
 
 
 def brendel_bethge(attack: type, of: Subject) -> Tensor:
-    """From the nearest training image that the model takes for another class.
+    """Start from the nearest training image that the model labels as another class.
 
     Foolbox multiplies ``lr`` by all pixels of the batch, so it is divided by the images here.
     """
@@ -227,7 +227,7 @@ def brendel_bethge(attack: type, of: Subject) -> Tensor:
 
 
 def fab(norm: Norm, of: Subject, *, targeted: bool) -> Tensor:
-    """The nearest one found, of nine targets; the toolkit itself stops at the first that is hit."""
+    """Return the nearest image of nine targets; the toolkit itself stops at the first success."""
     attack = FABAttack_PT(of.model, norm=norm.capitalize(), n_iter=100, eps=1e6, seed=0)
     best, least = of.images.clone(), torch.full((len(of.images),), torch.inf)
     for attack.target_class in range(2, 11) if targeted else [None]:
@@ -278,7 +278,7 @@ MINIMUM: dict[Norm, dict[str, Callable[[Subject], Tensor]]] = {
 
 
 def minimum(name: str, norm: Norm, attack: str) -> dict[str, Any]:
-    """How far each image has to go."""
+    """Measure how far each image has to move."""
     exact = attack != OWN and not attack.startswith("FAB")  # those two compute as they like
     of = subject(name, COUNTS["minimum"], torch.float64 if exact else torch.float32)
     start = time.perf_counter()
@@ -361,7 +361,7 @@ def minimum_table(norm: Norm, known: dict[str, Any]) -> str:
 
 
 def summary(distances: list[float | None]) -> str:
-    """Median and mean over images that were right at first; how many succeeded, if not all."""
+    """Return median and mean over images that were right at first, and the successes if not all."""
     attacked = [distance for distance in distances if distance != 0]
     reached = [distance for distance in attacked if distance is not None]
     median = statistics.median(torch.inf if each is None else each for each in attacked)
@@ -387,7 +387,7 @@ PAGE = Page(ROOT / "docs/robustness.md", ROOT / "benchmarks/results/robustness.j
 
 
 def pieces() -> dict[str, Callable[[], dict[str, Any]]]:
-    """What is to be found out, by name."""
+    """Return everything to measure, by name."""
     found: dict[str, Callable[[], dict[str, Any]]] = {}
     for name, method, eps in product(MODELS, METHODS, SIZES):
         found[f"agreement/{name}/{method} {eps}"] = partial(agreement, name, method, eps)
