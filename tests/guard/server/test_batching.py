@@ -258,8 +258,8 @@ def test_every_worker_prepares_and_may_fail_to():
         raise RuntimeError("not there yet")
 
     async def scenario(batcher, _models):
+        await batcher.prepared()
         assert (await batcher.ask(images(5))).labels.tolist() == [5]
-        await asyncio.sleep(0.05)
         assert len(set(prepared)) == 3 == len(prepared)
         assert threading.get_ident() not in prepared
 

@@ -61,7 +61,7 @@ def test_nothing_is_kept_before_the_disk_has_it_and_all_of_a_moment_go_together(
 def test_an_answer_waits_for_the_journal(tmp_path, guard, digits, disk):
     async def main():
         service = Service(guard, Settings(database=str(tmp_path / "q.sqlite")))
-        service.start()
+        await service.start()
         images = (digits[:2] + 128).reshape(2, 28, 28)
         verdicts = guard.predict(images)
         state = {"request_id": "r", "key": None}

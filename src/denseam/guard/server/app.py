@@ -38,7 +38,7 @@ def create_app(guard: Guard, settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        service.start()
+        await service.start()
         try:
             yield
         finally:

@@ -84,6 +84,7 @@ class Batcher:
         self._seconds = math.inf  # of the last pass of FEW images
         self._waiting: deque[_Waiting] = deque()
         self._ready = threading.Condition()
+        self._prepared = threading.Semaphore(0)  # of as many workers as have prepared
         self._closed = False
         self._expected = 1  # requests in the last pass
         self._busy = 0  # workers that have a pass
@@ -99,6 +100,11 @@ class Batcher:
         torch.set_num_threads(self._threads)
         for worker in self._workers:
             worker.start()
+
+    async def prepared(self) -> None:
+        """Return when every worker has prepared."""
+        for _ in self._workers:
+            await asyncio.to_thread(self._prepared.acquire)
 
     async def stop(self) -> None:
         """Finish what was accepted."""
@@ -162,6 +168,7 @@ class Batcher:
         torch.set_num_threads(self._threads)
         with contextlib.suppress(Exception):  # a classifier of somebody's own may not be there yet
             self._prepare()
+        self._prepared.release()
         while batch := self._gather():
             for kind in (torch.uint8, torch.float32):
                 if group := [w for w in batch if w.images.dtype == kind]:

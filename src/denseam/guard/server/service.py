@@ -60,11 +60,13 @@ class Service:
         self._n_aside = 0
         self._add_gauges()
 
-    def start(self) -> None:
-        """Start the threads; call it in the event loop."""
+    async def start(self) -> None:
+        """Start the threads; wait for the models, if nothing but their own work can delay them."""
         if self.keeper is not None:
             self.keeper.start()
         self.batcher.start()
+        if self.guard.prompt:
+            await self.batcher.prepared()
 
     async def stop(self) -> None:
         """Finish what was accepted, and move what can be moved to the database."""
