@@ -1,6 +1,6 @@
 """From image sets and descents to the records that figures are drawn from. No model is needed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,14 @@ from denseam.figures.budget import BudgetCurves
 from denseam.figures.rubbish import RubbishGrid
 from denseam.figures.sign import SignCurves
 
-__all__ = ["boundary_traces", "budget_curves", "model_name", "rubbish_grid", "sign_curves"]
+__all__ = [
+    "boundary_traces",
+    "budget_curves",
+    "model_name",
+    "rubbish_grid",
+    "sign_curves",
+    "sign_record",
+]
 
 
 def model_name(images: ImageSet) -> str:
@@ -84,32 +91,48 @@ def boundary_traces(
 
 
 def sign_curves(sets: Sequence[ImageSet], beta_sm: float = BETA_SM) -> SignCurves:
-    """Return Fig. 8's record: error, interval and mean confidence on errors, by set and size.
+    """Return Fig. 8's record of image sets: errors and confidences on them, by set and size.
 
     Raises:
         InputError: when a set is not one of the sign family, or the sets differ in their sizes.
     """
     eps = _sizes(sets[0])
-    errors, intervals, confidences, counts = [], [], [], set()
+    outcomes, counts = [], set()
     for each in sets:
         if _sizes(each) != eps:
             raise InputError(f"{each.name}: wanted the same sizes as in {sets[0].name}, {eps}")
         wrong = each.facts["predicted"] != each.labels
         sure = confidence_of(each.facts["scores"].double(), beta_sm)
-        for size in eps:
-            here = each.facts["eps"] == size
-            failed, count = int((wrong & here).sum()), int(here.sum())
-            counts.add(count)
-            errors.append(failed / count)
-            intervals.append(wilson_interval(failed, count))
-            confidences.append(float(sure[wrong & here].mean()))  # NaN where there are none
+        of_size = [each.facts["eps"] == size for size in eps]
+        outcomes.append(([wrong[rows] for rows in of_size], [sure[rows] for rows in of_size]))
+        counts |= {int(rows.sum()) for rows in of_size}
     if len(counts) > 1:
         raise InputError(f"sets of {sorted(counts)} images: wanted the same number at every size")
-    shape, names = (len(sets), len(eps)), tuple(map(model_name, sets))
+    return sign_record(list(map(model_name, sets)), eps, outcomes)
+
+
+def sign_record(
+    names: Sequence[str],
+    eps: Sequence[float],
+    outcomes: Sequence[tuple[Iterable[Tensor], Iterable[Tensor]]],
+) -> SignCurves:
+    """Return Fig. 8's record of models.
+
+    Args:
+        names: of R models.
+        eps: E sizes.
+        outcomes: for each model E tensors (M,) bool, wrong labels, and E tensors (M,), confidences.
+    """
+    errors, confidences, count = [], [], 1
+    for wrong, sure in outcomes:
+        pairs = list(zip(wrong, sure, strict=True))
+        count = len(pairs[0][0])
+        errors.append([int(bad.sum()) for bad, _ in pairs])
+        confidences.append([float(z[bad].mean()) for bad, z in pairs])  # NaN without errors
+    intervals = [[wilson_interval(failed, count) for failed in row] for row in errors]
     return SignCurves(
-        names, eps, torch.tensor(errors).reshape(shape),
-        torch.tensor(intervals).reshape(*shape, 2), torch.tensor(confidences).reshape(shape),
-        counts.pop(),
+        tuple(names), tuple(eps), torch.tensor(errors) / count, torch.tensor(intervals),
+        torch.tensor(confidences), count,
     )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from denseam.descent import boundary_set, minimum_norm
 from denseam.descent.loop import Norm
 from denseam.evaluation import predict_images
 from denseam.figures import budget
+from denseam.figures import sign as figure
+from denseam.figures.records import sign_record
 from denseam.study.findings import Figure, Findings, Row, Table
 from denseam.study.stage import Place, Stage
 from denseam.study.stages import sign
@@ -133,7 +135,8 @@ def _sign(study: Study, place: Place) -> Findings:
             rows.append(proportion(id_, what, int(bad.sum()), len(images), command))
         place.progress(i + 1, len(everyone))
     labels = [subject.label for subject in everyone]
-    sign.draw(labels[-_CURVES:], eps, outcomes[-_CURVES:], place.folder / "fig8.png")
+    record = sign_record(labels[-_CURVES:], eps, outcomes[-_CURVES:])
+    figure.save(record, place.folder / "fig8.png")
     picture = Figure(
         "networks-sign", "fig8.png", "One step along the sign of the gradient, other networks",
         f"As Fig. 8, on {len(images)} test images, of the memories with large n and of other "

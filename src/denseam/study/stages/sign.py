@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,16 +13,15 @@ from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent import basic_iterative, least_likely, sign_gradient
 from denseam.descent.goals import loss_power_of
-from denseam.evaluation import wilson_interval
 from denseam.figures import sign as figure
-from denseam.figures.sign import SignCurves
+from denseam.figures.records import sign_record
 from denseam.study.findings import Figure, Findings, Row
 from denseam.study.stage import Place, Stage
 from denseam.study.stages.common import mean, part_of, proportion
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["HEADS", "attack_of", "draw", "measure", "stages"]
+__all__ = ["HEADS", "attack_of", "measure", "stages"]
 
 HEADS = {
     "tanh": "the paper's objective on Y, exact directions",
@@ -96,34 +94,14 @@ def _run(
                         int(wrong[e][:few].sum()), few, command(few),
                     )
                 )  # fmt: skip
-    draw([subject.label for subject in subjects], eps, outcomes, place.folder / "fig8.png")
+    record = sign_record([subject.label for subject in subjects], eps, outcomes)
+    figure.save(record, place.folder / "fig8.png")
     picture = Figure(
         f"fig8-{method}-{head}", "fig8.png", f"{name[0].upper()}{name[1:]}, {head}",
         f"Error, and mean confidence (beta_sm = 3.2) on the wrong images, of each model on {count} "
         f"test images, moved against that model: {HEADS[head]}. The paper's Fig. 8.",
     )  # fmt: skip
     return Findings(tuple(rows), figures=(picture,))
-
-
-def draw(
-    names: Sequence[str],
-    eps: Sequence[float],
-    outcomes: Sequence[tuple[Tensor, Tensor]],  # of each model, as from ``measure``
-    path: Path,
-) -> None:
-    """Draw Fig. 8: errors and confidences on them, of models against the size of a step."""
-    count = outcomes[0][0].shape[1]
-    errors = [[int(bad.sum()) for bad in wrong] for wrong, _ in outcomes]
-    intervals = [[wilson_interval(failed, count) for failed in row] for row in errors]
-    confidences = [
-        [float(z[bad].mean()) for z, bad in zip(sure, wrong, strict=True)]
-        for wrong, sure in outcomes
-    ]
-    record = SignCurves(
-        tuple(names), tuple(eps), torch.tensor(errors) / count, torch.tensor(intervals),
-        torch.tensor(confidences), count,
-    )  # fmt: skip
-    figure.save(record, path)
 
 
 def _command(
