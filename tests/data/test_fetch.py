@@ -242,7 +242,7 @@ def test_verify_and_status_fetch_nothing() -> None:
 
 
 @pytest.mark.parametrize("below", ["", "further"])
-def test_a_cache_that_cannot_be_written_is_said_before_anybody_is_asked(
+def test_an_unwritable_cache_is_reported_before_a_mirror_is_asked(
     make_known: MakeKnown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
     make_known((DEAD,))

@@ -331,7 +331,7 @@ MASK = [True, False, False, True]
     [torch.tensor(MASK), np.array(MASK), MASK, tuple(MASK), [*map(np.bool_, MASK)]],
     ids=type,
 )
-def test_a_mask_is_a_mask_whatever_it_comes_in(mask: Any) -> None:
+def test_masks_of_every_type_select_the_same_images(mask: Any) -> None:
     made = small(facts=FACTS)
     part = made.subset(mask)
     assert part.images.equal(made.images[[0, 3]])
@@ -364,24 +364,24 @@ def test_indices_of_every_kind(rows: Any) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_what_says_no_images_is_refused(rows: Any) -> None:
+def test_other_indices_are_refused(rows: Any) -> None:
     with pytest.raises(InputError, match=r"^subset of 4 images: .*"):
         small().subset(rows)
 
 
 @pytest.mark.parametrize("n_classes", [2.0, "2", None, True, 0, -1])
-def test_another_number_of_classes_is_refused(n_classes: Any) -> None:
+def test_other_numbers_of_classes_are_refused(n_classes: Any) -> None:
     made = small()
     with pytest.raises(InputError, match="n_classes"):
         ImageSet(made.images, made.labels, n_classes)
 
 
 @pytest.mark.parametrize("n_classes", [0, 2.5, "2"])
-def test_no_classes_are_not_those_of_the_labels(n_classes: Any) -> None:
+def test_arrays_with_other_numbers_of_classes_are_refused(n_classes: Any) -> None:
     with pytest.raises(InputError, match="n_classes"):
         ImageSet.from_arrays(small().images, small().labels, n_classes=n_classes)
 
 
-def test_a_number_of_classes_of_numpy_will_do() -> None:
+def test_n_classes_may_be_a_number_of_numpy() -> None:
     made = ImageSet(small().images, small().labels, np.int64(2))  # type: ignore[arg-type]
     assert type(made.n_classes) is int

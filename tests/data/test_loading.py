@@ -63,7 +63,7 @@ def test_emnist_letters_are_turned_and_counted_from_0(tmp_path: Path, arrays: Ar
     assert np.array_equal(loaded.test.labels.numpy(), arrays["test-labels"])
 
 
-def test_a_file_beside_its_own_gz_is_no_riddle(tmp_path: Path, arrays: Arrays) -> None:
+def test_a_plain_file_wins_over_its_gz(tmp_path: Path, arrays: Arrays) -> None:
     write_folder(tmp_path, arrays, "mnist")
     write_folder(tmp_path, arrays, "gz")
     assert len(load(tmp_path).train) == 30
@@ -144,7 +144,7 @@ def test_pickles_are_refused_unopened(tmp_path: Path, arrays: Arrays) -> None:
     assert not (tmp_path / "mark").exists()
 
 
-def test_npz_that_is_none(tmp_path: Path, arrays: Arrays) -> None:
+def test_other_npz_files_are_refused(tmp_path: Path, arrays: Arrays) -> None:
     whole = npz(tmp_path / "whole.npz", arrays).read_bytes()
     np.save(tmp_path / "one.npy", np.zeros(3))
     contents = {
@@ -161,7 +161,7 @@ def test_npz_that_is_none(tmp_path: Path, arrays: Arrays) -> None:
             data.load(tmp_path / name)
 
 
-def test_names_and_paths_that_are_none(tmp_path: Path) -> None:
+def test_unknown_names_and_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="known are mnist, fashion-mnist, kmnist"):
         data.load("mnits")
     with pytest.raises(DataUnavailableError, match="no such folder"):
