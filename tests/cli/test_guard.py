@@ -75,10 +75,10 @@ def test_calibrate_json_and_options(calibrate, tmp_path):
     ("more", "said"),
     [
         (("--count", 20), "wanted at least 38"),
-        (("--count", 0), "wanted at least 1"),
-        (("--count", 10**20), "wanted at most 2147483647"),
+        (("--count", 0), "count = 0: wanted a whole number >= 1"),
+        (("--count", 10**20), "< 2^31"),
         (("--score", "nothing"), "wanted activity"),
-        (("--target-rejection", 2), "wanted a number in (0, 1)"),
+        (("--target-rejection", 2), "target_rejection = 2.0: wanted a number"),
         (("--classifier", "none.onnx"), "no such ONNX file"),
         (("--classifier", "http://127.0.0.1:9/v2/models/m"), "does not answer"),
         (("--classifier", "mnist-n31"), "no model 'mnist-n31'"),
@@ -186,8 +186,8 @@ def test_check_takes_another_classifier(run, files, tmp_path):
         (("guard", "pics/bad.png"), "not a whole picture"),
         (("guard", "pics", "--out", "v.txt"), ".csv or .jsonl"),
         (("guard", "pics", "--sheet", "v.jpg"), ".png"),
-        (("guard", "clean.safetensors", "--count", "0"), "at least 1"),
-        (("guard", "clean.safetensors", "--count", 10**20), "at most 2147483647"),
+        (("guard", "clean.safetensors", "--count", "0"), "count = 0: wanted a whole number >= 1"),
+        (("guard", "clean.safetensors", "--count", 10**20), "< 2^31"),
         (("detector.safetensors", "pics"), "found model"),
         (("guard", "mnist"), "images have shape"),
     ],
@@ -274,8 +274,8 @@ def test_evaluate_prints_names_as_they_are(run, files, tmp_path, monkeypatch):
     ("more", "said"),
     [
         (("--figure", "no/g.png"), "no/g.png: no such folder"),
-        (("--count", 10**20), "wanted at most 2147483647"),
-        (("--count", 0), "wanted at least 1"),
+        (("--count", 10**20), "< 2^31"),
+        (("--count", 0), "count = 0: wanted a whole number >= 1"),
     ],
 )
 def test_evaluate_refuses_before_it_begins(run, files, monkeypatch, more, said):

@@ -59,8 +59,11 @@ def test_sources_are_printed_as_they_are(reviewed, quarantine):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("list", "--count", 10**20), "--count 100000000000000000000: wanted at most"),
-        (("list", "--count", 0), "wanted at least 1"),
+        (
+            ("list", "--count", 10**20),
+            "count = 100000000000000000000: wanted a whole number",
+        ),
+        (("list", "--count", 0), "count = 0: wanted a whole number >= 1"),
         (("label", "ID", "9" * 20), "wanted a class, junk or none"),
         (("label", "ID", "9" * 5000), "wanted a class, junk or none"),
         (("export", "no/out.npz"), "no/out.npz: no such folder"),

@@ -121,7 +121,7 @@ def test_more_clean_images_make_another_calibration(capsys, database, tmp_path):
         (["review", "show", "x"], "wanted a UUID"),
         (["review", "show", "00000000-0000-0000-0000-000000000000"], "no item"),
         (["review", "label", "00000000-0000-0000-0000-000000000000", "cat"], "a class, junk"),
-        (["review", "list", "--count", "0"], "at least 1"),
+        (["review", "list", "--count", "0"], "count = 0: wanted a whole number >= 1"),
         (["serve", "--host", "0.0.0.0"], "API key file"),
         (["serve", "--port", "70000"], "<= 65535"),
         (["serve", "none.safetensors"], "none.safetensors"),

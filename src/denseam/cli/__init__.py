@@ -94,8 +94,5 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-V", "--version", action="version", version=f"denseam {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
-        if hasattr(command, "add_to"):
-            command.add_to(commands)
-        else:
-            declare(commands, command)
+        declare(commands, command)
     return top

@@ -30,10 +30,12 @@ __all__ = [
     "add_images",
     "add_model",
     "add_part",
+    "check_count",
     "check_file",
     "chosen_images",
     "dataset_of",
     "declare",
+    "foreign",
     "images_of",
     "job",
     "percent",
@@ -56,12 +58,18 @@ def declare(commands: Any, command: ModuleType) -> None:
     """Declare the command of a module: its docstring is the help, ``run`` does the work.
 
     The docstring's first line is "denseam NAME: SUMMARY."; its last section, "Examples:".
-    ``add_options(parser)`` adds what is not the same for all commands.
+    ``add_options(parser)`` adds what is not the same for all commands. A module with commands below
+    its own declares them in ``add_to(commands)``.
     """
+    if hasattr(command, "add_to"):
+        command.add_to(commands)
+        return
     head, _, rest = inspect.cleandoc(command.__doc__ or "denseam ?: ?.").partition("\n")
     name, summary = re.fullmatch(r"denseam (.+?): (.*)\.", head).groups()  # type: ignore[union-attr]
     description, _, examples = rest.strip().partition("\n\nExamples:\n")
-    parser = add_command(commands, name, summary, description, inspect.cleandoc(examples))
+    parser = add_command(
+        commands, name.split()[-1], summary, description, inspect.cleandoc(examples)
+    )
     command.add_options(parser)
     parser.set_defaults(run=command.run)
 
@@ -131,7 +139,7 @@ def chosen_images(args: argparse.Namespace) -> ImageSet:
     Raises:
         InputError: for a count below 1.
     """
-    return images_of(args).subset(slice(whole("count", args.count)))
+    return images_of(args).subset(slice(check_count(args.count)))
 
 
 def images_of(args: argparse.Namespace) -> ImageSet:
@@ -151,6 +159,11 @@ def dataset_of(args: argparse.Namespace) -> Dataset:
     if isinstance(images, ImageSet):
         raise InputError(f"{name} is one set of images: wanted a data set with train and test")
     return images
+
+
+def check_count(count: int | None) -> int | None:
+    """Return a ``--count`` that slices and databases take; None, for all, as it is."""
+    return None if count is None else whole("count", count, 1, 2**31 - 1)
 
 
 def check_file(path: Path | None, *suffixes: str) -> None:
@@ -199,6 +212,13 @@ def print_json(value: Any) -> None:
 def say_error(command: str, error: DenseAMError) -> None:
     """Print one line that says what went wrong."""
     stderr.print(f"denseam {command}: {error}", soft_wrap=True)
+
+
+def foreign(words: str) -> Text:
+    """Return words of a user as they are: no markup, unprintable characters as their escapes."""
+    return Text(
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    )
 
 
 def percent(fraction: float) -> str:

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from denseam.cli.common import declare
 from denseam.cli.guard import calibrate, check, evaluate, review, serve
 
 __all__ = ["add_to"]
@@ -27,4 +28,4 @@ def add_to(commands: Any) -> None:
     )
     below = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     for command in _COMMANDS:
-        command.add_to(below)
+        declare(below, command)

@@ -1,42 +1,39 @@
-"""`denseam guard calibrate`"""
+r"""denseam guard calibrate: make a guard, and set its threshold from clean images.
+
+Clean images like those that will come: the promised rejection holds for images that are
+exchangeable with these, on average. Not those that the members were trained on, and not
+those that the guard is to be evaluated on: `evaluate` takes MNIST's test images too,
+unless both are given a --dataset of their own.
+
+Examples:
+    denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --out guard
+    denseam guard calibrate --detector runs/n30 --classifier cnn.onnx \
+        --dataset clean.npz --out guard
+    denseam guard calibrate --detector mnist-n30 \
+        --classifier http://host:8000/v2/models/cnn --out guard
+    denseam guard calibrate --detector mnist-n30 --classifier mnist-n2 --score gap+log_energy \
+        --target-rejection 0.05 --out guard.safetensors
+"""
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from denseam.cli.common import (
-    add_command,
     add_dataset,
     add_part,
-    images_of,
+    chosen_images,
+    foreign,
     percent,
     print_json,
     stdout,
 )
-from denseam.cli.guard.given import check_count, foreign
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
 from denseam.guard.members import TAKES
 from denseam.pretrained import load_any
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "calibrate",
-        "make a guard, and set its threshold from clean images",
-        "Clean images like those that will come: the promised rejection holds for images that are\n"
-        "exchangeable with these, on average. Not those that the members were trained on, and not\n"
-        "those that the guard is to be evaluated on: `evaluate` takes MNIST's test images too,\n"
-        "unless both are given a --dataset of their own.",
-        """
-denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --out guard
-denseam guard calibrate --detector runs/n30 --classifier cnn.onnx --dataset clean.npz --out guard
-denseam guard calibrate --detector mnist-n30 --classifier http://host:8000/v2/models/cnn --out guard
-denseam guard calibrate --detector mnist-n30 --classifier mnist-n2 --score gap+log_energy \\
-    --target-rejection 0.05 --out guard.safetensors
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     parser.add_argument(
         "--detector", required=True, metavar="MODEL",
         help="a name like mnist-n30, a model file, or the folder of a finished run",
@@ -61,13 +58,11 @@ denseam guard calibrate --detector mnist-n30 --classifier mnist-n2 --score gap+l
     parser.add_argument(
         "--takes", choices=TAKES, help="how the classifier is shown images (default: as it says)"
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, save, report."""
-    check_count(args.count)
-    images = images_of(args).subset(slice(args.count))
+    images = chosen_images(args)
     guard = Guard(
         load_any(args.detector, device=args.device), _classifier(args),
         score=args.score, image_shape=images.shape, takes=args.takes,

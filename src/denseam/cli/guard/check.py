@@ -1,4 +1,15 @@
-"""`denseam guard check`"""
+"""denseam guard check: say which images are junk, and label the others.
+
+Takes pictures (PNG, JPEG, BMP, ...), folders of them, data sets and image set files.
+Pictures of another size or in colour are made gray and scaled to the guard's, unless
+--strict.
+
+Examples:
+    denseam guard check guard scan.png more/
+    denseam guard check guard rubbish.safetensors --sheet junk.png --out verdicts.csv
+    denseam guard check guard mnist --part test --count 1000 --json
+    denseam guard check guard incoming/ --invert --out verdicts.jsonl
+"""
 
 import argparse
 import csv
@@ -14,8 +25,7 @@ from rich.table import Table
 from torch import Tensor
 
 from denseam import data
-from denseam.cli.common import add_command, percent, print_json, stdout
-from denseam.cli.guard.given import check_count, check_folder, foreign
+from denseam.cli.common import check_count, check_file, foreign, percent, print_json, stdout, table
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
 from denseam.data import ImageSet
@@ -43,22 +53,8 @@ class _Batch:
     images: Tensor | ImageSet
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "check",
-        "say which images are junk, and label the others",
-        "Takes pictures (PNG, JPEG, BMP, ...), folders of them, data sets and image set files.\n"
-        "Pictures of another size or in colour are made gray and scaled to the guard's, unless\n"
-        "--strict.",
-        """
-denseam guard check guard scan.png more/
-denseam guard check guard rubbish.safetensors --sheet junk.png --out verdicts.csv
-denseam guard check guard mnist --part test --count 1000 --json
-denseam guard check guard incoming/ --invert --out verdicts.jsonl
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     parser.add_argument("guard", metavar="GUARD", type=Path, help="made by denseam guard calibrate")
     parser.add_argument("images", metavar="PATH", nargs="+", help="picture, folder, set or name")
     parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
@@ -68,16 +64,13 @@ denseam guard check guard incoming/ --invert --out verdicts.jsonl
     parser.add_argument("--invert", action="store_true", help="pictures are black on white")
     parser.add_argument("--strict", action="store_true", help="refuse pictures of another size")
     parser.add_argument("--classifier", help="in the place of the guard's own")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, write, print."""
     check_picture(args.sheet, ".png")
-    if args.out is not None and args.out.suffix not in (".csv", ".jsonl"):
-        raise InputError(f"{args.out}: wanted a .csv or .jsonl file")
+    check_file(args.out, ".csv", ".jsonl")
     check_count(args.count)
-    check_folder(args.out)
     guard = Guard.load(args.guard, classifier=args.classifier, device=args.device)
     batches = _batches(args, guard)
     total = sum(len(batch.names) for batch in batches)
@@ -94,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
                 bar(len(names), total)
     verdicts = Verdicts.concatenate(said)
     if args.out is not None:
-        write_bytes(args.out, _written(names, verdicts, args.out.suffix))
+        write_bytes(args.out, _written(names, verdicts, args.out.suffix.lower()))
     drawn = _draw(args.sheet, sheet, [v for v in verdicts if not v.accepted])
     _report(args, names, verdicts, drawn=drawn)
     return 0
@@ -189,15 +182,15 @@ def _report(
 
 
 def _table(names: Sequence[str], verdicts: Verdicts) -> Table:
-    table = Table(title_justify="left")
-    for column in ("image", "label", "p-value", "score", "detector", "reason"):
-        table.add_column(column, justify="left" if column in ("image", "reason") else "right")
-    for name, verdict in zip(names[:_LISTED], verdicts, strict=False):
-        table.add_row(
-            foreign(name), "junk" if not verdict.accepted else f"{verdict.label}",
+    rows: list[tuple[Any, ...]] = [
+        (
+            foreign(name), f"{verdict.label}" if verdict.accepted else "junk",
             f"{verdict.p_value:.4f}", f"{verdict.score:.4g}",
             "" if verdict.detector_label < 0 else f"{verdict.detector_label}", verdict.reason or "",
-        )  # fmt: skip
+        )
+        for name, verdict in zip(names[:_LISTED], verdicts, strict=False)
+    ]  # fmt: skip
     if len(names) > _LISTED:
-        table.add_row(f"... and {len(names) - _LISTED} more", "", "", "", "", "")
-    return table
+        rows.append((f"... and {len(names) - _LISTED} more", "", "", "", "", ""))
+    columns = ("image", "label", "p-value", "score", "detector", "reason")
+    return table(None, columns, rows, left=[0, 5])

@@ -1,21 +1,37 @@
-"""`denseam guard evaluate`"""
+r"""denseam guard evaluate: measure what a guard lets through and what it sets aside.
+
+Noise of several kinds, blanks, permuted and inverted images; against each of --models
+rubbish, boundary and FGSM images; and whatever else is named. Beside every share of
+junk that is rejected stands that of clean images which the same threshold rejects.
+These have to be others than the guard was calibrated on, which is not checked: both
+commands take MNIST's test images by default. Save one half as clean.safetensors, the
+other as others.safetensors (ImageSet.subset, save), and give each its own.
+
+Examples:
+    denseam guard calibrate --detector mnist-n30 --classifier mnist-relu \
+        --dataset clean.safetensors --out guard
+    denseam guard evaluate guard --dataset others.safetensors
+    denseam guard evaluate guard --dataset others.safetensors --models mnist-n2 mnist-n30 \
+        --count 200 --figure guard.png
+    denseam guard evaluate guard --dataset others.safetensors --junk fashion-mnist \
+        --junk letters.npz --json
+"""
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
 from denseam import data
 from denseam.cli.common import (
-    add_command,
     add_dataset,
     add_part,
+    check_count,
     chosen_images,
+    foreign,
     print_json,
     stdout,
 )
-from denseam.cli.guard.given import check_count, foreign
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
 from denseam.data import ImageSet
@@ -27,28 +43,8 @@ from denseam.pretrained import load_any
 _DRAWN = 3  # trials in the figure
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command."""
-    parser = add_command(
-        commands,
-        "evaluate",
-        "measure what a guard lets through and what it sets aside",
-        "Noise of several kinds, blanks, permuted and inverted images; against each of --models\n"
-        "rubbish, boundary and FGSM images; and whatever else is named. Beside every share of\n"
-        "junk that is rejected stands that of clean images which the same threshold rejects.\n"
-        "These have to be others than the guard was calibrated on, which is not checked: both\n"
-        "commands take MNIST's test images by default. Save one half as clean.safetensors, the\n"
-        "other as others.safetensors (ImageSet.subset, save), and give each its own.",
-        """
-denseam guard calibrate --detector mnist-n30 --classifier mnist-relu \\
-    --dataset clean.safetensors --out guard
-denseam guard evaluate guard --dataset others.safetensors
-denseam guard evaluate guard --dataset others.safetensors --models mnist-n2 mnist-n30 \\
-    --count 200 --figure guard.png
-denseam guard evaluate guard --dataset others.safetensors --junk fashion-mnist \\
-    --junk letters.npz --json
-""",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     parser.add_argument("guard", metavar="GUARD", type=Path, help="made by denseam guard calibrate")
     add_dataset(
         parser, text="clean images, others than those of `calibrate` (default: %(default)s)"
@@ -66,7 +62,6 @@ denseam guard evaluate guard --dataset others.safetensors --junk fashion-mnist \
         help="a data set or image set file that is junk; may be repeated",
     )  # fmt: skip
     parser.add_argument("--figure", type=Path, help="scores, and coverage against risk: .png, ...")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

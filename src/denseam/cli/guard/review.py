@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from denseam.cli.common import add_command, print_json, stdout
-from denseam.cli.guard.given import check_count, check_folder, foreign
+from denseam.cli.common import add_command, check_count, check_file, foreign, print_json, stdout
 from denseam.errors import InputError
 from denseam.files import write_bytes
 from denseam.guard import REASONS
@@ -97,10 +96,9 @@ def _list(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from denseam.guard.server.quarantine.export import in_blocks, png  # noqa: PLC0415 (an extra)
 
+    check_file(args.out, ".png")
     item = _found(_store(args).get(_uuid(args.id)), args.id)
     if args.out is not None:
-        if args.out.suffix.lower() != ".png":
-            raise InputError(f"--out {args.out}: wanted a .png file")
         write_bytes(args.out, png(item.grey()))
     if args.json:
         print_json(_facts(item))
@@ -127,7 +125,7 @@ def _label(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from denseam.guard.server import image_set  # noqa: PLC0415 (an extra)
 
-    check_folder(args.out)
+    check_file(args.out)
     store, items, last = _store(args), [], None
     while page := store.list(limit=_PAGE, labelled=True, before=last):
         last = page[-1].id
@@ -175,9 +173,9 @@ def _named(label: int | None) -> str:
     return {None: "", -1: _JUNK}.get(label, str(label))
 
 
-def _found(item: Any, given: str) -> Any:
+def _found(item: Any, identifier: str) -> Any:
     if item is None:
-        raise InputError(f"no item {given} in the quarantine")
+        raise InputError(f"no item {identifier} in the quarantine")
     return item
 
 

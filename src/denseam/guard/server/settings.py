@@ -32,15 +32,15 @@ class Settings:
         allowed_hosts: other names that requests and pages may come by, such as a proxy's; with a
             port where it is not that of http or https.
         port: 0 for any free one.
-        database: of the quarantine: a path (SQLite), or a URL of SQLite or PostgreSQL; None to
-            set junk aside nowhere.
+        database: of the quarantine: a path (SQLite), or a URL of SQLite or PostgreSQL; None, or
+            "none" on the command line, for no quarantine.
         spool: the folder of the journal before the database; None puts it beside an SQLite file,
             and into ``quarantine.spool`` otherwise.
         spool_bytes: the journal's limit.
         retention_days: unlabelled items are deleted after so many days; 0 keeps them.
         retention_count: the newest unlabelled items that are kept; 0 keeps all.
-        api_key_file: see ``access.read_keys``; None asks for no key.
-        allow_anonymous: whether an address beyond this machine may be served without keys.
+        api_key_file: lines of a name, a space and a key; None asks for no key.
+        allow_anonymous: serve anybody who can reach the address, without keys.
         max_batch: images in one request, and in one pass through the models.
         max_wait: seconds that a busy server waits for more images to join a pass.
         queue: images that may be under way at once; a request beyond is answered 429.
