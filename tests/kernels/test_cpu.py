@@ -275,3 +275,23 @@ def test_energies_are_not_rounded_by_their_place() -> None:
         one = Sums(sums.values[:, b : b + 1], sums.scale[:, b : b + 1])
         for found, among in zip(kernel.energies(one, 30.0, 7.0), whole, strict=True):
             assert torch.equal(found[0], among[b])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("power", [2.0, 7.3, 30.0])
+def test_sums_of_an_image_do_not_depend_on_its_batch(dtype: torch.dtype, power: float) -> None:
+    """Few memories: classes whose sums underflow beside the best one's are taken again."""
+    generator = torch.Generator().manual_seed(0)
+    memories = (2 * torch.rand(5, 80, generator=generator) - 1).to(dtype)
+    visible = (2 * torch.rand(300, 77, generator=generator) - 1).to(dtype)
+    kernel = cpu.CpuKernel("dots")
+
+    def sums(part: Tensor) -> Tensor:
+        overlaps = kernel.overlaps(part, memories)
+        found = kernel.sums(overlaps, memories[:, 77:], power, every_class=True)
+        return torch.cat([found.values, found.scale])
+
+    whole = sums(visible)
+    for size in (1, 5, 33, 64):
+        parts = [sums(part) for part in torch.split(visible, size)]
+        assert torch.equal(torch.cat(parts, dim=1), whole)

@@ -223,11 +223,15 @@ INLINE void NAME(sums)(const task *t, int64_t tile, REAL *sums, int whole) {
         int lost = 0;
         if (t->every_class && c < t->C)
             for (int64_t b = 0; b < width; b++) lost |= scale[b] > 0 && own[b] < TOO_SMALL;
-        if (lost) {
-            REAL own_scale[WIDTH];
+        if (lost) { /* only those images take the new sums: none depends on others in its tile */
+            REAL own_scale[WIDTH], again[WIDTH];
             NAME(largest)(own_scale, t, tile, t->shifts + c, rows);
-            NAME(sum_classes)(own, t, tile, c, c + 1, own_scale, whole);
-            memcpy(t->scale + c * t->B + tile * WIDTH, own_scale, bytes);
+            NAME(sum_classes)(again, t, tile, c, c + 1, own_scale, whole);
+            for (int64_t b = 0; b < width; b++)
+                if (scale[b] > 0 && own[b] < TOO_SMALL) {
+                    own[b] = again[b];
+                    t->scale[c * t->B + tile * WIDTH + b] = own_scale[b];
+                }
         }
         memcpy(t->sums + c * t->B + tile * WIDTH, own, bytes);
     }
