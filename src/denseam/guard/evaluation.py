@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from denseam.checks import numbers
+from denseam.checks import number
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent import cross_boundary, rubbish, sign_gradient
@@ -157,7 +157,7 @@ def make_trials(
     if not len(clean):
         raise InputError("trials of no image: wanted at least one")
     trials = [Trial(name, "junk", made) for name, made in junk_sets(clean, seed).items()]
-    eps = numbers("eps", eps, above=0, unit="visible units")
+    eps = [number("eps", size, above=0, unit="visible units") for size in eps]  # there may be none
     total = len(trials) + len(models) * (2 + len(eps))
     for name, model in models.items():
         visible, labels = clean.visible(model.memories.dtype, model.memories.device), clean.labels
