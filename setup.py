@@ -13,9 +13,7 @@ FLAGS += ["-fno-math-errno", "-fno-trapping-math"]  # without these, comparisons
 
 kernels = Extension(
     "denseam.kernels._cpu",
-    sources=[
-        f"src/denseam/kernels/{name}.c" for name in ("cpu_kernels", "cpu_dots", "cpu_profile")
-    ],
+    sources=[f"src/denseam/kernels/{name}.c" for name in ("cpu_kernels", "cpu_dots")],
     depends=[
         f"src/denseam/kernels/{name}.h" for name in ("cpu_kernels", "cpu_dots", "cpu_threads")
     ],

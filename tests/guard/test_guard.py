@@ -248,7 +248,7 @@ def test_detectors_that_give_no_scores_are_refused(answer):
         ({"score": "energy"}, "wanted activity"),
         ({"detector": lambda v: v}, "n_visible"),
         ({"classifier": len, "takes": "images"}, "image_shape"),
-        ({"takes": "pixels"}, "wanted visible"),
+        ({"takes": "pixels"}, "wanted 'visible'"),
         ({"detector": denseam.baselines.ReLUNetwork(20, 3, 4, 2.0, 1.0), "score": "distance"},
          "winning memory"),
     ],

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from denseam import Guard
+from denseam.data import ImageSet
 from denseam.errors import (
     AnswerError,
     DataUnavailableError,
@@ -19,9 +20,11 @@ from denseam.errors import (
     InputError,
     MissingPackageError,
 )
-from denseam.guard.endpoint import Endpoint
-from denseam.guard.layout import Input
-from denseam.guard.members import member_of, shown
+from denseam.guard import members
+from denseam.guard.members import MEMBERS, Member, member_of
+from denseam.guard.members.base import shown
+from denseam.guard.members.endpoint import Endpoint
+from denseam.guard.members.layout import Input
 from denseam.interop import export_onnx
 
 from . import small
@@ -116,10 +119,63 @@ def test_modules_that_are_training_are_refused(visible, layer):
 )  # fmt: skip
 def test_how_images_are_shown(takes, shape, dtype):
     visible = torch.linspace(-1, 1, 40).reshape(2, 20)
-    images = shown(visible, takes, small.SHAPE)
+    images = shown(visible, "visible", takes, small.SHAPE)
     assert (tuple(images.shape), images.dtype) == (shape, dtype)
     low, high = {"visible": (-1, 1), "bytes": (0, 255)}.get(takes, (0, 1))
     assert (float(images.min()), float(images.max())) == (low, high)
+
+
+class Bits(torch.nn.Module):
+    """Labels that hang on the last bit of every pixel."""
+
+    def forward(self, images):
+        numbers = images.flatten(1)
+        if numbers.dtype == torch.float32:
+            numbers = numbers.view(torch.int32)
+        return numbers.long().sum(dim=1) % 7
+
+
+BYTES = torch.randint(256, (300, *small.SHAPE), generator=torch.Generator().manual_seed(1)).byte()
+UNIT = torch.rand(300, *small.SHAPE, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("kind", [Bits, lambda: Bits().forward], ids=["module", "function"])
+@pytest.mark.parametrize(
+    ("given", "takes", "shown"),
+    [
+        (UNIT, "images", UNIT[:, None]), (UNIT[:, None], "flat", UNIT.flatten(1)),
+        (2 * UNIT.flatten(1) - 1, "visible", 2 * UNIT.flatten(1) - 1), (BYTES, "bytes", BYTES),
+        (BYTES, "images", BYTES / 255), (BYTES.flatten(1), "visible", BYTES / 127.5 - 1),
+        (ImageSet(BYTES, torch.zeros(300, dtype=torch.int64), 1), "bytes", BYTES),
+        (UNIT, "visible", 2 * UNIT - 1), (UNIT, "bytes", (UNIT * 255).round().byte()),
+    ],
+)  # fmt: skip
+def test_images_are_shown_as_they_were_given(kind, given, takes, shown):
+    """Labels behind the guard are those without it, to the last bit of a pixel."""
+    guard = Guard(lambda v: v[:, 0] * 0, kind(), image_shape=small.SHAPE, takes=takes)
+    labels = guard.calibrate(given, 0.05).predict(given).labels
+    assert torch.equal(labels, Bits()(shown))
+    assert len(labels.unique()) > 3
+
+
+def test_a_kind_of_classifier_is_a_class_and_a_row(visible, monkeypatch):
+    class Table(Member):
+        kind = "table"
+        takes = "bytes"
+
+        @classmethod
+        def serves(cls, classifier):
+            return isinstance(classifier, dict)
+
+        def _ask(self, images):
+            return [self.classifier[int(image[0, 0]) > 127] for image in images]
+
+    monkeypatch.setattr(members, "MEMBERS", (Table, *MEMBERS))
+    guard = Guard(small.memories(), {False: 1, True: 2}, image_shape=small.SHAPE)
+    verdicts = guard.calibrate(small.clean(), 0.05).predict(visible)
+    wanted = 1 + (visible[:, 0] > 0).long()
+    assert torch.equal(verdicts.labels[verdicts.accepted], wanted[verdicts.accepted])
+    assert guard.to_json()["classifier"] == {"kind": "table", "takes": "bytes"}
 
 
 def test_preprocessing_comes_after(visible):
@@ -149,7 +205,7 @@ def test_preprocessing_comes_after(visible):
     assert network.describe()["takes"] == "bytes"
 
 
-def test_what_a_preprocessing_rounds_otherwise_depends_on_no_company(visible):
+def test_what_a_preprocessing_rounds_otherwise_does_not_depend_on_the_batch(visible):
     """Half blocks of it differ from whole ones: then only whole ones are shown."""
     member = member_of(small.memories(), preprocess=lambda v: -v if len(v) % 16 else v)
     wanted = labels(visible)

@@ -1,6 +1,7 @@
 """Guards as files: nothing is lost, nothing is unpickled, damage is noticed."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -66,6 +67,38 @@ def test_an_onnx_file_is_found_again(tmp_path):
     with pytest.raises(DataUnavailableError, match="no longer there"):
         Guard.load(tmp_path / "g")
     assert Guard.load(tmp_path / "g", classifier=small.memories()).calibrated
+
+
+def test_weights_in_another_file_are_part_of_an_onnx_classifier(tmp_path):
+    import onnx
+
+    path, weights = tmp_path / "c.onnx", tmp_path / "weights.bin"
+    export_onnx(small.memories(), path, shape=small.SHAPE)
+    onnx.save(
+        onnx.load(path), path, save_as_external_data=True, location=weights.name, size_threshold=99
+    )
+    guard = Guard(small.memories(), path, image_shape=small.SHAPE).calibrate(small.clean(), 0.05)
+    assert set(guard.to_json()["classifier"]["weights"]) == {weights.name}
+    guard.save(tmp_path / "g")
+    same(Guard.load(tmp_path / "g"), guard)
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(FileFormatError, match="not the classifier"):
+        Guard.load(tmp_path / "g")
+    weights.unlink()
+    with pytest.raises(FileFormatError, match="not the classifier"):
+        Guard.load(tmp_path / "g")
+
+
+def test_a_guard_of_version_0_1_is_read():
+    """Made by 0.1 as ``small.guard("margin+profile")`` is."""
+    old = Guard.load(Path(__file__).parent / "guard-0.1.safetensors")
+    new = small.guard("margin+profile")
+    facts, expected = old.to_json(), new.to_json()
+    assert facts.pop("threshold") == pytest.approx(expected.pop("threshold"))
+    assert facts == expected
+    images = small.clean(40, seed=4)
+    torch.testing.assert_close(old.predict(images).scores, new.predict(images).scores)
+    assert torch.equal(old.predict(images).labels, new.predict(images).labels)
 
 
 def test_what_cannot_be_saved_is_handed_over(tmp_path):

@@ -9,9 +9,8 @@ from tests.kernels.problems import needs_c
 
 from denseam import DenseAM, baselines
 from denseam.errors import InputError
-from denseam.guard import compiled
 from denseam.guard.blocks import REFERENCE
-from denseam.guard.detector import Memories
+from denseam.guard.detector import NetworkDetector
 from denseam.guard.evidence import evidence, gather
 from denseam.guard.profile import Profile
 from denseam.guard.scores import SCORES, Scale, Score
@@ -102,7 +101,7 @@ def test_what_saturates_stays_apart():
 @pytest.mark.parametrize("name", EVERY)
 def test_no_score_depends_on_the_batch(name, images):
     score = Score(name)
-    detector = Memories(small.memories(), score, small.SHAPE)
+    detector = NetworkDetector(small.memories(), score, small.SHAPE)
     if score.needs_reference:
         detector = detector.fitted(small.clean(100, seed=3).visible(), 0.05)
     whole, labels = detector(images)
@@ -117,61 +116,30 @@ def test_no_score_depends_on_the_batch(name, images):
 
 @needs_c
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("shape", [small.SHAPE, (4, 5), (1, 20), (20, 1), None])
-def test_the_default_score_in_c_is_the_same(shape, dtype, images):
-    model, score = small.memories(dtype=dtype), Score("profile")
-    detector = Memories(model, score, shape).fitted(small.clean(100, seed=3).visible(dtype), 0.05)
-    score = detector.score
-    weak = 10.0 ** -torch.arange(40.0)[:, None] * small.patterns()[:1]  # down to no energy at all
-    given = torch.cat([images, weak, torch.zeros(1, small.N)]).to(dtype)
-    found = gather(model, given, shape)
-    assert compiled.knows(score.profiles["profile"], given, model.n_classes)
-    scores, labels = detector(given)
-    torch.testing.assert_close(scores, score(found), rtol=1e-11, atol=1e-11)
-    assert torch.equal(labels, found.labels)
+@pytest.mark.parametrize("name", ["profile", "margin", "gap+log_energy"])
+def test_no_score_depends_on_images_whose_sums_underflow(name, dtype):
+    """Those of a class that is nothing beside the best one are taken again, on their own scale."""
+    generator = torch.Generator().manual_seed(2)
+    model = DenseAM(small.N, small.C, 5, 30.0, 5.0, dtype=dtype)
+    with torch.no_grad():
+        model.memories.copy_(2 * torch.rand(model.memories.shape, generator=generator) - 1)
+    images = (2 * torch.rand(300, small.N, generator=generator) - 1).to(dtype)
+    detector = NetworkDetector(model, Score(name), small.SHAPE)
+    if detector.needs_reference:
+        detector = detector.fitted(images, 0.05)
+    scores, labels = detector(images)
+    for size in (1, 5, 40):
+        parts = [detector(part) for part in torch.split(images, size)]
+        assert torch.equal(scores, torch.cat([part for part, _ in parts]))
+        assert torch.equal(labels, torch.cat([part for _, part in parts]))
 
 
-@needs_c
-def test_the_default_score_in_c_at_its_ends():
-    """Gaps that saturate, energies below the least, and a tie of all classes."""
-    log_energy = torch.tensor([[3, -torch.inf], [2, 2], [-torch.inf] * 2, [-1e300, -1e7]]).double()
-    gap = torch.tensor([[1e300, -1e300], [0, 0], [0, 0], [-torch.inf, torch.inf]]).double()
-    visible = torch.rand(4, 6).double()
-    profile = Profile(torch.rand(2, 5).double(), torch.rand(2, 5, 5).double())
-    scores, labels = compiled.score(profile, visible, (2, 3), log_energy, gap)
-    found = evidence(DenseAM(6, 2, 3, 2.0, 1.0, dtype=torch.float64), visible, (2, 3))
-    wanted, score = replace(found, log_energy=log_energy, energy_gap=gap), Score("profile")
-    score.profiles["profile"] = profile
-    torch.testing.assert_close(scores, score(wanted).detach(), rtol=1e-12, atol=0)
-    assert scores[2] == torch.inf
-    assert labels.tolist() == [0, 0, 0, 1]
-
-
-@needs_c
-def test_c_is_not_asked_for_what_it_does_not_know():
-    three, five = (Profile(torch.zeros(2, f).double(), torch.zeros(2, f, f).double())
-                   for f in (3, 5))  # fmt: skip
-    visible = torch.zeros(1, 6)
-    assert compiled.knows(five, visible, 2)
-    assert not compiled.knows(five, visible, 3)
-    assert not compiled.knows(three, visible, 2)
-    assert not compiled.knows(None, visible, 2)
-    assert not compiled.knows(five, visible.to("meta"), 2)
-    assert not compiled.knows(Profile(five.means.float(), five.whiteners), visible, 2)
-    assert not compiled.knows(Profile(five.means, five.whiteners[:1]), visible, 2)
-    with pytest.raises(ValueError, match="wanted"):
-        compiled.score(five, visible, (2, 4), *torch.zeros(2, 1, 2).double())
-
-
-@needs_c
-def test_in_c_what_is_not_a_number_is_junk():
-    profile = Profile(torch.zeros(3, 5).double(), torch.zeros(3, 5, 5).double())
-    energies = torch.tensor([[1.0, 0, 2], [1, 0, torch.nan], [torch.nan, 0, 2]]).double()
-    visible = torch.zeros(3, 6)
-    scores, _ = compiled.score(profile, visible, None, energies, torch.zeros(3, 3).double())
-    assert scores.isinf().tolist() == [False, True, True]
-    scores, _ = compiled.score(profile, visible, None, torch.ones(3, 3).double(), energies)
-    assert scores.isinf().tolist() == [False, True, True]
+def test_what_is_not_a_number_is_junk(images):
+    score = fitted("profile", small.memories(), images)
+    seen = gather(small.memories(), images[:3], small.SHAPE)
+    bad = torch.tensor([[1.0, 0, 2], [1, 0, torch.nan], [torch.nan, 0, 2]]).double()
+    for changed in (replace(seen, log_energy=bad), replace(seen, energy_gap=bad)):
+        assert score(changed).isposinf().tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize("name", EVERY)

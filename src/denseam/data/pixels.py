@@ -67,13 +67,15 @@ def to_visible(
     return visible if dtype is None else visible.to(dtype)
 
 
-def to_unit(visible: Pixels) -> Pixels:
-    """Return floating images of any shape in [0, 1], from visible units.
+def to_unit(images: Pixels) -> Pixels:
+    """Return images of any shape in [0, 1], from bytes or visible units.
 
     >>> to_unit(torch.tensor([-1.0, -0.5, 1.0]))
     tensor([0.0000, 0.2500, 1.0000])
     """
-    return visible / 2 + 0.5
+    if isinstance(images, np.ndarray):
+        return to_unit(_tensor(images)).numpy()
+    return images / 255 if images.dtype == torch.uint8 else images / 2 + 0.5
 
 
 def to_bytes(images: Pixels, *, scale: Scale = "visible") -> Pixels:

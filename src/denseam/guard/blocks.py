@@ -1,182 +1,141 @@
-"""Blocks: the same is said of an image whatever it comes with.
+"""Blocks: a model says the same of an image whatever batch the image comes in.
 
-Products of matrices of another shape may add in another order, which moves a log-energy by 5e-6,
-and logarithms are rounded in one way in whole vectors and in another at their end: whether an image
-is junk would depend on the company it comes in. So everything is computed for blocks of a few sizes
-only, the last ones filled up with black images, and of these sizes only such as give, on this
-machine, the same bits as blocks of ``REFERENCE`` images do, wherever in them an image stands. Who
-works on each image by itself is not given what would only fill a block, where that gives the same
-bits too.
+Products of matrices of another shape may add in another order, and logarithms round in one way in
+whole vectors and in another at their end. So a model is asked about blocks of a few sizes only, the
+last one padded with black images, and only about sizes whose answers have, on this machine, the
+same bits as those of blocks of ``REFERENCE`` images, wherever in a block an image stands.
 """
 
 import math
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["REFERENCE", "SIZES", "Agreed", "Blocks", "in_batches", "places_agree"]
+__all__ = ["REFERENCE", "SIZES", "Ask", "Blocks", "in_batches", "places_agree"]
 
-SIZES = (16, 64, 128, 256)
-"""Images in a block: whole vectors. Fewer would not cost less: vectors would be part empty."""
+Ask = Callable[[Tensor], tuple[Tensor, ...]]
+"""From images (B, ...) to columns of B rows on the CPU; images share nothing but rounding."""
+
+SIZES = (16, 64, 256)
+"""Images in a block: whole vectors."""
 
 REFERENCE = 64
-"""The size that others have to agree with: also what is left where none does."""
+"""The size that others have to agree with, and the one left where none does."""
 
 _SEED = 20171209
 _MOVED = 7  # places; odd, so that images change theirs among the lanes of vectors
-_WINDOWS = 16  # blocks of each size that are asked in part
-
-
-class Agreed(NamedTuple):
-    """What gives the same bits on this machine.
-
-    Attributes:
-        sizes: of ``SIZES`` those that agree with ``REFERENCE``, rising.
-        some: whether any number of images agrees with whole blocks.
-    """
-
-    sizes: tuple[int, ...]
-    some: bool
 
 
 class Blocks:
-    """Asks about images, block by block.
+    """A model that is asked block by block.
 
-    What agrees is found out when first asked, from ``max(SIZES)`` random images: whatever is
-    rounded otherwise differs in a large part of them.
+    Which sizes agree is found out when it is first asked, from ``max(SIZES)`` random images:
+    whatever is rounded differently differs in a large part of them.
 
     Args:
-        ask: images (B, N) to tensors with B rows, on the CPU; the rows' own affair, but for
-            rounding.
-        some: whether blocks that are not full may be tried.
+        ask: the model.
+        black: the value of a black pixel.
     """
 
-    def __init__(self, ask: Callable[[Tensor], tuple[Tensor, ...]], *, some: bool = False) -> None:
-        self._ask, self._some = ask, some
-        self._agreed: dict[Hashable, Agreed] = {}
+    def __init__(self, ask: Ask, *, black: float = -1.0) -> None:
+        self._ask, self._black = ask, black
+        self._sizes: dict[Hashable, tuple[int, ...]] = {}
 
-    def __call__(self, visible: Tensor, device: torch.device | None = None) -> tuple[Tensor, ...]:
-        """What there is to be said of (B, N) in [-1, 1], each image by itself.
+    def __call__(self, images: Tensor, device: torch.device | None = None) -> tuple[Tensor, ...]:
+        """Ask about images (B, ...).
 
         Args:
-            visible: the images, on the CPU.
-            device: where the network lives: another one adds in another order.
+            images: of any number.
+            device: where the model lives: another one adds in another order.
         """
-        agreed = self.agreed(visible.shape[1], visible.dtype, device)
-        return self._in_turn(visible, _plan(len(visible), agreed))
+        plan = _plan(len(images), self.sizes(images, device))
+        return _in_turn(self._ask, images, plan, self._black)
 
-    def agreed(
-        self, n_visible: int, dtype: torch.dtype, device: torch.device | None = None
-    ) -> Agreed:
-        """What agrees for images of this kind, with as many threads as there are now."""
-        key = (n_visible, dtype, device, torch.get_num_threads())
-        if key not in self._agreed:
-            images = _random_images(max(SIZES), n_visible).to(dtype)
-            sizes = self._sizes(images)
-            some = self._some and all(self._agrees_in_part(images, size) for size in sizes)
-            self._agreed[key] = Agreed(sizes, some)
-        return self._agreed[key]
-
-    def _sizes(self, images: Tensor) -> tuple[int, ...]:
-        expected = self._of_size(images, REFERENCE)
-        elsewhere = tuple(column.roll(_MOVED, 0) for column in expected)
-        moved = images.roll(_MOVED, 0)
-        return tuple(
-            size for size in SIZES
-            if size == REFERENCE or (
-                _same(self._of_size(images, size), expected)
-                and _same(self._of_size(moved, size), elsewhere)
-            )
-        )  # fmt: skip
-
-    def _agrees_in_part(self, images: Tensor, size: int) -> bool:
-        """Of one image, and of a little more than half a block."""
-        for start in range(0, len(images), len(images) // _WINDOWS):
-            block = images.roll(-start, 0)[:size]
-            whole = self._ask(block)
-            for count in (1, size // 2 + 1):
-                if not _same(self._ask(block[:count]), _first(whole, count)):
-                    return False
-        return True
+    def sizes(self, like: Tensor, device: torch.device | None = None) -> tuple[int, ...]:
+        """Return the sizes that agree, rising, for images like these and today's threads."""
+        key = (like.shape[1:], like.dtype, like.device, device, torch.get_num_threads())
+        if key not in self._sizes:
+            images = random_images(max(SIZES), like, self._black)
+            expected, moved = self._of_size(images, REFERENCE), images.roll(_MOVED, 0)
+            elsewhere = tuple(column.roll(_MOVED, 0) for column in expected)
+            self._sizes[key] = tuple(
+                size for size in SIZES
+                if size == REFERENCE or (
+                    _same(self._of_size(images, size), expected)
+                    and _same(self._of_size(moved, size), elsewhere)
+                )
+            )  # fmt: skip
+        return self._sizes[key]
 
     def _of_size(self, images: Tensor, size: int) -> tuple[Tensor, ...]:
-        return self._in_turn(images, [size] * (len(images) // size))
-
-    def _in_turn(self, visible: Tensor, plan: list[int]) -> tuple[Tensor, ...]:
-        count, n_visible = visible.shape
-        if room := sum(plan) - count:
-            visible = torch.cat([visible, visible.new_full((room, n_visible), -1.0)])
-        if len(plan) == 1:
-            found = self._ask(visible)
-        else:
-            answers = [self._ask(block) for block in torch.split(visible, plan)]
-            found = tuple(torch.cat(column) for column in zip(*answers, strict=True))
-        return _first(found, count) if room else found
+        return _in_turn(self._ask, images, [size] * (len(images) // size), self._black)
 
 
 def in_batches(
-    ask: Callable[[Tensor], Tensor], visible: Tensor, size: int, *, together: bool = True
-) -> Tensor:
-    """What there is to be said of (B, N), for who takes no other batch than one of ``size``.
+    ask: Ask, images: Tensor, size: int, *, black: float, together: bool = True
+) -> tuple[Tensor, ...]:
+    """Ask a model that takes batches of one ``size`` only about images (B, ...).
 
     Args:
-        ask: images (size, N) to a tensor of as many rows.
-        visible: the images; black ones fill up the last batch.
+        ask: the model.
+        images: of any number; the last batch is padded.
         size: of a batch.
-        together: whether a batch holds ``size`` of them, or one, on its first place.
+        black: the value of a black pixel.
+        together: whether a batch holds ``size`` images, or one, in the first place.
     """
-    parts = []
-    for part in torch.split(visible, size if together else 1):
-        room = part.new_full((size - len(part), part.shape[1]), -1.0)
-        parts.append(ask(torch.cat([part, room]))[: len(part)])
-    return torch.cat(parts)
+    if together:
+        return _in_turn(ask, images, [size] * math.ceil(len(images) / size), black)
+    answers = [_in_turn(ask, image, [size], black) for image in torch.split(images, 1)]
+    return tuple(torch.cat(column) for column in zip(*answers, strict=True))
 
 
-def places_agree(ask: Callable[[Tensor], Tensor], n_visible: int, size: int) -> bool:
-    """Whether a batch of ``size`` gives the same bits wherever in it an image stands.
+def places_agree(ask: Ask, like: Tensor, size: int, *, black: float) -> bool:
+    """Return whether a batch of ``size`` gives the same bits wherever in it an image stands.
 
-    Found out from random images, each on two places that are neighbours.
+    Found out from random images like those given, each in two places that are neighbours.
     """
-    images = _random_images(size * math.ceil(max(SIZES) / size), n_visible)
-    found = in_batches(ask, images, size)
-    return _same((in_batches(ask, images.roll(1, 0), size),), (found.roll(1, 0),))
+    images = random_images(size * math.ceil(max(SIZES) / size), like, black)
+    answers = in_batches(ask, images, size, black=black)
+    moved = in_batches(ask, images.roll(1, 0), size, black=black)
+    return _same(moved, tuple(column.roll(1, 0) for column in answers))
 
 
-def _plan(count: int, agreed: Agreed) -> list[int]:
-    """Sizes of blocks that hold ``count`` images: large ones, but full to three quarters.
+def random_images(count: int, like: Tensor, black: float) -> Tensor:
+    """Return noise, and bright pixels on black, in equal parts: (count, ...), like those given."""
+    generator = torch.Generator().manual_seed(_SEED)
+    n_pixels = like.shape[1:].numel()
+    pixels, share, bright = torch.rand(3, count, n_pixels, generator=generator)
+    pixels[::2] *= bright[::2] < share[::2, :1]
+    scaled = black + (1 - black) * pixels if like.is_floating_point() else (255 * pixels).round()
+    images: Tensor = scaled.to(like).reshape(count, *like.shape[1:])
+    return images
 
-    Where any number agrees they hold no more than that; but one image where there is none.
-    """
+
+def _in_turn(ask: Ask, images: Tensor, plan: list[int], black: float) -> tuple[Tensor, ...]:
+    """Ask about blocks of the sizes of a plan; the last one is padded."""
+    count, padding = len(images), sum(plan) - len(images)
+    if padding:
+        images = torch.cat([images, images.new_full((padding, *images.shape[1:]), black)])
+    answers = [ask(block) for block in torch.split(images, plan)]
+    columns = (torch.cat(column) for column in zip(*answers, strict=True))
+    return tuple(column[:count] for column in columns)
+
+
+def _plan(count: int, sizes: tuple[int, ...]) -> list[int]:
+    """Return sizes of blocks that hold ``count`` images: large ones, but full to three quarters."""
     plan: list[int] = []
     while count > 0 or not plan:
-        if agreed.some:
-            plan.append(min(max(count, 1), agreed.sizes[-1]))
-        else:
-            fitting = [size for size in agreed.sizes if 4 * count > 3 * size]
-            plan.append(fitting[-1] if fitting else agreed.sizes[0])
+        fitting = [size for size in sizes if 4 * count > 3 * size]
+        plan.append(fitting[-1] if fitting else sizes[0])
         count -= plan[-1]
     return plan
 
 
-def _first(columns: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
-    return tuple(column[:count] for column in columns)
-
-
-def _random_images(count: int, n_visible: int) -> Tensor:
-    """(B, N): noise, and bright pixels on black, in equal parts."""
-    generator = torch.Generator().manual_seed(_SEED)
-    pixels, share, bright = torch.rand(3, count, n_visible, generator=generator)
-    pixels[::2] *= bright[::2] < share[::2, :1]
-    visible: Tensor = 2 * pixels - 1
-    return visible
-
-
-def _same(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
-    """Whether all numbers have the same bits, those that are NaN among them."""
+def _same(columns: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
+    """Return whether all numbers have the same bits, NaN among them."""
     return all(
         a.dtype == b.dtype and torch.equal(a.isnan(), b.isnan())
         and torch.equal(a[~a.isnan()], b[~b.isnan()])
-        for a, b in zip(found, expected, strict=True)
+        for a, b in zip(columns, expected, strict=True)
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Detectors: who says how much an image looks like junk, always the same for the same image."""
+"""Detectors: how much an image looks like junk, always the same for the same image."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +9,9 @@ from torch import Tensor
 
 from denseam.classifier import Classifier
 from denseam.errors import InputError
-from denseam.guard import compiled
 from denseam.guard.answers import checked_scores
 from denseam.guard.blocks import SIZES, Blocks
-from denseam.guard.evidence import energies, evidence, gather
+from denseam.guard.evidence import evidence, gather, independent
 from denseam.guard.samples import square
 from denseam.guard.scores import Score
 from denseam.guard.verdict import Reason
@@ -20,7 +19,9 @@ from denseam.model import DenseAM
 from denseam.pretrained import load_any
 from denseam.saved import describe_model
 
-__all__ = ["Custom", "Detector", "Memories", "Scorer", "detector_of"]
+__all__ = ["CustomDetector", "Detector", "NetworkDetector", "Scorer", "detector_of"]
+
+_CHUNK = 256  # images at once, whose overlaps stay in the cache
 
 
 @runtime_checkable
@@ -32,7 +33,7 @@ class Scorer(Protocol):
         ...
 
 
-class Memories:
+class NetworkDetector:
     """A network of the package as a detector.
 
     Args:
@@ -56,7 +57,7 @@ class Memories:
             )
         self.network, self.score, self.shape = network, score, shape
         self.n_visible, self.n_classes = network.n_visible, network.n_classes
-        self._blocks = Blocks(self._judged, some=True)
+        self._blocks = Blocks(self._columns)
 
     @property
     def prompt(self) -> bool:
@@ -65,40 +66,54 @@ class Memories:
 
     @property
     def needs_reference(self) -> bool:
-        """Whether clean images have to be spent on ``fit``."""
+        """Whether clean images have to be spent on ``fitted``."""
         return self.score.needs_reference
 
-    def fitted(self, visible: Tensor, target_rejection: float) -> "Memories":
-        """Another one of the same network, its score fitted to clean reference images (M, N)."""
+    def fitted(self, visible: Tensor, target_rejection: float) -> "NetworkDetector":
+        """Return one of the same network, its score fitted to clean reference images (M, N)."""
         score = Score(self.score.name, self.score.beta_sm)
         score.fit(gather(self.network, visible, self.shape), target_rejection)
-        return Memories(self.network, score, self.shape)
+        return NetworkDetector(self.network, score, self.shape)
 
     def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) -> scores (B,) float64, infinite where no memory is active, and labels (B,)."""
-        scores, labels, *_ = self._blocks(visible, self.network.memories.device)
+        if not len(visible):
+            return torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.int64)
+        device = self.network.memories.device
+        visible = visible.to(device)
+        if not independent(self.network):
+            scores, labels, *_ = self._blocks(visible, device)
+            return scores, labels
+        columns = [self._columns(part)[:2] for part in torch.split(visible, _CHUNK)]
+        scores, labels = (torch.cat(column) for column in zip(*columns, strict=True))
         return scores, labels
 
-    def _judged(self, block: Tensor) -> tuple[Tensor, ...]:
-        """Scores and labels, and what they come from: blocks are compared by that too."""
-        network, profile = self.network, self.score.profiles.get(self.score.name)
-        with torch.inference_mode():
-            visible = block.to(network.memories)
-            if isinstance(network, DenseAM) and compiled.knows(profile, visible, network.n_classes):
-                log_energy, gap, _ = energies(network, visible)
-                scores, labels = compiled.score(profile, visible, self.shape, log_energy, gap)
-                return scores, labels, log_energy, gap
-            distance = "distance" in self.score.parts
-            found = evidence(network, visible, self.shape, distance=distance).filled(SIZES[0])
-            columns = self.score(found), found.labels, found.log_energy, found.energy_gap
-            return tuple(column[: len(block)].cpu() for column in columns)
-
     def describe(self) -> dict[str, Any]:
-        """Which network it is, as plain JSON values."""
+        """Return which network it is, as plain JSON values."""
         return {"kind": "network", **describe_model(self.network)}
 
+    def settings(self) -> dict[str, Any] | None:
+        """Return what a guard's file holds of the network beside ``tensors``."""
+        return self.network.settings()
 
-class Custom:
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that a guard's file holds of network and score."""
+        score = {f"score.{name}": value for name, value in self.score.tensors().items()}
+        network = {f"detector.{name}": value for name, value in self.network.tensors().items()}
+        return score | network
+
+    def _columns(self, block: Tensor) -> tuple[Tensor, ...]:
+        """Return scores and labels, and what they come from: blocks are compared by that too."""
+        with torch.inference_mode():
+            distance = "distance" in self.score.parts
+            seen = evidence(
+                self.network, block.to(self.network.memories), self.shape, distance=distance
+            ).padded(SIZES[0])
+            columns = self.score(seen), seen.labels, seen.log_energy, seen.energy_gap
+            return tuple(column[: len(block)].cpu() for column in columns)
+
+
+class CustomDetector:
     """Somebody's own detector, which has scores and no labels."""
 
     needs_reference = False
@@ -110,10 +125,10 @@ class Custom:
     def __init__(self, scorer: Scorer | Callable[[Tensor], Tensor]) -> None:
         self.scorer = scorer
         self.n_visible = getattr(scorer, "n_visible", None)
-        self._blocks = Blocks(self._ask)
+        self._blocks = Blocks(self._columns)
 
-    def fitted(self, visible: Tensor, target_rejection: float) -> "Custom":
-        """The same one: nothing is learned here."""
+    def fitted(self, visible: Tensor, target_rejection: float) -> "CustomDetector":
+        """Return the same one: nothing is learned here."""
         return self
 
     def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,39 +137,44 @@ class Custom:
         Raises:
             AnswerError: when the scores are not (B,) numbers.
         """
-        (scores,) = self._blocks(visible)
+        (scores,) = self._blocks(visible.cpu())
         return scores, torch.full((len(visible),), -1)
 
-    def _ask(self, block: Tensor) -> tuple[Tensor]:
+    def describe(self) -> dict[str, Any]:
+        """Return what it is called, as plain JSON values."""
+        name = getattr(self.scorer, "__qualname__", type(self.scorer).__qualname__)
+        return {"kind": "custom", "type": name}
+
+    def settings(self) -> dict[str, Any] | None:
+        """Return None: no file can bring it back."""
+        return None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing."""
+        return {}
+
+    def _columns(self, block: Tensor) -> tuple[Tensor]:
         ask = self.scorer.score if isinstance(self.scorer, Scorer) else self.scorer
         with torch.no_grad():
             return (checked_scores(ask(block.float()), len(block)),)
 
-    def describe(self) -> dict[str, Any]:
-        """What it is called, as plain JSON values."""
-        return {"kind": "custom", "type": _name(self.scorer)}
+
+Detector = NetworkDetector | CustomDetector
 
 
-Detector = Memories | Custom
-
-
-def detector_of(given: object, score: Score, shape: tuple[int, int] | None) -> Detector:
-    """The detector of a network, the name or file of one, or anybody's own.
+def detector_of(detector: object, score: Score, shape: tuple[int, int] | None) -> Detector:
+    """Return the detector of a network, of the name or file of one, or of anybody's own.
 
     Raises:
         InputError: when it is none of them.
     """
-    if isinstance(given, str | Path):
-        given = load_any(given)
-    if isinstance(given, Classifier):
-        return Memories(given, score, shape or square(given.n_visible))
-    if isinstance(given, Scorer) or callable(given):
-        return Custom(given)
+    if isinstance(detector, str | Path):
+        detector = load_any(detector)
+    if isinstance(detector, Classifier):
+        return NetworkDetector(detector, score, shape or square(detector.n_visible))
+    if isinstance(detector, Scorer) or callable(detector):
+        return CustomDetector(detector)
     raise InputError(
         f"detector: wanted a network of denseam, its name or file, or anything with "
-        f"score(visible), got {type(given).__name__}"
+        f"score(visible), got {type(detector).__name__}"
     )
-
-
-def _name(thing: object) -> str:
-    return getattr(thing, "__qualname__", type(thing).__qualname__)

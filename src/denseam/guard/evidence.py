@@ -1,31 +1,32 @@
-"""What a network, and the pixels themselves, say of a batch of images."""
+"""The evidence on a batch of images: what a network says of them, and their pixels."""
 
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from denseam.classifier import Classifier
-from denseam.kernels import choose
+from denseam.kernels import Kernel, choose
+from denseam.kernels.cpu import CpuKernel
 from denseam.model import DenseAM
 
-__all__ = ["Evidence", "energies", "evidence", "gather", "scores"]
+__all__ = ["Evidence", "evidence", "gather", "independent", "label_scores"]
 
 _CHUNK = 1024  # images at once, whose overlaps stay in the cache
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that scores are made of.
+    """What scores are made of.
 
     Attributes:
         log_energy: (B, C) float64; -inf where no memory is active.
         energy_gap: (B, C) float64, the argument of tanh in Eq. 2.1.
         pixels: (B, 3) float64: mean, mean square, and mean squared step to a neighbour.
         distance: (B,) float64: L2, visible units, to the memory that has the largest term in the
-            energy of the label; NaN where nobody asked, and for networks without such an energy.
+            energy of the label; NaN where it was not asked for, and for networks without memories.
     """
 
     log_energy: Tensor
@@ -43,8 +44,11 @@ class Evidence:
         """(B,) bool: whether any memory is active for any class."""
         return self.log_energy.detach().amax(dim=1) > -torch.inf
 
-    def filled(self, multiple: int) -> "Evidence":
-        """With images behind that nothing is known of, until they are a multiple of so many."""
+    def padded(self, multiple: int) -> "Evidence":
+        """Pad with empty evidence to a multiple of ``multiple`` images.
+
+        Logarithms round in one way in whole vectors and in another at their end.
+        """
         missing = -len(self.log_energy) % multiple
         columns = [getattr(self, field.name) for field in fields(self)]
         return Evidence(*(pad(c, (0, 0) * (c.ndim - 1) + (0, missing)) for c in columns))
@@ -58,21 +62,21 @@ def evidence(
     slope: bool = False,
     distance: bool = True,
 ) -> Evidence:
-    """What is to be said of images (B, N) in [-1, 1], of the network's dtype and on its device.
+    """Return the evidence on images (B, N) in [-1, 1], of the network's dtype and on its device.
 
     Args:
         model: any network of the package.
         visible: the images.
         shape: (H, W) of an image, for its neighbours; None for a row.
-        slope: whether the results are to have gradients with respect to the images.
-        distance: whether the nearest memory is asked for.
+        slope: whether the evidence has gradients with respect to the images.
+        distance: whether to measure it.
     """
     if slope or not isinstance(model, DenseAM):
         log_energy = model.exact_scores(visible)
         gap = model.scores(visible, "energy_gap").double()
         overlaps = None
     else:
-        log_energy, gap, overlaps = energies(model, visible)
+        log_energy, gap, overlaps = _energies(model, visible)
     if distance and isinstance(model, DenseAM):
         if overlaps is None:
             overlaps = model.visible_memories.detach() @ visible.detach().T
@@ -82,15 +86,20 @@ def evidence(
     return Evidence(log_energy, gap, _pixels(visible.double(), shape), far)
 
 
-def scores(model: Classifier, visible: Tensor) -> Tensor:
-    """(B, N) -> (B, C) float64: those that never saturate, without gradients; as ``evidence``."""
-    return (
-        energies(model, visible)[0] if isinstance(model, DenseAM) else model.exact_scores(visible)
-    )
+def label_scores(model: Classifier, visible: Tensor) -> Tensor:
+    """Return scores (B, C) float64 that never saturate, as ``evidence`` has them: no gradients."""
+    if isinstance(model, DenseAM):
+        return _energies(model, visible)[0]
+    return model.exact_scores(visible)
+
+
+def independent(model: Classifier) -> bool:
+    """Return whether the energies of an image depend on nothing else in its batch, to the bit."""
+    return isinstance(model, DenseAM) and isinstance(_kernel(model), CpuKernel)
 
 
 def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) -> Evidence:
-    """The same of images (B, N) on the CPU, however many they are."""
+    """Return the evidence on images (B, N), however many they are, on the CPU."""
     with torch.no_grad():
         parts = [
             evidence(model, part.to(model.memories), shape) for part in torch.split(visible, _CHUNK)
@@ -99,12 +108,26 @@ def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) ->
     return Evidence(*(torch.cat(column) for column in columns))
 
 
-def energies(model: DenseAM, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-energy and energy gap, (B, C), and overlaps, (K, B): the kernels alone, ready at once."""
-    kernel = choose(model.memories.device, model.memories.dtype).kernel
+def _energies(model: DenseAM, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-energy and energy gap, (B, C) float64, and overlaps (K, B); no gradients.
+
+    By the kernels alone, which are loaded sooner than the operators of autograd.
+    """
+    kernel = _kernel(model)
     overlaps = kernel.overlaps(visible, model.memories)
     sums = kernel.sums(overlaps, model.class_memories, model.power, every_class=True)
     return *kernel.energies(sums, model.power, model.temperature), overlaps
+
+
+@cache
+def _batch_invariant() -> CpuKernel:
+    return CpuKernel("dots")
+
+
+def _kernel(model: DenseAM) -> Kernel:
+    """Return the usual kernel, on the CPU with the product that does not know of a batch."""
+    kernel = choose(model.memories.device, model.memories.dtype).kernel
+    return _batch_invariant() if isinstance(kernel, CpuKernel) else kernel
 
 
 def _pixels(visible: Tensor, shape: tuple[int, int] | None) -> Tensor:

@@ -10,17 +10,20 @@ from torch import Tensor
 from denseam.analysis.confidence import BETA_SM
 from denseam.checks import image_shape as shape_of
 from denseam.checks import seed_of, whole
+from denseam.classifier import Classifier, check_device
 from denseam.errors import InputError
-from denseam.guard import conformal
-from denseam.guard.detector import Detector, Memories, detector_of
-from denseam.guard.members import Member, Takes, member_of
+from denseam.guard import conformal, saving
+from denseam.guard.detector import Detector, NetworkDetector, detector_of
+from denseam.guard.members import MEMBERS, Member, Takes, member_of
 from denseam.guard.samples import Samples, square
 from denseam.guard.scores import DEFAULT_SCORE, Score
 from denseam.guard.verdict import JUNK, Reason, Verdicts
+from denseam.saved import restore
 
 __all__ = ["Guard"]
 
 _CHUNK = 4096  # images whose scores and labels are asked for at once
+_SCORES = "calibration.scores"
 
 
 class Guard:
@@ -69,7 +72,7 @@ class Guard:
         preprocess: Callable[[Tensor], Any] | None = None,
     ) -> None:
         self.detector: Detector = detector_of(detector, Score(score, beta_sm), image_shape)
-        self.score = score if isinstance(self.detector, Memories) else "its own"
+        self.score = score if isinstance(self.detector, NetworkDetector) else "its own"
         image_shape = None if image_shape is None else shape_of("image_shape", image_shape)
         found = self.detector.n_visible or n_visible
         if found is None and image_shape is not None:
@@ -177,7 +180,7 @@ class Guard:
             scores = scores.masked_fill(~samples.valid, torch.inf)
             detector_labels = detector_labels.masked_fill(~samples.valid, JUNK)
         accepted = scores <= threshold
-        labels = self._classify(samples.visible, accepted)
+        labels = self._classify(samples, accepted)
         return Verdicts(
             labels, accepted, scores, conformal.p_values(self._calibration, scores),
             detector_labels, labels.clone(),
@@ -221,9 +224,7 @@ class Guard:
         Raises:
             SaveError: when it cannot be written; what stood there is untouched.
         """
-        from denseam.guard import saving  # noqa: PLC0415 (it makes guards of files)
-
-        saving.save(self, Path(path))
+        saving.write(Path(path), self._facts(), self._tensors())
 
     @classmethod
     def load(
@@ -252,12 +253,9 @@ class Guard:
             InputError: when a member is missing that was not saved, or the detector is another
                 one than the threshold was taken from.
         """
-        from denseam.guard import saving  # noqa: PLC0415
-
-        return saving.load(
-            Path(path), detector=detector, classifier=classifier, preprocess=preprocess,
-            device=device,
-        )  # fmt: skip
+        where, saved = check_device(device), saving.read(Path(path))
+        with saved.whole():
+            return cls._restored(saved, detector, classifier, preprocess, where)
 
     def __repr__(self) -> str:
         rate = f"{self.target_rejection:g}" if self.calibrated else "not calibrated"
@@ -266,14 +264,89 @@ class Guard:
     def _samples(self, images: object) -> Samples:
         return Samples.of(images, self.n_visible, self.image_shape)
 
-    def _classify(self, visible: Tensor, accepted: Tensor) -> Tensor:
-        rows = accepted.nonzero()[:, 0]
-        if len(rows) == len(visible) <= _CHUNK:
-            return self.classifier.labels(visible).clone()  # it may be a buffer of somebody's own
-        labels = torch.full((len(visible),), JUNK)
+    def _classify(self, samples: Samples, accepted: Tensor) -> Tensor:
+        """Return the classifier's labels (B,) of accepted images, shown as they were given."""
+        images, rows = samples.given, accepted.nonzero()[:, 0]
+        if len(rows) == len(images) <= _CHUNK:
+            # A copy: it may be a buffer of somebody's own.
+            return self.classifier.labels(images, samples.scale).clone()
+        labels = torch.full((len(images),), JUNK)
         for part in torch.split(rows, _CHUNK):
-            labels[part] = self.classifier.labels(visible[part])
+            labels[part] = self.classifier.labels(images[part], samples.scale)
         return labels
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what a file holds of the guard beside ``_tensors``, as plain JSON values."""
+        detector, classifier = self.detector, self.classifier
+        return {
+            "score": detector.score.settings() if isinstance(detector, NetworkDetector) else None,
+            "target_rejection": self.target_rejection,
+            "n_visible": self.n_visible,
+            "image_shape": self.image_shape and list(self.image_shape),
+            "detector": {**detector.describe(), "settings": detector.settings()},
+            "classifier": {
+                **classifier.describe(),
+                "settings": classifier.settings(),
+                "preprocessed": classifier.preprocess is not None,
+            },
+        }
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"classifier.{k}": value for k, value in self.classifier.tensors().items()}
+        return {_SCORES: self._calibration, **self.detector.tensors(), **tensors}
+
+    @classmethod
+    def _restored(
+        cls,
+        saved: saving.Saved,
+        detector: object | None,
+        classifier: object | None,
+        preprocess: Callable[[Tensor], Any] | None,
+        device: torch.device,
+    ) -> "Guard":
+        """Return the guard of a file, with members that take the place of those in it."""
+        facts = saved.facts
+        former = {kind.kind: kind for kind in MEMBERS}[facts["classifier"]["kind"]]
+        as_saved = classifier is None or not former.restorable
+        detector = _restored_detector(saved) if detector is None else detector
+        classifier = former.restore(saved) if classifier is None else classifier
+        options: dict[str, Any] = {}
+        if facts["score"] is not None:
+            options = {"score": facts["score"]["name"], "beta_sm": facts["score"]["beta_sm"]}
+        if not isinstance(classifier, Member):
+            options["preprocess"] = preprocess
+            if as_saved:
+                options["takes"] = facts["classifier"]["takes"]
+                if facts["classifier"]["preprocessed"] and preprocess is None:
+                    raise InputError(
+                        "the guard's classifier had a preprocessing: hand it to load again"
+                    )
+        guard = cls(
+            *(each.to(device) if isinstance(each, Classifier) else each
+              for each in (detector, classifier)),
+            image_shape=facts["image_shape"] and tuple(map(int, facts["image_shape"])),
+            n_visible=facts["n_visible"], **options,
+        )  # fmt: skip
+        described = guard.detector.describe()
+        if any(described.get(key) != facts["detector"].get(key) for key in ("kind", "sha256")):
+            raise InputError("detector: not the one that the guard was calibrated with")
+        if isinstance(guard.detector, NetworkDetector):
+            guard.detector.score.restore(facts["score"], saved.inside("score"))
+        if facts["target_rejection"] is not None:
+            guard.target_rejection = conformal.check_rate(facts["target_rejection"])
+            guard._calibration = saved.tensors[_SCORES].double().sort().values
+            guard.threshold  # noqa: B018 (an error here, not at the first image)
+        return guard
+
+
+def _restored_detector(saved: saving.Saved) -> Classifier:
+    facts = saved.facts["detector"]
+    if facts["kind"] != "network":
+        raise InputError(
+            f"{saved.file}: its detector, a {facts['kind']}, could not be saved: pass "
+            "detector=... to Guard.load"
+        )
+    return restore(saved.inside("detector"), facts["settings"], saved.file)
 
 
 def _look(detector: Detector, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from denseam.checks import number
+from denseam.data.pixels import Scale
 from denseam.errors import InputError
-from denseam.guard.detector import Memories
+from denseam.guard.detector import NetworkDetector
 from denseam.guard.evidence import evidence
 from denseam.guard.guard import Guard
-from denseam.guard.members import Member, Module, Network, shown
 
 __all__ = ["GuardedModel"]
 
@@ -38,9 +38,9 @@ class GuardedModel(nn.Module):
 
     def __init__(self, guard: Guard, *, slope: float = 1.0, scale: float = 1.0) -> None:
         super().__init__()
-        if not isinstance(guard.detector, Memories):
+        if not isinstance(guard.detector, NetworkDetector):
             raise InputError("the guard's detector has no gradient: wanted a network of denseam")
-        if not isinstance(guard.classifier, Network | Module):
+        if guard.classifier.module is None:
             raise InputError(
                 f"the guard's classifier, a {guard.classifier.kind}, has no gradient: wanted a "
                 "network of denseam or an nn.Module"
@@ -48,8 +48,7 @@ class GuardedModel(nn.Module):
         self.guard, self.threshold = guard, guard.threshold
         self.slope, self.scale = number("slope", slope, above=0), number("scale", scale, above=0)
         self.detector = guard.detector.network
-        member = guard.classifier
-        self.classifier = member.network if isinstance(member, Network) else member.module
+        self.classifier = guard.classifier.module
         self.training = False
 
     def forward(self, images: Tensor) -> Tensor:
@@ -59,13 +58,13 @@ class GuardedModel(nn.Module):
             InputError: for images that are not floating, or of another size.
         """
         visible = self.visible(images)
-        logits = torch.log_softmax(self.scale * self.logits(visible), dim=1)
+        logits = torch.log_softmax(self.scale * self.logits(images.flatten(1), "unit"), dim=1)
         beyond = (self.score(visible) - self.threshold).clamp(-_CLIPPED, _CLIPPED)
         junk = logits.amax(dim=1) + self.slope * beyond
         return torch.cat([logits, junk[:, None]], dim=1).to(images.dtype)
 
     def visible(self, images: Tensor) -> Tensor:
-        """Images as (B, N) in [-1, 1].
+        """Return images as (B, N) in [-1, 1].
 
         Raises:
             InputError: for images that are not floating, or of another size.
@@ -79,25 +78,17 @@ class GuardedModel(nn.Module):
         return 2 * images.flatten(1) - 1
 
     def score(self, visible: Tensor) -> Tensor:
-        """The detector's, (B, N) in [-1, 1] -> (B,) float64, higher for more junk."""
+        """Return the detector's score (B,) float64 of images (B, N) in [-1, 1]."""
         detector = self.guard.detector
-        assert isinstance(detector, Memories)  # noqa: S101 (seen to in the constructor)
+        assert isinstance(detector, NetworkDetector)  # noqa: S101 (seen to in the constructor)
         given = visible.to(self.detector.memories)
         return detector.score(evidence(self.detector, given, detector.shape, slope=True))
 
-    def logits(self, visible: Tensor) -> Tensor:
-        """The classifier's, (B, N) in [-1, 1] -> (B, C) float64: the argmax is its label."""
-        member: Member = self.guard.classifier
-        if isinstance(member, Network) and member.preprocess is None:
-            return member.network.exact_scores(visible.to(member.network.memories))
-        given = shown(visible, member.takes, member.shape)
-        if member.preprocess is not None:
-            given = member.preprocess(given)
-        own = next(self.classifier.parameters(), None)
-        if own is not None:
-            given = given.to(own)
-        found: Tensor = (
-            member.network.exact_scores(given) if isinstance(member, Network)
-            else self.classifier(given)
-        )  # fmt: skip
-        return found.double()
+    def logits(self, images: Tensor, scale: Scale = "visible") -> Tensor:
+        """Return the classifier's scores (B, C) float64 of images (B, N): the argmax is its label.
+
+        Args:
+            images: the images.
+            scale: their units; "visible" is [-1, 1], "unit" [0, 1].
+        """
+        return self.guard.classifier.class_scores(images, scale).double()

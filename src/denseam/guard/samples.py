@@ -8,24 +8,28 @@ from torch import Tensor
 
 from denseam.data import ImageSet
 from denseam.data.arrays import to_tensor
-from denseam.data.pixels import to_visible
+from denseam.data.pixels import Scale, to_bytes, to_unit, to_visible
 from denseam.data.validate import SLACK
 from denseam.errors import InputError
 
-__all__ = ["Samples", "square"]
+__all__ = ["Samples", "converted", "square"]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """A batch that has been looked at.
+    """A batch whose pixels have been looked at.
 
     Attributes:
-        visible: (B, N) float32 or float64 in [-1, 1] on the CPU; black where an image is not valid.
-        nonfinite: (B,) bool: NaN or infinite pixels.
-        out_of_range: (B,) bool: finite pixels that no image has.
+        given: (B, N) the images as they were given, on their device.
+        scale: in which units they are.
+        visible: (B, N) float32 or float64 in [-1, 1]; black where an image is not valid.
+        nonfinite: (B,) bool on the CPU: NaN or infinite pixels.
+        out_of_range: (B,) bool on the CPU: finite pixels that no image has.
         all_valid: whether there is neither.
     """
 
+    given: Tensor
+    scale: Scale
     visible: Tensor
     nonfinite: Tensor
     out_of_range: Tensor
@@ -45,51 +49,55 @@ class Samples:
         Raises:
             InputError: for anything of another shape or type.
         """
-        if isinstance(images, ImageSet):
-            _check_shape(tuple(images.images.shape), n_visible, shape)
-            return cls._looked_at(images.visible(_float_of(images.images.dtype)))
-        given = to_tensor(images, "images").cpu()
-        _check_shape(tuple(given.shape), n_visible, shape)
-        flat = given.reshape(len(given), n_visible)
-        if given.dtype == torch.uint8:
-            never = torch.zeros(len(flat), dtype=torch.bool)
-            return cls(to_visible(flat), never, never, all_valid=True)
-        if not given.is_floating_point():
-            raise InputError(f"images are {given.dtype}: wanted uint8 0..255, or floating")
-        pixels = flat.to(_float_of(given.dtype))
-        return cls._looked_at(pixels if given.ndim == 2 else to_visible(pixels))
-
-    @classmethod
-    def _looked_at(cls, visible: Tensor) -> "Samples":
-        never = torch.zeros(len(visible), dtype=torch.bool)
+        pixels = images.images if isinstance(images, ImageSet) else to_tensor(images, "images")
+        _check_shape(tuple(pixels.shape), n_visible, shape)
+        flat = pixels.reshape(len(pixels), n_visible)
+        never = torch.zeros(len(flat), dtype=torch.bool)
+        if flat.dtype == torch.uint8:
+            visible = converted(flat, "byte", "visible")
+            return cls(flat, "byte", visible, never, never, all_valid=True)
+        if not flat.is_floating_point():
+            raise InputError(f"images are {flat.dtype}: wanted uint8 0..255, or floating")
+        if flat.dtype != torch.float64:
+            flat = flat.float()
+        scale: Scale = "visible" if pixels.ndim == 2 or isinstance(images, ImageSet) else "unit"
+        visible = converted(flat, scale, "visible")
         if not visible.numel():
-            return cls(visible, never, never, all_valid=True)
+            return cls(flat, scale, visible, never, never, all_valid=True)
         least, most = visible.aminmax()  # NaN where there is one
         if float(least) >= -1 - SLACK and float(most) <= 1 + SLACK:
-            return cls(visible.clamp(-1, 1), never, never, all_valid=True)
+            return cls(flat, scale, visible.clamp(-1, 1), never, never, all_valid=True)
         low, high = visible.aminmax(dim=1)
         finite = low.isfinite() & high.isfinite()
         inside = (low >= -1 - SLACK) & (high <= 1 + SLACK)
         usable = torch.where((finite & inside)[:, None], visible.clamp(-1, 1), -1.0)
-        return cls(usable, ~finite, finite & ~inside, all_valid=bool(inside.all()))
+        return cls(
+            flat, scale, usable, ~finite.cpu(), (finite & ~inside).cpu(),
+            all_valid=bool(inside.all()),
+        )  # fmt: skip
 
     @property
     def valid(self) -> Tensor:
-        """(B,) bool: what can be shown to a model."""
+        """(B,) bool: which images can be shown to a model."""
         return ~(self.nonfinite | self.out_of_range)
 
     def __len__(self) -> int:
         return len(self.visible)
 
 
+def converted(images: Tensor, scale: Scale, wanted: Scale) -> Tensor:
+    """Return images in other units; those that are in them already as they are."""
+    if scale == wanted:
+        return images
+    if wanted == "visible":
+        return to_visible(images, scale=scale)
+    return to_bytes(images, scale=scale) if wanted == "byte" else to_unit(images)
+
+
 def square(n_visible: int) -> tuple[int, int] | None:
-    """(H, W) of a square image of N pixels; None where N is no square number."""
+    """Return (H, W) of a square image of N pixels; None where N is no square number."""
     side = math.isqrt(n_visible)
     return (side, side) if side * side == n_visible else None
-
-
-def _float_of(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _check_shape(given: tuple[int, ...], n_visible: int, shape: tuple[int, int] | None) -> None:

@@ -193,7 +193,7 @@ class Score:
             raw = {part: self.scales[part](values) for part, values in raw.items()}
         first, *others = raw.values()
         score = torch.stack([first, *others]).amax(dim=0) if others else first
-        return torch.where(found.active, score, torch.inf)
+        return torch.where(found.active & ~score.isnan(), score, torch.inf)
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved of it as tensors."""

@@ -1,7 +1,7 @@
 """The C library: found once, and its functions called with tensors.
 
 It is handed the thread pool that PyTorch has already started, and as many threads as PyTorch may
-use. `cpu_kernels.c`, `cpu_dots.c` and `cpu_profile.c` say what it does.
+use. `cpu_kernels.c` and `cpu_dots.c` say what it does.
 """
 
 import ctypes

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from denseam.guard.endpoint import Endpoint
+from denseam.guard.members.endpoint import Endpoint
 from denseam.guard.server import Store
 from denseam.guard.server.protocol import OUTPUTS
 

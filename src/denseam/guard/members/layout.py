@@ -1,4 +1,4 @@
-"""How a classifier outside of this process wants its images, and which of its answers to take."""
+"""Inputs and outputs of classifiers that are not made of PyTorch: graphs and endpoints."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseam.errors import AnswerError, InputError
-from denseam.guard.members import Takes
+from denseam.guard.members.base import Takes
 
 __all__ = ["Input", "answer"]
 
@@ -34,7 +34,7 @@ class Input:
 
     @property
     def takes(self) -> Takes:
-        """How images are shown to it, as far as can be told from its name, shape and type."""
+        """The way in which it takes images, judged by its name, shape and type."""
         if self.dtype == np.uint8:
             return "bytes"
         if self.name == "visible":
@@ -48,7 +48,7 @@ class Input:
         return first if first is not None and first > 0 else None
 
     def arranged(self, images: NDArray[Any]) -> NDArray[Any]:
-        """A batch of any shape (B, ...) as the input wants it, pixels in their order.
+        """Return a batch of any shape (B, ...) as the input wants it, pixels in their order.
 
         Raises:
             InputError: when they do not fit.
@@ -69,12 +69,12 @@ class Input:
         return np.ascontiguousarray(images.reshape(count, *shape), dtype=self.dtype)
 
 
-def answer(found: Sequence[tuple[str, T]]) -> T:
-    """Of several named outputs the labels, where one is called that, or else the first one.
+def answer(outputs: Sequence[tuple[str, T]]) -> T:
+    """Return the output that is called labels, or else the first one.
 
     Raises:
         AnswerError: when there is none.
     """
-    if not found:
+    if not outputs:
         raise AnswerError("the classifier returned nothing")
-    return next((value for name, value in found if name in _LABELS), found[0][1])
+    return next((value for name, value in outputs if name in _LABELS), outputs[0][1])

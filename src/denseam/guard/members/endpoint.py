@@ -6,7 +6,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from denseam.checks import number
 from denseam.errors import AnswerError, EndpointError
+from denseam.guard.answers import to_labels
 from denseam.guard.blocks import in_batches
-from denseam.guard.layout import Input, answer
-from denseam.guard.members import Member
+from denseam.guard.members.base import Member
+from denseam.guard.members.layout import Input, answer
+from denseam.guard.saving import Saved
 
 __all__ = ["Endpoint"]
 
@@ -27,7 +29,7 @@ _ANSWERS: dict[str, type[np.generic]] = {
     "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64,
 }  # fmt: skip
 KEY = "DENSEAM_ENDPOINT_KEY"
-"""Variable of the key that endpoints are asked with; it is in no file and no message."""
+"""Environment variable of the endpoints' key, which is in no file and no message."""
 
 _LIMIT = 64 * 2**20  # bytes of an answer
 _CHUNK = 256  # images in a request
@@ -36,49 +38,60 @@ _CHUNK = 256  # images in a request
 class Endpoint(Member):
     """``POST URL/infer``, after ``GET URL`` has said how images are wanted.
 
-    Where the environment has ``DENSEAM_ENDPOINT_KEY``, both are asked with that key, as in
+    Where the environment has ``DENSEAM_ENDPOINT_KEY``, both requests carry that key, as in
     ``Authorization: Bearer KEY``, which follows no redirection.
 
     Args:
-        url: of the model, as http://host:8000/v2/models/NAME; ``/infer`` at its end is left out.
+        classifier: the URL of the model, as http://host:8000/v2/models/NAME; ``/infer`` at its end
+            is left out.
         timeout: seconds for an answer.
-        more: as for every `Member`.
+        options: as for every `Member`.
 
     Raises:
-        EndpointError: when it does not answer, or not as the protocol says. When the guard is
-            made, too: the shape of its input has to be known.
+        EndpointError: when it does not answer, or not as the protocol says; also when the guard is
+            made, because the shape of its input has to be known.
     """
 
     kind = "endpoint"
+    restorable: ClassVar[bool] = True
 
-    def __init__(self, url: str, *, timeout: float = 10.0, **more: Any) -> None:
-        self.url = url.rstrip("/").removesuffix("/infer")
+    def __init__(self, classifier: str, *, timeout: float = 10.0, **options: Any) -> None:
+        self.url = classifier.rstrip("/").removesuffix("/infer")
         self.timeout = number("timeout", timeout, above=0, unit="seconds")
         self.input, self.datatype = self._described(self._call(self.url))
-        if more.get("takes") is None:
-            more["takes"] = self.input.takes
-        super().__init__(**more)
+        self.takes = self.input.takes
+        super().__init__(classifier, **options)
+
+    @classmethod
+    def serves(cls, classifier: object) -> bool:
+        return isinstance(classifier, str) and classifier.startswith(("http://", "https://"))
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "url": self.url}
 
-    def _labels(self, visible: Tensor) -> Tensor:
-        ask = super()._labels
-        if self.input.batch is not None:
-            return in_batches(ask, visible, self.input.batch)
-        return torch.cat([ask(part) for part in torch.split(visible, _CHUNK)])
+    @classmethod
+    def restore(cls, saved: Saved) -> object:
+        return saved.facts["classifier"]["url"]
 
-    def _ask(self, shown_images: Any) -> Any:
-        images = self.input.arranged(np.asarray(shown_images))
+    def _labels(self, images: Tensor) -> Tensor:
+        images, size = images.cpu(), self.input.batch
+        if size is not None:
+            (answers,) = in_batches(self._columns, images, size, black=self._black)
+        else:
+            answers = torch.cat([self._columns(part)[0] for part in torch.split(images, _CHUNK)])
+        return to_labels(answers, len(images))
+
+    def _ask(self, images: Any) -> Any:
+        images = self.input.arranged(np.asarray(images))
         request = {
             "name": self.input.name,
             "shape": list(images.shape),
             "datatype": self.datatype,
             "data": images.reshape(-1).tolist(),
         }
-        found = self._call(f"{self.url}/infer", {"inputs": [request]})
+        reply = self._call(f"{self.url}/infer", {"inputs": [request]})
         try:
-            return _array(answer([(each["name"], each) for each in found["outputs"]]))
+            return _array(answer([(each["name"], each) for each in reply["outputs"]]))
         except AnswerError:
             raise
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -88,10 +101,10 @@ class Endpoint(Member):
 
     def _described(self, facts: Any) -> tuple[Input, str]:
         try:
-            (given,) = facts["inputs"]
-            dims = tuple(int(d) for d in given["shape"])
-            datatype = str(given["datatype"])
-            return Input(str(given["name"]), dims, np.dtype(_TYPES[datatype])), datatype
+            (first,) = facts["inputs"]
+            dims = tuple(int(d) for d in first["shape"])
+            datatype = str(first["datatype"])
+            return Input(str(first["name"]), dims, np.dtype(_TYPES[datatype])), datatype
         except (KeyError, TypeError, ValueError) as error:
             raise EndpointError(
                 f"{self.url}: wanted a model of one input, FP32, FP64 or UINT8, got {_cut(facts)}"
@@ -123,23 +136,23 @@ class Endpoint(Member):
 
 
 def _array(output: Mapping[str, Any]) -> NDArray[Any]:
-    """An output in its own datatype.
+    """Return an output in its own datatype.
 
     Raises:
         KeyError, TypeError, ValueError, OverflowError: when it is not whole, or other numbers.
     """
-    found, datatype = np.asarray(output["data"]), output["datatype"]
-    if datatype not in _ANSWERS or found.dtype.kind not in "biuf":
-        raise TypeError(f"{datatype} {found.dtype}: wanted {', '.join(_ANSWERS)}")
+    data, datatype = np.asarray(output["data"]), output["datatype"]
+    if datatype not in _ANSWERS or data.dtype.kind not in "biuf":
+        raise TypeError(f"{datatype} {data.dtype}: wanted {', '.join(_ANSWERS)}")
     with np.errstate(all="ignore"):  # what does not fit is not equal
-        made = found.astype(_ANSWERS[datatype])
-    if made.dtype.kind != "f" and not np.array_equal(made, found):
+        numbers = data.astype(_ANSWERS[datatype])
+    if numbers.dtype.kind != "f" and not np.array_equal(numbers, data):
         raise ValueError(f"numbers that are no {datatype}")
-    return made.reshape(output["shape"])
+    return numbers.reshape(output["shape"])
 
 
 def _said(error: urllib.error.HTTPError) -> str:
-    """How the text of a refusal begins, where it comes."""
+    """Return the beginning of a refusal's text, where it comes."""
     try:
         with error:
             return _cut(error.read(1000).decode(errors="replace"))

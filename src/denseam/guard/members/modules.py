@@ -1,0 +1,130 @@
+"""Networks of the package and other modules, which compute in this process and have gradients."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from denseam.classifier import Classifier
+from denseam.data.pixels import Scale
+from denseam.descent.batch import check_deterministic
+from denseam.errors import InputError
+from denseam.guard.answers import to_labels
+from denseam.guard.blocks import Blocks
+from denseam.guard.evidence import independent, label_scores
+from denseam.guard.members.base import Member, Takes, shown
+from denseam.guard.saving import Saved
+from denseam.pretrained import load_any
+from denseam.saved import describe_model, restore
+
+__all__ = ["Module", "Network"]
+
+_CHUNK = 256  # images at once, whose overlaps stay in the cache
+
+
+class Module(Member):
+    """An ``nn.Module`` that returns scores (B, C) or labels (B,).
+
+    Raises:
+        InputError: while dropout or batch normalisation are training; when asked, too.
+    """
+
+    kind = "module"
+    module: nn.Module
+
+    def __init__(self, classifier: nn.Module, **options: Any) -> None:
+        super().__init__(classifier, **options)
+        check_deterministic(classifier)
+        self.module = classifier
+        self._blocks = Blocks(self._columns, black=self._black)
+
+    @classmethod
+    def serves(cls, classifier: object) -> bool:
+        return isinstance(classifier, nn.Module)
+
+    def class_scores(self, images: Tensor, scale: Scale = "visible") -> Tensor:
+        prepared = self._prepared(shown(images, scale, self.takes, self.shape))
+        weights = next(self.module.parameters(), None)
+        scores: Tensor = self._scores(prepared if weights is None else prepared.to(weights))
+        return scores
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), **describe_model(self.module)}
+
+    def _labels(self, images: Tensor) -> Tensor:
+        check_deterministic(self.module)
+        weights = next(self.module.parameters(), None)
+        device = None if weights is None else weights.device
+        if self.preprocess is not None:  # written for images on the CPU
+            images = images.cpu()
+        elif device is not None:
+            images = images.to(device)
+        (answers,) = self._blocks(images, device)
+        return to_labels(answers, len(images))
+
+    def _ask(self, images: Any) -> Any:
+        weights = next(self.module.parameters(), None)
+        if weights is not None and isinstance(images, Tensor):
+            floating = images.is_floating_point()
+            images = images.to(weights.device, weights.dtype if floating else None)
+        with torch.no_grad():
+            return self._scores(images)
+
+    def _scores(self, images: Any) -> Any:
+        return self.module(images)
+
+
+class Network(Module):
+    """A network of the package, its name or its file.
+
+    It takes "visible", or what a preprocessing makes visible.
+
+    Raises:
+        InputError: for other ``takes`` without a preprocessing.
+    """
+
+    kind = "network"
+    restorable: ClassVar[bool] = True
+    takes: Takes = "visible"
+
+    def __init__(self, classifier: Classifier | str | Path, **options: Any) -> None:
+        network = load_any(classifier) if isinstance(classifier, str | Path) else classifier
+        super().__init__(network, **options)
+        if self.takes != "visible" and self.preprocess is None:
+            raise InputError(
+                f"takes = {self.takes!r}: a network of denseam takes 'visible', or what a "
+                "preprocess makes of others"
+            )
+        self.network = network
+        self.n_classes = network.n_classes
+        self.prompt = self.preprocess is None and network.memories.device.type == "cpu"
+
+    @classmethod
+    def serves(cls, classifier: object) -> bool:
+        return isinstance(classifier, Classifier | str | Path)
+
+    def settings(self) -> dict[str, Any]:
+        return self.network.settings()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.network.tensors()
+
+    @classmethod
+    def restore(cls, saved: Saved) -> object:
+        return restore(
+            saved.inside("classifier"), saved.facts["classifier"]["settings"], saved.file
+        )
+
+    def _labels(self, images: Tensor) -> Tensor:
+        if self.preprocess is not None or not independent(self.network):
+            return super()._labels(images)
+        parts = torch.split(images.to(self.network.memories.device), _CHUNK)
+        return torch.cat([self._ask(part).argmax(dim=1) for part in parts])
+
+    def _ask(self, images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return label_scores(self.network, images.to(self.network.memories))
+
+    def _scores(self, images: Tensor) -> Tensor:
+        return self.network.exact_scores(images)
