@@ -78,7 +78,7 @@ def test_calibrate_json_and_options(calibrate, tmp_path):
         (("--count", 0), "count = 0: wanted a whole number >= 1"),
         (("--count", 10**20), "< 2^31"),
         (("--score", "nothing"), "wanted activity"),
-        (("--target-rejection", 2), "target_rejection = 2.0: wanted a number"),
+        (("--target-rejection", 2), "wanted a number > 0 and < 1"),
         (("--classifier", "none.onnx"), "no such ONNX file"),
         (("--classifier", "http://127.0.0.1:9/v2/models/m"), "does not answer"),
         (("--classifier", "mnist-n31"), "no model 'mnist-n31'"),

@@ -26,8 +26,15 @@ _LEAST = 1e-9  # of a rate: below it rank and needed would be rounding
 
 
 def check_rate(target_rejection: float) -> float:
-    """a as a float; InputError unless it is a number in (0, 1), a billionth from either end."""
-    return number("target_rejection", target_rejection, least=_LEAST, most=1 - _LEAST)
+    """Return a as a float.
+
+    Raises:
+        InputError: unless it is a number in (0, 1), a billionth from either end.
+    """
+    rate = number("target_rejection", target_rejection, above=0, below=1)
+    if not _LEAST <= rate <= 1 - _LEAST:
+        raise InputError(f"target_rejection = {rate!r}: wanted {_LEAST:g} and more from 0 and 1")
+    return rate
 
 
 def rank(count: int, target_rejection: float) -> int:
