@@ -129,7 +129,7 @@ def _beta(text: str) -> float | Literal["own"]:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """Refuse what does not go together, before anything is loaded."""
+    """Check that the options fit together, before anything is loaded."""
     betas = args.beta_sm or []
     if betas and not args.confidence:
         raise InputError("--beta-sm is for --confidence: errors have none")

@@ -85,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _classifier(args: argparse.Namespace) -> object:
-    """A URL or an ONNX file as it is, anything else as a network on the device."""
-    given: str = args.classifier
-    if given.startswith(("http://", "https://")) or given.endswith(".onnx"):
-        return given
-    return load_any(given, device=args.device)
+    """Return a URL or an ONNX file as it is, anything else as a network on the device."""
+    name: str = args.classifier
+    if name.startswith(("http://", "https://")) or name.endswith(".onnx"):
+        return name
+    return load_any(name, device=args.device)

@@ -74,18 +74,18 @@ def run(args: argparse.Namespace) -> int:
     guard = Guard.load(args.guard, classifier=args.classifier, device=args.device)
     batches = _batches(args, guard)
     total = sum(len(batch.names) for batch in batches)
-    names, said, sheet = list[str](), list[Verdicts](), list[Tensor]()
+    names, verdicts_of, sheet = list[str](), list[Verdicts](), list[Tensor]()
     with images_bar("check") as bar:
         for batch in batches:
             for start in range(0, len(batch.names), _CHUNK):
-                part = _slice(batch.images, slice(start, start + _CHUNK))
-                verdicts = guard.predict(part)
+                chunk = _slice(batch.images, slice(start, start + _CHUNK))
+                verdicts = guard.predict(chunk)
                 names += batch.names[start : start + _CHUNK]
-                said.append(verdicts)
+                verdicts_of.append(verdicts)
                 if sum(map(len, sheet)) < _SHOWN:
-                    sheet.append(_pixels(part)[~verdicts.accepted])
+                    sheet.append(_pixels(chunk)[~verdicts.accepted])
                 bar(len(names), total)
-    verdicts = Verdicts.concatenate(said)
+    verdicts = Verdicts.concatenate(verdicts_of)
     if args.out is not None:
         write_bytes(args.out, _written(names, verdicts, args.out.suffix.lower()))
     drawn = _draw(args.sheet, sheet, [v for v in verdicts if not v.accepted])
@@ -94,35 +94,35 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _batches(args: argparse.Namespace, guard: Guard) -> list[_Batch]:
-    """What was named, sets apart from pictures.
+    """Read the images that were named: one batch for each set, one for all pictures.
 
     Raises:
-        InputError: when there is no image, or none of the guard's size can be made of it.
+        InputError: when there is no image, or one cannot be brought to the guard's size.
     """
-    found, pictures = list[_Batch](), list[Path]()
-    for given in args.images:
-        path = Path(given)
+    batches, pictures = list[_Batch](), list[Path]()
+    for name in args.images:
+        path = Path(name)
         if path.is_dir() and (inside := _pictures_in(path)):
             pictures += inside
         elif path.suffix.lower() in SUFFIXES:
             pictures.append(path)
         else:
-            images = data.load(given)
+            images = data.load(name)
             whole = images if isinstance(images, ImageSet) else getattr(images, args.part)
             whole = whole.subset(slice(args.count))
-            found.append(_Batch([f"{given} {k}" for k in range(len(whole))], whole))
+            batches.append(_Batch([f"{name} {k}" for k in range(len(whole))], whole))
     if pictures:
         if guard.image_shape is None:
             raise InputError("the guard has no image shape: pictures cannot be made for it")
         images = read_pictures(
             pictures, guard.image_shape, invert=args.invert, scale=not args.strict
         )
-        found.append(_Batch([str(path) for path in pictures], images))
-    return found
+        batches.append(_Batch([str(path) for path in pictures], images))
+    return batches
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    """Pictures anywhere below a folder, by name."""
+    """Return the pictures anywhere below a folder, by name."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
@@ -131,12 +131,12 @@ def _slice(images: Tensor | ImageSet, rows: slice) -> Tensor | ImageSet:
 
 
 def _pixels(images: Tensor | ImageSet) -> Tensor:
-    """(B, H, W) as a contact sheet takes them."""
+    """Return pixels (B, H, W) for a contact sheet."""
     return images.images if isinstance(images, ImageSet) else images
 
 
 def _written(names: Sequence[str], verdicts: Verdicts, suffix: str) -> bytes:
-    rows = [{"image": name, **said} for name, said in zip(names, verdicts.to_json(), strict=True)]
+    rows = [{"image": name, **row} for name, row in zip(names, verdicts.to_json(), strict=True)]
     if suffix == ".jsonl":
         return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
     text = io.StringIO()
@@ -147,13 +147,12 @@ def _written(names: Sequence[str], verdicts: Verdicts, suffix: str) -> bytes:
 
 
 def _draw(path: Path | None, sheet: Sequence[Tensor], junk: Sequence[Verdict]) -> bool:
-    """The contact sheet of what was set aside; whether there was anything."""
-    images = [part for part in sheet if len(part)]
+    """Draw a contact sheet of the rejected images; return whether there are any."""
+    images = [chunk for chunk in sheet if len(chunk)]
     if path is None or not images:
         return False
-    shapes = {part.dtype for part in images}
-    if len(shapes) > 1:  # bytes and floats: all as floats
-        images = [to_visible(part, torch.float32, scale="visible") for part in images]
+    if len({chunk.dtype for chunk in images}) > 1:  # bytes and floats: all as floats
+        images = [to_visible(chunk, torch.float32, scale="visible") for chunk in images]
     chosen = torch.cat(images)[:_SHOWN]
     captions = [f"p {verdict.p_value:.2g}" for verdict in junk[: len(chosen)]]
     save_grid(chosen, path, columns=min(10, len(chosen)), captions=captions)
@@ -166,8 +165,8 @@ def _report(
     counts = verdicts.reason_counts()
     if args.json:
         rows = [{"image": n, **v} for n, v in zip(names, verdicts.to_json(), strict=True)]
-        found = {"images": len(names), "rejected": verdicts.n_rejected, "reasons": counts}
-        print_json({**found, "verdicts": rows})
+        totals = {"images": len(names), "rejected": verdicts.n_rejected, "reasons": counts}
+        print_json({**totals, "verdicts": rows})
         return
     stdout.print(_table(names, verdicts))
     share = percent(verdicts.n_rejected / len(names))

@@ -74,13 +74,13 @@ def run(args: argparse.Namespace) -> int:
     with images_bar("make trials") as bar:
         trials = [*make_trials(clean, models, seed=args.seed, on_progress=bar), *named]
     with images_bar("evaluate") as bar:
-        found = evaluate_guard(guard, clean, trials, on_progress=bar)
+        evaluation = evaluate_guard(guard, clean, trials, on_progress=bar)
     if args.figure is not None:
-        figure.save(_curves(found), args.figure)
+        figure.save(_curves(evaluation), args.figure)
     if args.json:
-        print_json({"guard": guard.to_json(), **found.to_json()})
+        print_json({"guard": guard.to_json(), **evaluation.to_json()})
         return 0
-    stdout.print(_table(found))
+    stdout.print(_table(evaluation))
     stdout.print("right, wrong: accepted and labelled so; alone: right without a guard")
     if args.figure is not None:
         stdout.print(foreign(f"figure in {args.figure}"))
@@ -93,22 +93,23 @@ def _junk(name: str, args: argparse.Namespace) -> Trial:
     return Trial(name, "junk", whole.subset(slice(args.count)).visible())
 
 
-def _curves(found: GuardEvaluation) -> figure.GuardCurves:
-    """Clean images, and of the trials those that are hardest to tell from them."""
-    finite = {n: s for n, s in found.trial_scores.items() if bool(s.isfinite().any())}
-    chosen = sorted(finite, key=lambda name: float(finite[name].median()))[:_DRAWN]
+def _curves(evaluation: GuardEvaluation) -> figure.GuardCurves:
+    """Return clean scores beside those of the trials that are hardest to tell from them."""
+    finite = {n: s for n, s in evaluation.trial_scores.items() if bool(s.isfinite().any())}
+    hardest = sorted(finite, key=lambda name: float(finite[name].median()))[:_DRAWN]
     return figure.GuardCurves(
-        ("clean", *chosen), (found.clean_scores, *(finite[name] for name in chosen)),
-        found.threshold, ("classifier",), (found.curve.coverage,), (found.curve.risk,),
+        ("clean", *hardest), (evaluation.clean_scores, *(finite[name] for name in hardest)),
+        evaluation.threshold, ("classifier",), (evaluation.curve.coverage,),
+        (evaluation.curve.risk,),
     )  # fmt: skip
 
 
-def _table(found: GuardEvaluation) -> Table:
+def _table(evaluation: GuardEvaluation) -> Table:
     table = Table(title="% of the images", title_justify="left", box=None)
     table.add_column("", no_wrap=True)
     for column in ("images", "rejected", "right", "wrong", "alone", "AUROC"):
         table.add_column(column, justify="right", no_wrap=True)
-    for row in (found.clean, *found.trials):
+    for row in (evaluation.clean, *evaluation.trials):
         alone = None if row.alone is None else 1 - row.alone
         shares = map(_share, (row.rejected, row.right, row.wrong, alone))
         table.add_row(

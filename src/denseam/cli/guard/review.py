@@ -160,7 +160,7 @@ def _store(args: argparse.Namespace) -> Any:
 
 
 def _facts(item: Any) -> dict[str, Any]:
-    """All but the pixels, as plain JSON values."""
+    """Return all fields but the pixels, as plain JSON values."""
     names = [name for name in item.__struct_fields__ if name != "pixels"]
     return {name: _plain(getattr(item, name)) for name in names}
 
