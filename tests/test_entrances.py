@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.utils._param_validation import InvalidParameterError
 
 import denseam
 from denseam.analysis import pick_memories, solve_beta
@@ -16,11 +17,20 @@ from denseam.guard import Guard
 from denseam.guard.conformal import check_rate
 from denseam.guard.junk import junk_sets
 from denseam.guard.scores import Score
+from denseam.sklearn import DenseAMClassifier
 
 MODEL = denseam.DenseAM(12, 3, 4, power=2, temperature=3.0)
 IMAGES = torch.rand(5, 12, generator=torch.Generator().manual_seed(1)) * 2 - 1
 LABELS = torch.tensor([0, 1, 2, 0, 1])
+TABLE = IMAGES.numpy().repeat(4, axis=0), LABELS.numpy().repeat(4)
 CLEAN = ImageSet(IMAGES.reshape(5, 3, 4), LABELS, 3)
+
+
+def estimated(**parameters):
+    """Fit the estimator for scikit-learn, quickly, and return its memories."""
+    few = {"n_memories": 3, "max_iter": 1, "random_state": 0}
+    return DenseAMClassifier(**(few | parameters)).fit(*TABLE).model_.memories
+
 
 # Called with 2 and with 0.5, as a number of every library.
 WHOLE = {
@@ -59,6 +69,12 @@ WHOLE = {
     "grid columns": lambda n: [len(grid(CLEAN.images, columns=n, scale=1).tobytes())],
     "grid scale": lambda n: [len(grid(CLEAN.images, scale=n).tobytes())],
     "Guard image_shape": lambda n: [Guard(MODEL, MODEL, image_shape=(n, 6)).image_shape],
+    "estimator n_memories": lambda n: estimated(n_memories=n),
+    "estimator max_iter": lambda n: estimated(max_iter=n),
+    "estimator batch_size": lambda n: estimated(batch_size=n),
+    "estimator random_state": lambda n: estimated(random_state=n),
+    "estimator power": lambda n: estimated(power=n),
+    "estimator loss_power": lambda n: estimated(loss_power=n),
     "junk_sets": lambda n: junk_sets(CLEAN, n),
     "Recipe epochs": lambda n: denseam.Recipe.paper(power=2, epochs=n),
     "boundary_set seed": lambda n: sets.boundary_set(
@@ -70,6 +86,9 @@ WHOLE = {
     "attack_set loss_power": lambda n: sets.attack_set(MODEL, CLEAN, "fgsm", 0.1, loss_power=n),
 }
 REAL = {
+    "estimator learning_rate": lambda x: estimated(learning_rate=x),
+    "estimator momentum": lambda x: estimated(momentum=x),
+    "estimator temperature": lambda x: estimated(temperature=x),
     "solve_beta": lambda x: solve_beta(5 * MODEL(IMAGES).detach(), x),
     "optimiser": lambda x: denseam.MaxNormMomentum([MODEL.memories], x).param_groups[0]["lr"],
     "temperature": lambda x: denseam.DenseAM(12, 3, 4, 2, x)(IMAGES),
@@ -125,5 +144,5 @@ def test_real_numbers_mean_the_same(call, scalars):
 @pytest.mark.parametrize("call", [*WHOLE.values(), *REAL.values()], ids=[*WHOLE, *REAL])
 def test_what_is_no_number_is_refused(call):
     for wrong in (True, np.True_, "2", torch.ones(1, 1)):
-        with pytest.raises(InputError):
+        with pytest.raises((InputError, InvalidParameterError)):
             call(wrong)

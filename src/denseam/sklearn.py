@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denseam.analysis import solve_beta
+from denseam.checks import plain
 from denseam.errors import InputError, MissingPackageError
 from denseam.kernels import choose
 from denseam.model import DenseAM
@@ -33,7 +34,11 @@ try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state, compute_class_weight, gen_batches
-    from sklearn.utils._param_validation import Interval, StrOptions
+    from sklearn.utils._param_validation import (
+        Interval,
+        StrOptions,
+        validate_parameter_constraints,
+    )
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.sparsefuncs import mean_variance_axis
     from sklearn.utils.validation import check_is_fitted, validate_data
@@ -212,6 +217,17 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         return tags
 
+    def _validate_params(self) -> None:
+        """Check the parameters as scikit-learn does, where scalars of PyTorch are numbers too."""
+        parameters = {name: plain(value) for name, value in self.get_params(deep=False).items()}
+        for name, value in parameters.items():
+            switch = self._parameter_constraints[name][0] in ("boolean", "verbose")
+            if isinstance(value, bool) and not switch:
+                raise InputError(f"{name} = {value}: wanted a number")
+        validate_parameter_constraints(
+            self._parameter_constraints, parameters, caller_name=type(self).__name__
+        )
+
     # ---- training ----------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -233,7 +249,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.classes_}"
             )
         self.classes_ = classes
-        rng = check_random_state(self.random_state)
+        rng = check_random_state(plain(self.random_state))
         held: Any = None
         if self.early_stopping:
             X, held_X, labels, held_y = train_test_split(
@@ -280,7 +296,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = np.searchsorted(known, y)
         weights = self._weights(labels)
         if first or not hasattr(self, "_random_state"):
-            self._random_state = check_random_state(self.random_state)
+            self._random_state = check_random_state(plain(self.random_state))
         if first:
             self._begin(X, labels, weights, _MEMORIES[1], self._random_state)
             self.n_iter_, self.loss_curve_ = 0, []
