@@ -3,9 +3,9 @@
     python benchmarks/card.py --train --save benchmarks/results
 
 A training step is timed as training plays it, from a CUDA graph, by full, TF32 and bfloat16
-products; launched operation by operation; and beside plain PyTorch and its two matrix products
-alone. `denseam bench --device cuda` times launched steps only. With --save each row is kept as soon
-as it is measured, under the card's name and the date.
+products; launched operation by operation; and compared with plain PyTorch and its two matrix
+products alone. `denseam bench --device cuda` times launched steps only. With --save each row is
+kept as soon as it is measured, under the card's name and the date.
 
 Times are those of CUDA events around many steps in a row, so that launching them counts as far as
 it is slower than running them. All forms take turns, as in ``denseam.bench.timing``.

@@ -164,8 +164,8 @@ def promise(score: str) -> dict[str, Any]:
     rows = []
     for seed in range(SPLITS):
         guard, held_out = guard_of(score, seed=seed), split(seed)[1]
-        found = guard.predict(held_out)
-        rows.append([found.n_rejected, len(found), guard.to_json()["n_calibration"]])
+        verdicts = guard.predict(held_out)
+        rows.append([verdicts.n_rejected, len(verdicts), guard.to_json()["n_calibration"]])
     return {"rows": rows}
 
 
@@ -181,12 +181,12 @@ def shifted() -> dict[str, Any]:
             test.subset(slice(half)),
         ),
     }
-    found = {}
+    shares = {}
     for name, (clean, others) in pairs.items():
         for score in (DEFAULT_SCORE, "gap+log_energy"):
             guard = Guard(model(DETECTOR), model("mnist-relu"), score=score).calibrate(clean, RATE)
-            found[f"{name}/{score}"] = guard.predict(others).n_rejected / len(others)
-    return found
+            shares[f"{name}/{score}"] = guard.predict(others).n_rejected / len(others)
+    return shares
 
 
 def scored(score: str) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def adaptive(classifier: str, score: str) -> dict[str, Any]:
     guard = guard_of(score, classifier)
     images = split(0)[1].subset(slice(COUNT))
     v, labels, pool = images.visible(), images.labels, mnist().train.visible()[:3000]
-    found: dict[str, Any] = {"count": COUNT, "threshold": guard.threshold}
+    outcome: dict[str, Any] = {"count": COUNT, "threshold": guard.threshold}
     for norm, limit in LIMITS.items():
         alone = denseam.minimum_norm(model(classifier), v, labels, norm=norm)
         moved = alone.distances.l2 if norm == "l2" else alone.distances.linf
@@ -222,7 +222,7 @@ def adaptive(classifier: str, score: str) -> dict[str, Any]:
         attack = partial(adaptive_attack, guard, v, labels, pool=pool, norm=norm)
         near, far = attack(steps=150, restarts=2), attack(steps=100, restarts=3, budget=limit)
         best = torch.minimum(near.distance, far.distance)
-        found[norm] = {
+        outcome[norm] = {
             "alone_median": float(moved.median()) / 2,
             "alone_within": float((alone.success & (moved <= limit)).double().mean()),
             "transferred": float(through.double().mean()),
@@ -233,12 +233,12 @@ def adaptive(classifier: str, score: str) -> dict[str, Any]:
     noise = (0.1 * torch.randn(COUNT, 784, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
     ends, accepted = accept_noise(guard, noise, steps=500)
     moved = (ends - noise).norm(dim=1)[accepted]
-    found["noise"] = {
+    outcome["noise"] = {
         "accepted": float(accepted.double().mean()),
         "median_l2": float(moved.median()) / 2 if len(moved) else None,
     }
     save_file({"ends": ends}, CACHE / f"noise-{classifier}-{score}.safetensors")
-    return found
+    return outcome
 
 
 def finite(value: Tensor) -> float | None:
@@ -247,14 +247,14 @@ def finite(value: Tensor) -> float | None:
 
 def pieces() -> dict[str, Callable[[], dict[str, Any]]]:
     scores = (*SCORES, *COMBINED)
-    found: dict[str, Callable[[], dict[str, Any]]] = {"shifted": shifted}
-    found |= {f"promise/{s}": partial(promise, s) for s in (DEFAULT_SCORE, "gap+log_energy")}
-    found |= {f"score/{s}": partial(scored, s) for s in scores}
-    found |= {f"guard/{c}": partial(guarded, c) for c in CLASSIFIERS}
-    found |= {f"known/{c}/{k}": partial(well_known, c, k) for c in CLASSIFIERS for k in KNOWN}
+    named: dict[str, Callable[[], dict[str, Any]]] = {"shifted": shifted}
+    named |= {f"promise/{s}": partial(promise, s) for s in (DEFAULT_SCORE, "gap+log_energy")}
+    named |= {f"score/{s}": partial(scored, s) for s in scores}
+    named |= {f"guard/{c}": partial(guarded, c) for c in CLASSIFIERS}
+    named |= {f"known/{c}/{k}": partial(well_known, c, k) for c in CLASSIFIERS for k in KNOWN}
     adapted = (DEFAULT_SCORE, "gap+log_energy")
-    found |= {f"adaptive/{c}/{s}": partial(adaptive, c, s) for c in CLASSIFIERS for s in adapted}
-    return found
+    named |= {f"adaptive/{c}/{s}": partial(adaptive, c, s) for c in CLASSIFIERS for s in adapted}
+    return named
 
 
 # ---- tables ------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def share(trial: dict[str, Any], cell: str) -> str:
     return "-" if trial["count"] < LEAST else percent(trial[cell])
 
 
-def beside(columns: dict[str, dict[str, Any]]) -> str:
+def rejected_table(columns: dict[str, dict[str, Any]]) -> str:
     """Return the shares rejected, sets in rows, the clean images first."""
     sets = [{t["name"]: t for t in (f["clean"], *f["trials"])} for f in columns.values()]
     rows = [
@@ -281,18 +281,18 @@ def beside(columns: dict[str, dict[str, Any]]) -> str:
     return markdown(["rejected, %", "images", *columns], rows)
 
 
-def score_table(found: dict[str, Any]) -> str:
-    return beside({s: found[f"score/{s}"] for s in (*SCORES, *COMBINED)})
+def score_table(results: dict[str, Any]) -> str:
+    return rejected_table({s: results[f"score/{s}"] for s in (*SCORES, *COMBINED)})
 
 
-def known_table(found: dict[str, Any]) -> str:
-    columns = {"guard": found["guard/mnist-relu"]}
-    return beside(columns | {k: found[f"known/mnist-relu/{k}"] for k in KNOWN})
+def known_table(results: dict[str, Any]) -> str:
+    columns = {"guard": results["guard/mnist-relu"]}
+    return rejected_table(columns | {k: results[f"known/mnist-relu/{k}"] for k in KNOWN})
 
 
-def separation_table(found: dict[str, Any]) -> str:
-    columns = {"guard": found["guard/mnist-relu"]}
-    columns |= {k: found[f"known/mnist-relu/{k}"] for k in KNOWN}
+def separation_table(results: dict[str, Any]) -> str:
+    columns = {"guard": results["guard/mnist-relu"]}
+    columns |= {k: results[f"known/mnist-relu/{k}"] for k in KNOWN}
     rows = []
     for place, trial in enumerate(next(iter(columns.values()))["trials"]):
         if trial["separation"] is None:
@@ -306,13 +306,13 @@ def separation_table(found: dict[str, Any]) -> str:
     return markdown(["AUROC, AUPR, FPR in %", *columns], rows)
 
 
-def outcome_table(found: dict[str, Any]) -> str:
+def outcome_table(results: dict[str, Any]) -> str:
     rows = []
     cells = ("alone", "rejected", "right", "wrong", "marked")
     for classifier in CLASSIFIERS:
         rows += [
             [classifier, trial["name"], *(share(trial, cell) for cell in cells)]
-            for trial in found[f"guard/{classifier}"]["trials"]
+            for trial in results[f"guard/{classifier}"]["trials"]
             if trial["kind"] == "attacked"
         ]
     return markdown(
@@ -320,9 +320,9 @@ def outcome_table(found: dict[str, Any]) -> str:
     )
 
 
-def adaptive_table(found: dict[str, Any]) -> str:
+def adaptive_table(results: dict[str, Any]) -> str:
     rows = []
-    for name, piece in found.items():
+    for name, piece in results.items():
         if not name.startswith("adaptive/"):
             continue
         classifier, score = name.split("/")[1:]
@@ -344,10 +344,10 @@ def number(value: float | None) -> str:
     return "none" if value is None else f"{value:.2f}"
 
 
-def promise_table(found: dict[str, Any]) -> str:
+def promise_table(results: dict[str, Any]) -> str:
     rows = []
     for score in (DEFAULT_SCORE, "gap+log_energy"):
-        splits = found[f"promise/{score}"]["rows"]
+        splits = results[f"promise/{score}"]["rows"]
         shares = [rejected / count for rejected, count, _ in splits]
         _, count, n = splits[0]
         k = math.floor((n + 1) * RATE)
@@ -373,10 +373,10 @@ def inside(splits: list[list[int]], limits: tuple[float, float]) -> str:
     return f"{hits} of {len(splits)} ({percent2(low / count)} to {percent2(high / count)} %)"
 
 
-def shifted_table(found: dict[str, Any]) -> str:
-    names = dict.fromkeys(key.split("/")[0] for key in found["shifted"])
+def shifted_table(results: dict[str, Any]) -> str:
+    names = dict.fromkeys(key.split("/")[0] for key in results["shifted"])
     scores = (DEFAULT_SCORE, "gap+log_energy")
-    rows = [[n, *(percent2(found["shifted"][f"{n}/{s}"]) for s in scores)] for n in names]
+    rows = [[n, *(percent2(results["shifted"][f"{n}/{s}"]) for s in scores)] for n in names]
     return markdown(["calibrated on", *(f"{s}: rejects, %" for s in scores)], rows)
 
 
@@ -402,17 +402,17 @@ def draw() -> None:
     wrong = model("mnist-relu").predict(clean.visible()) != clean.labels
     some = mnist().train.subset(slice(10_000))
     known = KNOWN["maximum softmax"](model("mnist-relu"), some.visible(), some.labels)
-    found = evaluated(guard_of(DEFAULT_SCORE))
+    evaluation = evaluated(guard_of(DEFAULT_SCORE))
     gap = guard_of("gap").predict(clean).scores
     curves = {
-        "profile": found.curve,
+        "profile": evaluation.curve,
         "gap": coverage_risk(gap, wrong),
         "maximum softmax": coverage_risk(known.score(clean.visible()), wrong),
     }
     shown = ("boundary of mnist-n2", "letters A to J", "pixels permuted, each image")
     record = figure.GuardCurves(
-        ("clean", *shown), (found.clean_scores, *(found.trial_scores[n] for n in shown)),
-        found.threshold, tuple(curves), tuple(c.coverage for c in curves.values()),
+        ("clean", *shown), (evaluation.clean_scores, *(evaluation.trial_scores[n] for n in shown)),
+        evaluation.threshold, tuple(curves), tuple(c.coverage for c in curves.values()),
         tuple(c.risk for c in curves.values()),
     )  # fmt: skip
     figure.save(record, FIGURES / "guard.png")

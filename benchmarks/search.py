@@ -1,4 +1,4 @@
-"""Labels by the few memories that a nearest-neighbour library finds, beside all of them.
+"""Labels by the few memories that a nearest-neighbour library finds, compared with all.
 
     pip install faiss-cpu
     python benchmarks/search.py --out benchmarks/results/search.json

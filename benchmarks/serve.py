@@ -1,4 +1,4 @@
-"""The guard's service beside a bare server: the same framework around the classifier alone.
+"""The guard's service and a bare server: the same framework around the classifier alone.
 
     apt-get install wrk
     python benchmarks/serve.py              # both, in one run: a table, and JSON as the last line
@@ -94,7 +94,7 @@ def guarded(port, threads):
 
 
 class Running:
-    """A server in a process of its own, and in a folder of its own."""
+    """A server in its own process and folder."""
 
     def __init__(self, role, port, threads):
         self.port, self.folder = port, tempfile.TemporaryDirectory()
@@ -196,7 +196,7 @@ def compare(args):
     with Running("bare", 18080, args.threads) as one, Running("guard", 18081, args.threads) as two:
         print("batch  encoding  clients   bare /s   p50 ms   p99 ms  guarded /s   p50 ms   p99 ms")
         for batch, encoding, connections in cases:
-            # By turns, so that whatever else the machine does meets both.
+            # By turns, so that other work of the machine slows both.
             parts = {"bare": [], "guarded": []}
             for _ in range(args.rounds):
                 for name, server in (("bare", one), ("guarded", two)):

@@ -1,4 +1,4 @@
-"""DenseAMClassifier beside SVC and MLPClassifier, all with their defaults: the table of a document.
+"""DenseAMClassifier, SVC and MLPClassifier, all with their defaults: the table of a page.
 
     python benchmarks/sklearn_tables.py [--repeats 3] [--write docs/sklearn.md]
 

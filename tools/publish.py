@@ -1,8 +1,8 @@
 """Make the documentation's numbers and pictures those of a study: python tools/publish.py results
 
 The folder is one that ``denseam reproduce`` wrote of the whole study on the models of the package.
-Becomes docs/results.md, docs/results.json and docs/figures/, and the table in README.md between its
-two marks. Nothing in them is written by hand.
+It becomes docs/results.md, docs/results.json and docs/figures/, and the table in README.md between
+its two marks. Nothing in them is written by hand.
 """
 
 import json
@@ -20,9 +20,9 @@ TABLE = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL
 
 
 def main(results: Path) -> None:
-    """Copy, and put the table into the README."""
-    found = json.loads((results / "results.json").read_text())
-    if found["quick"]:
+    """Copy results and figures, and put the table into the README."""
+    contents = json.loads((results / "results.json").read_text())
+    if contents["quick"]:
         raise SystemExit(f"{results} holds a quick study: wanted a whole one")
     docs, readme = ROOT / "docs", ROOT / "README.md"
     text = readme.read_text()
@@ -31,7 +31,7 @@ def main(results: Path) -> None:
     for name in ("results.md", "figures"):
         if not (results / name).exists():
             raise SystemExit(f"{results} has no {name}: wanted the folder of a whole study")
-    text = TABLE.sub(lambda _: table(found), text)
+    text = TABLE.sub(lambda _: table(contents), text)
     for name in ("results.md", "results.json"):
         shutil.copyfile(results / name, docs / name)
     shutil.rmtree(docs / "figures", ignore_errors=True)
@@ -39,38 +39,38 @@ def main(results: Path) -> None:
     readme.write_text(text)
 
 
-def table(found: dict[str, Any]) -> str:
-    """Test errors beside the paper's, and how its claims fared, as Markdown."""
-    rows = {row["id"]: row for row in found["rows"]}
-    claims = {claim["id"]: claim for claim in found["claims"]}
+def table(results: dict[str, Any]) -> str:
+    """Return test errors, the paper's, and the counts of verdicts as Markdown."""
+    rows = {row["id"]: row for row in results["rows"]}
+    claims = {claim["id"]: claim for claim in results["claims"]}
     lines = ["| n | test error | mean of all seeds | paper |\n|---|---|---|---|\n"]
-    for model in found["models"]:
+    for model in results["models"]:
         name = model["name"]
         own, mean = (_number(rows.get(f"errors/{name}{part}")) for part in ("", "/mean"))
         paper = claims[f"error-{name}"]["paper"]
         lines.append(f"| {model['power']:g} | {own} | {mean} | {paper} |\n")
-    own = [model["seeds"][0]["epochs"] for model in found["models"]]
-    others = [seed["epochs"] for model in found["models"] for seed in model["seeds"][1:]]
-    apart = ", ".join(each for model in found["models"] if (each := _apart(model, rows)))
+    own = [model["seeds"][0]["epochs"] for model in results["models"]]
+    others = [seed["epochs"] for model in results["models"] for seed in model["seeds"][1:]]
+    apart = ", ".join(each for model in results["models"] if (each := _apart(model, rows)))
     lines.append(
         "\nIn brackets the 95 % interval of the model in the package, and the smallest and largest "
         f"error of all seeds. The models were trained for {_range(own)} epochs"
         f"{f' ({apart})' if apart else ''}, the other "
         f"seeds for {_range(others)}, the paper's for 3000.\n"
     )
-    lines.append(f"\nOf {len(claims)} claims of the paper: {counts_of(found['claims'])}.\n")
+    lines.append(f"\nOf {len(claims)} claims of the paper: {counts_of(results['claims'])}.\n")
     return "".join(lines)
 
 
 def _apart(model: dict[str, Any], rows: dict[str, Any]) -> str:
-    """By which options the model in the package was trained and its other seeds were not."""
+    """Return the options of the model in the package that its other seeds did not have."""
     own, *others = (_options(rows[seed["error_row"]]["command"]) for seed in model["seeds"])
     only = [option for option in own if any(option not in other for other in others)]
     return f"n = {model['power']:g} by `{' '.join(only)}`" if only else ""
 
 
 def _options(command: str) -> list[str]:
-    """Options of a training with their values: what it learns by, not how long or on what."""
+    """Return the options of a training that decide how it learns, not how long or where."""
     options = (f"--{each.strip()}" for each in command.split(" --")[1:])
     other = ("--epochs", "--seed", "--out", "--device", "--products")
     return [each for each in options if each.split()[0] not in other]

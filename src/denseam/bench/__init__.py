@@ -1,4 +1,4 @@
-"""Speed beside the alternatives: the measurements of `denseam bench`."""
+"""Speed of denseam and of its alternatives: the measurements of `denseam bench`."""
 
 from denseam.bench.descent import (
     CrossingRow,

@@ -1,4 +1,4 @@
-"""The speed of pixel-space descent: an iteration beside its kernels, and sets of images."""
+"""Speed of descent in pixel space: of an iteration and its kernels, and of sets of images."""
 
 import time
 from collections.abc import Callable
@@ -37,13 +37,13 @@ class IterationRow:
         return self.milliseconds["iteration"] / self.milliseconds["kernels"]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "to_kernels": self.to_kernels}
 
 
 @dataclass(frozen=True)
 class CrossingRow:
-    """Images led across the boundary to the second choice, for one trained model."""
+    """Images that cross the boundary to their second choice, for one trained model."""
 
     power: float
     n_images: int
@@ -52,13 +52,13 @@ class CrossingRow:
     crossed: dict[str, float]  # fraction, by mode
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         rates = {mode: self.n_images / seconds for mode, seconds in self.seconds.items()}
         return {**asdict(self), "images_per_second": rates}
 
 
 def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -> IterationRow:
-    """Time an iteration, of ten in a row, beside what its kernels take for a batch."""
+    """Time an iteration, one of ten in a row, and its kernels alone."""
     problem = Problem.random(B, K, 784, 10, power)
     model = DenseAM(784, 10, K, power, problem.temperature)
     model.memories.data.copy_(problem.memories)
@@ -72,7 +72,7 @@ def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -
 
 
 def _kernels(problem: Problem) -> Callable[[], Tensor]:
-    """Overlaps, sums, weights and the product to the images."""
+    """Return a step of the kernels: overlaps, sums, weights, the product to the images."""
     kernel = by_name("cpu")
     visible_memories = problem.memories[:, :784].contiguous()
     classes = problem.memories[:, 784:]
@@ -95,8 +95,8 @@ def measure_crossing(model: Classifier, visible: Tensor) -> CrossingRow:
     for mode in get_args(Mode):
         cross_boundary(model, visible[:10], mode=mode)
         start = time.perf_counter()
-        found = cross_boundary(model, visible, mode=mode)
+        crossing = cross_boundary(model, visible, mode=mode)
         seconds[mode] = time.perf_counter() - start
-        gradients[mode] = float(found.steps.double().mean())
-        crossed[mode] = float(found.success.double().mean())
+        gradients[mode] = float(crossing.steps.double().mean())
+        crossed[mode] = float(crossing.success.double().mean())
     return CrossingRow(model.power, len(visible), seconds, gradients, crossed)

@@ -162,7 +162,7 @@ def measure_training(
 
 
 def measure_inference(power: float, rounds: int, n_images: int = 10_000) -> InferenceRow:
-    """Time labels for many images beside the matrix product that they need."""
+    """Time labels for many images, and the matrix product that they need."""
     problem = Problem.random(n_images, 2000, N_VISIBLE, 10, power)
     memories = problem.memories
     dense = memories[:, :N_VISIBLE].contiguous()

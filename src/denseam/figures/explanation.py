@@ -69,7 +69,7 @@ class ExplainedImage:
 
 
 def plot(record: ExplainedImage, ax: "Axes") -> None:
-    """Draw the image in gray, and beside it a block of memories for each of the two classes.
+    """Draw the image in gray, and to its right a block of memories for each of the two classes.
 
     Memories are blue at -1, white at 0 and red at +1. Under each stand its share of the energy,
     what it contributes to the margin, and the classes that it votes for, the firmest first.

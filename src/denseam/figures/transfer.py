@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["TransferMap", "plot", "save"]
 
 _CELL = 0.5  # inches
-_GAP = 0.3  # cells, between the table and what is set apart
+_GAP = 0.3  # cells, between the table and the parts set apart
 _EDGE = 0.06  # cells, of white around a sample
 _WHITE_IS_CLEARER = 0.179  # relative luminance below which white text has more contrast than black
 
@@ -77,7 +77,7 @@ def plot(record: TransferMap, ax: "Axes") -> None:
     ax.set_xlim(0, right)
     bottom = tops[-1] + len(record.parts[-1].sources)
     ax.set_ylim(bottom, 0)
-    ax.set_ylabel("images made against", y=1 - R / 2 / bottom)  # beside the table alone
+    ax.set_ylabel("images made against", y=1 - R / 2 / bottom)  # at the height of the table
     ax.set_xlabel(_caption(record))
 
 

@@ -60,7 +60,7 @@ class Findings:
     rows: tuple[Row, ...] = ()
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
-    other_files: tuple[str, ...] = ()  # in the stage's folder, beside those of the figures
+    other_files: tuple[str, ...] = ()  # in the stage's folder, besides those of figures
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Sizes of a study: the whole one, or a quick one that says so beside every number."""
+"""Sizes of a study: the whole one, or a quick one whose every number says so."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any

@@ -54,7 +54,7 @@ def render(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
 def as_markdown(results: Mapping[str, Any]) -> str:
     """Return claims, tables, figures and machine as Markdown: docs/results.md.
 
-    Figures are named by their paths beside the page.
+    Figures stand by their paths, relative to the page.
 
     Raises:
         InputError: for results that lack something.

@@ -22,7 +22,7 @@ __all__ = ["set_name", "set_stages", "transfer_stage"]
 
 _REFERENCE = 10_000  # training images that rubbish is compared with
 _SHOWN = 1  # rows of Fig. 3 for each model
-_SAMPLES = 5  # images beside Fig. 7
+_SAMPLES = 5  # images in each row of Fig. 7
 _SIDE_PER_CLASS = 10  # images for other readings of the paper's noise than the main one
 
 
