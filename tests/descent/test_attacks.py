@@ -30,7 +30,7 @@ def call(attack, model, visible, labels, **options):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_keeps_to_the_box_and_to_its_size_and_says_what_it_reached(name):
-    attack, model, v = ATTACKS[name], prototypes(20.0), images(9, 12)
+    attack, model, v = ATTACKS[name], prototypes(20.0), 2 * images(9, 12)
     labels = model.predict(v)
     result = call(attack, model, v, labels, queries=20)
     assert len(result) == len(result.stopped) == 9

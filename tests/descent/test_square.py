@@ -24,7 +24,7 @@ def two_sides() -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:
     return module, v, distance
 
 
-def test_no_image_is_crossed_that_cannot_be_and_far_ones_are():
+def test_images_are_crossed_where_the_boundary_is_within_eps_and_nowhere_else():
     module, v, distance = two_sides()
     labels = module(v).argmax(dim=1)
     eps = float(distance.median())

@@ -1,4 +1,4 @@
-"""On through the boundary: final images, traces of the objective, callbacks; and other modules."""
+"""Beyond the boundary: final images, traces of the objective, callbacks. Other modules too."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_final_images_are_where_the_target_converges():
     assert cross_boundary(model, v, step=0.05).final is None
 
 
-def test_callbacks_see_who_is_on_the_way():
+def test_on_step_gets_the_images_that_have_not_stopped():
     model, v = prototypes(), images(9, 12)
     seen = []
     found = cross_boundary(model, v, step=0.05, chunk=5, on_step=seen.append)
