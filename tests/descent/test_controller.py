@@ -7,10 +7,10 @@ from torch import nn
 
 from denseam import energy
 from denseam.descent import Stop, cross_boundary
-from denseam.descent.controller import descend_controlled
+from denseam.descent.controller import heun
 from denseam.descent.goals import PaperObjective
 from denseam.descent.heads import energy_gap_head
-from denseam.descent.loop import Pace
+from denseam.descent.loop import Pace, descend
 from denseam.errors import InputError
 
 
@@ -75,8 +75,8 @@ def test_images_that_get_nowhere_stop():
     model, v = prototypes(20.0), images(6, 12)
     top = model.predict(v)
     head = energy_gap_head(model)
-    end = descend_controlled(
-        head, v, PaperObjective(top, 4.0), Pace(0.05, 3000),
+    end = descend(
+        head, v, PaperObjective(top, 4.0), Pace(0.05, 3000), advance=heun,
         crossed=lambda scores, rows: torch.zeros(len(rows), dtype=torch.bool),
     )  # fmt: skip
     stops = [list(Stop)[c] for c in end.codes.tolist()]

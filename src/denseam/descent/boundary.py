@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from denseam.checks import choice, plain, seed_of, whole
 from denseam.data.validate import check_labels
 from denseam.descent.batch import Batch, Progress
-from denseam.descent.controller import descend_controlled
+from denseam.descent.controller import heun
 from denseam.descent.goals import Goal, Margin, PaperObjective, loss_power_of
 from denseam.descent.heads import Head, head_of
-from denseam.descent.loop import Norm, OnStep, Pace, descend
+from denseam.descent.loop import Norm, OnStep, Pace, descend, euler
 from denseam.descent.result import Descended, DescentResult, Distances, Stop, code
 from denseam.descent.roots import on_boundary
 from denseam.descent.trace import Trace, trace
@@ -136,9 +136,9 @@ def cross_boundary(
     def run(rows: slice) -> BoundaryResult:
         start, top, targets = batch.flat[rows], all_top[rows], all_targets[rows]
         goal: Goal = Margin(top, targets) if on_margin else PaperObjective(targets, m)
-        follow = descend if mode == "faithful" else descend_controlled
-        end = follow(
+        end = descend(
             batch.head, start, goal, pace, on_step=batch.watched(rows, on_step),
+            advance=euler if mode == "faithful" else heun,
             crossed=lambda scores, active: scores.argmax(dim=1) == targets[active],
         )  # fmt: skip
         success = (end.codes == code(Stop.CROSSED)) & _is_behind(decides, end.images, targets)

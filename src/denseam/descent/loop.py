@@ -1,12 +1,13 @@
-"""One loop for Eq. 3.2 over a batch: v <- v - eps u, u the unit vector of the goal's gradient.
+"""The loop for Eq. 3.2 over a batch: v <- v - eps u, u the unit vector of the goal's gradient.
 
 Every image stops on its own and then leaves the batch, so that the work shrinks. An image has
 *converged* when the last ``WINDOW`` steps together have moved it by less than one step: steps have
 a fixed length, so an image moves to and fro at a minimum and stands still at an edge of the box.
 """
 
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import torch
@@ -17,7 +18,7 @@ from denseam.descent.goals import Goal
 from denseam.descent.heads import Head, Scores
 from denseam.descent.result import RUNNING, Descended, Stop, code
 
-__all__ = ["WINDOW", "Norm", "OnStep", "Pace", "Step", "comparable", "descend", "reasons", "unit"]
+__all__ = ["Norm", "OnStep", "Pace", "Step", "Way", "descend", "euler", "look", "reasons", "unit"]
 
 WINDOW = 20
 
@@ -77,12 +78,35 @@ def unit(gradient: Tensor, norm: Norm = "l2") -> tuple[Tensor, Tensor]:
     return scaled, (size * largest).squeeze(1)
 
 
+@dataclass
+class Way:
+    """The A images that have not stopped: where they are, and where they are going."""
+
+    rows: Tensor  # (A,) int64: which of the batch
+    here: Tensor  # (A, N)
+    before: Tensor  # (A, N): one step earlier
+    scores: Tensor  # (A, C) float64, at ``here``
+    direction: Tensor  # (A, N): u at ``here``
+    length: Tensor  # (A, 1): of the next step
+    anchor: Tensor  # (A, N): where it was WINDOW rounds ago, or fewer
+    spent: Tensor  # (A,) int64: gradients computed
+    reason: Tensor  # (A,) int8: why it cannot go on, or RUNNING
+
+    def at(self, chosen: Tensor) -> "Way":
+        """Return some of the images, by index or mask."""
+        return Way(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+
+Advance = Callable[[Way, Head, Goal, Pace], None]  # one step of every image
+
+
 def descend(
     head: Head,
     start: Tensor,  # (B, N), not changed
     goal: Goal,
     pace: Pace,
     *,
+    advance: Advance | None = None,
     crossed: Crossed | None = None,
     on_step: OnStep | None = None,
 ) -> Descended:
@@ -93,43 +117,56 @@ def descend(
         start: images (B, N) to begin with, in visible units.
         goal: what to descend.
         pace: length and number of steps.
+        advance: takes a step; ``euler`` by default.
         crossed: called with the scores and the rows they belong to; where it returns true, an
             image stops as ``crossed``.
         on_step: called before every step.
+
+    Returns:
+        ``steps`` count gradients after the first.
     """
     ended = Descended.at_start(start)
     rows = torch.arange(len(start), device=start.device)
-    here, previous, anchor = start, start, start
-    for k in range(pace.max_steps + 1):
-        scores = head(here)
+    scores, direction, reason = look(head, start, goal, pace.norm)
+    length, spent = torch.full_like(start[:, :1], pace.step), torch.ones_like(rows)
+    way = Way(rows, start, start, scores, direction, length, start, spent, reason)
+    for k in itertools.count():
         if on_step is not None:
-            on_step(Step(k, rows, here, scores.values))
-        direction, size = unit(scores.pull(goal.weights(scores.values)), pace.norm)
-        reason = reasons(scores, size)
+            on_step(Step(k, way.rows, way.here, way.scores))
         if k and k % WINDOW == 0:
-            moved = torch.linalg.vector_norm(here - anchor, dim=1)
-            reason[(moved < pace.step) & (reason == RUNNING)] = code(Stop.CONVERGED)
-            anchor = here
-        if crossed is not None:
-            reason[crossed(scores.values, rows) & comparable(reason)] = code(Stop.CROSSED)
-        if k == pace.max_steps:
-            reason[reason == RUNNING] = code(Stop.MAX_STEPS)
-        done = reason != RUNNING
+            moved = torch.linalg.vector_norm(way.here - way.anchor, dim=1)
+            way.reason[(moved < pace.step) & (way.reason == RUNNING)] = code(Stop.CONVERGED)
+            way.anchor = way.here
+        if crossed is not None:  # where no memory is active all classes tie
+            hit = crossed(way.scores, way.rows) & (way.reason != code(Stop.NO_ACTIVE_MEMORY))
+            way.reason[hit & (way.reason != code(Stop.NONFINITE))] = code(Stop.CROSSED)
+        way.reason[(way.spent > pace.max_steps) & (way.reason == RUNNING)] = code(Stop.MAX_STEPS)
+        done = way.reason != RUNNING
         if bool(done.any()):
-            ended.put(rows[done], here[done], previous[done], k, reason[done])
-            going = ~done
-            if not bool(going.any()):
+            out = way.at(done)
+            ended.put(out.rows, out.here, out.before, out.spent - 1, out.reason)
+            way, goal = way.at(~done), goal.at(~done)
+            if not len(way.rows):
                 break
-            rows, goal, anchor = rows[going], goal.at(going), anchor[going]
-            here, direction = here[going], direction[going]
-        previous = here
-        here = pace.clipped(torch.add(here, direction, alpha=-pace.step))
+        (advance or euler)(way, head, goal, pace)
     return ended
 
 
-def comparable(reason: Tensor) -> Tensor:
-    """Return where scores can be compared, (B,) bool: with no memory active all classes tie."""
-    return (reason != code(Stop.NONFINITE)) & (reason != code(Stop.NO_ACTIVE_MEMORY))
+def euler(way: Way, head: Head, goal: Goal, pace: Pace) -> None:
+    """Take a step of fixed length along u."""
+    way.before = way.here
+    way.here = pace.clipped(torch.add(way.here, way.direction, alpha=-pace.step))
+    way.scores, way.direction, way.reason = look(head, way.here, goal, pace.norm)
+    way.spent = way.spent + 1
+
+
+def look(
+    head: Head, images: Tensor, goal: Goal, norm: Norm = "l2"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores (B, C), directions (B, N) and why an image cannot go on, (B,) int8."""
+    scores = head(images)
+    direction, size = unit(scores.pull(goal.weights(scores.values)), norm)
+    return scores.values, direction, reasons(scores, size)
 
 
 def reasons(scores: Scores, size: Tensor) -> Tensor:
