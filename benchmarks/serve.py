@@ -2,6 +2,7 @@
 
     apt-get install wrk
     python benchmarks/serve.py              # both, in one run: a table, and JSON as the last line
+    python benchmarks/serve.py --junk       # 8 clients whose images are all set aside
     python benchmarks/serve.py --soak 600   # junk and broken requests for so long: memory
 
 Both servers run Starlette on uvicorn, read requests with the same code, and have the same number of
@@ -133,9 +134,11 @@ class Running:
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def bodies(folder, batch, encoding, count=32):
+def bodies(folder, batch, encoding, junk, count=32):
     """Write requests into files; return the headers that they need, in Lua."""
     images = data.load("mnist").test.images[CALIBRATION:].numpy()
+    if junk:
+        images = np.random.default_rng(0).integers(0, 256, images[: count * batch].shape)
     for i in range(count):
         part = np.take(images, range(i * batch, (i + 1) * batch), axis=0, mode="wrap")
         unit = (part / 255).astype("<f4")
@@ -150,19 +153,19 @@ def bodies(folder, batch, encoding, count=32):
     return "" if encoding == "json" else f'["Inference-Header-Content-Length"] = "{len(head)}"'
 
 
-def load(server, batch, encoding, connections, seconds):
+def load(server, batch, encoding, connections, seconds, *, junk=False):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        header = bodies(folder, batch, encoding)
+        header = bodies(folder, batch, encoding, junk)
         script = folder / "wrk.lua"
         script.write_text(SCRIPT.format(folder=folder, count=32, header=header))
         for length in (1, seconds):  # the first to warm up
             command = ["wrk", "-t1", f"-c{connections}", f"-d{length}s", "--timeout", "30s"]
             command += ["-s", str(script), f"http://127.0.0.1:{server.port}"]
             done = subprocess.run(command, check=True, capture_output=True)  # noqa: S603
-    found = json.loads(done.stdout.decode().strip().splitlines()[-1])
-    found["per_second"] = found.pop("requests") / found.pop("seconds")
-    return found
+    row = json.loads(done.stdout.decode().strip().splitlines()[-1])
+    row["per_second"] = row.pop("requests") / row.pop("seconds")
+    return row
 
 
 def alone(threads):
@@ -216,6 +219,17 @@ def compare(args):
     print(json.dumps({**facts, "without_a_server": without, "rows": rows}))
 
 
+def junk(args):
+    """Measure a server that sets every image aside: nobody may wait for its journal."""
+    rows = []
+    with Running("guard", 18081, args.threads) as server:
+        print("  per s   p50 ms   p99 ms")
+        for _ in range(args.rounds):
+            rows.append(load(server, 1, "json", 8, args.seconds, junk=True))
+            print("".join(f"{rows[-1][key]:9.2f}" for key in ("per_second", "p50_ms", "p99_ms")))
+    print(json.dumps({"clients": 8, "load_average": os.getloadavg(), "rows": rows}))
+
+
 def soak(args):
     """Send clean images, junk and malformed bodies for so many seconds."""
     rng, samples, statuses = np.random.default_rng(0), [], {}
@@ -243,6 +257,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=5, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=3, help="the median of so many counts")
     parser.add_argument("--threads", type=int, default=1, help="of one pass through the models")
+    parser.add_argument("--junk", action="store_true", help="set every image aside")
     parser.add_argument("--soak", type=int, help="seconds")
     parser.add_argument("--role", choices=["bare", "guard"], help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -254,7 +269,7 @@ def main():
     elif shutil.which("wrk") is None:
         raise SystemExit("there is no wrk here: apt-get install wrk (Debian)")
     else:
-        compare(args)
+        (junk if args.junk else compare)(args)
 
 
 if __name__ == "__main__":
