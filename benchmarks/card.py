@@ -27,7 +27,7 @@ import torch
 from tables import markdown
 
 from denseam import data
-from denseam.bench import CASES, environment, measure_crossing, measure_training
+from denseam.bench import CASES, Row, environment, measure_crossing, measure_training
 from denseam.bench.report import Case, check_alike
 from denseam.bench.steps import RULE, STEPS, Problem, Step, kernel_step
 from denseam.files import write_json
@@ -180,8 +180,8 @@ def main() -> None:
     name = re.sub(r"[^a-z0-9]+", "-", facts["card"].lower()).strip("-")
     file = f"{name}-{datetime.now(tz=UTC):%Y%m%dT%H%M%SZ}.json"
 
-    def keep(kind: str, row: Any) -> None:
-        record[kind].append(row.to_json())
+    def keep(kind: str, row: Row) -> None:
+        record[kind].append(row)
         if options.save is not None:
             write_json(options.save / file, record)
 
@@ -189,7 +189,7 @@ def main() -> None:
     for case in CASES:
         if case.B * case.K * case.C < LARGEST:
             rows.append(measure_card_step(case, options.rounds, device))
-            keep("steps", rows[-1])
+            keep("steps", rows[-1].to_json())
     dataset = data.load("mnist")
     visible = dataset.test.visible()[: options.images].to(device)
     for model in options.models:

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -86,8 +85,9 @@ def test_a_training_is_timed_after_an_epoch_that_compiles(monkeypatch):
     monkeypatch.setattr(report, "train", train)
     row = report.measure_training(None, 7, "8-bit", torch.device("cpu"))
     assert epochs == [1, 7]
-    assert (row.power, row.epochs, row.products, row.test_error) == (30, 7, "8-bit", 0.2)
-    assert row.seconds >= 0
+    assert row.pop("seconds") >= 0
+    assert row == {"power": 30, "epochs": 7, "products": "8-bit", "train_error": 0.1,
+                   "test_error": 0.2}  # fmt: skip
 
 
 def test_the_record_is_kept_under_the_name_of_the_processor(tiny, capsys, tmp_path):
@@ -141,9 +141,8 @@ def test_a_form_that_does_something_else_is_not_timed(tiny, monkeypatch):
 def test_a_form_that_needs_too_much_memory_is_left_out(tiny, monkeypatch):
     monkeypatch.setattr(report, "_LARGE", 1)
     row = measure_step(tiny, rounds=1)
-    assert set(row.milliseconds) == {"products", "cpu", "8-bit", "reference"}
-    assert row.speedup("nips16") is None
-    whole = replace(row, milliseconds={**row.milliseconds, "nips16": 1.0})
+    assert set(row["milliseconds"]) == {"products", "cpu", "8-bit", "reference"}
+    whole = {**row, "milliseconds": {**row["milliseconds"], "nips16": 1.0}}
     assert list(cli.bench._step_table([whole, row]).columns[-1].cells)[1] == "-"
 
 

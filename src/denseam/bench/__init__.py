@@ -1,16 +1,9 @@
 """Speed of denseam and of its alternatives: the measurements of `denseam bench`."""
 
-from denseam.bench.descent import (
-    CrossingRow,
-    IterationRow,
-    measure_crossing,
-    measure_iteration,
-)
+from denseam.bench.descent import measure_crossing, measure_iteration
 from denseam.bench.report import (
     CASES,
-    InferenceRow,
-    StepRow,
-    TrainingRow,
+    Row,
     environment,
     measure_inference,
     measure_step,
@@ -19,11 +12,7 @@ from denseam.bench.report import (
 
 __all__ = [
     "CASES",
-    "CrossingRow",
-    "InferenceRow",
-    "IterationRow",
-    "StepRow",
-    "TrainingRow",
+    "Row",
     "environment",
     "measure_crossing",
     "measure_inference",

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from denseam.bench.report import Row
 from denseam.bench.steps import Problem
 from denseam.bench.timing import milliseconds
 from denseam.classifier import Classifier
@@ -19,46 +19,13 @@ from denseam.descent.loop import Pace, descend
 from denseam.kernels import by_name
 from denseam.model import DenseAM
 
-__all__ = ["CrossingRow", "IterationRow", "measure_crossing", "measure_iteration"]
+__all__ = ["measure_crossing", "measure_iteration"]
 
 _STEPS = 10
 
 
-@dataclass(frozen=True)
-class IterationRow:
-    """One iteration of Eq. 3.2 on 1000 active images, K = 2000, N = 784, C = 10."""
-
-    power: float
-    milliseconds: dict[str, float]  # "iteration", and "kernels": forward and backward alone
-
-    @property
-    def to_kernels(self) -> float:
-        """Time of an iteration over that of the kernels alone."""
-        return self.milliseconds["iteration"] / self.milliseconds["kernels"]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {**asdict(self), "to_kernels": self.to_kernels}
-
-
-@dataclass(frozen=True)
-class CrossingRow:
-    """Images that cross the boundary to their second choice, for one trained model."""
-
-    power: float
-    n_images: int
-    seconds: dict[str, float]  # by mode
-    gradients: dict[str, float]  # mean of an image, by mode
-    crossed: dict[str, float]  # fraction, by mode
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        rates = {mode: self.n_images / seconds for mode, seconds in self.seconds.items()}
-        return {**asdict(self), "images_per_second": rates}
-
-
-def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -> IterationRow:
-    """Time an iteration, one of ten in a row, and its kernels alone."""
+def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -> Row:
+    """Time an iteration of Eq. 3.2, one of ten in a row, and its kernels alone."""
     problem = Problem.random(B, K, 784, 10, power)
     model = DenseAM(784, 10, K, power, problem.temperature)
     model.memories.data.copy_(problem.memories)
@@ -68,7 +35,9 @@ def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -
         descend(head, problem.visible, PaperObjective(targets, 30.0), Pace(1e-3, _STEPS - 1))
 
     times = milliseconds({"iteration": iterations, "kernels": _kernels(problem)}, rounds)
-    return IterationRow(power, {**times, "iteration": times["iteration"] / _STEPS})
+    times["iteration"] /= _STEPS
+    to_kernels = times["iteration"] / times["kernels"]
+    return {"power": power, "milliseconds": times, "to_kernels": to_kernels}
 
 
 def _kernels(problem: Problem) -> Callable[[], Tensor]:
@@ -89,8 +58,13 @@ def _kernels(problem: Problem) -> Callable[[], Tensor]:
     return step
 
 
-def measure_crossing(model: Classifier, visible: Tensor) -> CrossingRow:
-    """Time ``cross_boundary`` of these images (B, N) in every mode, once."""
+def measure_crossing(model: Classifier, visible: Tensor) -> Row:
+    """Time ``cross_boundary`` of images (B, N) in every mode, once.
+
+    Returns:
+        ``power``, ``n_images``, and by mode ``seconds``, ``gradients`` (mean of an image),
+        ``crossed`` (a fraction) and ``images_per_second``.
+    """
     seconds, gradients, crossed = {}, {}, {}
     for mode in get_args(Mode):
         cross_boundary(model, visible[:10], mode=mode)
@@ -99,4 +73,8 @@ def measure_crossing(model: Classifier, visible: Tensor) -> CrossingRow:
         seconds[mode] = time.perf_counter() - start
         gradients[mode] = float(crossing.steps.double().mean())
         crossed[mode] = float(crossing.success.double().mean())
-    return CrossingRow(model.power, len(visible), seconds, gradients, crossed)
+    return {
+        "power": model.power, "n_images": len(visible), "seconds": seconds, "gradients": gradients,
+        "crossed": crossed,
+        "images_per_second": {mode: len(visible) / spent for mode, spent in seconds.items()},
+    }  # fmt: skip

@@ -23,9 +23,7 @@ from denseam.version import __version__
 __all__ = [
     "CASES",
     "Case",
-    "InferenceRow",
-    "StepRow",
-    "TrainingRow",
+    "Row",
     "check_alike",
     "environment",
     "forms_on",
@@ -33,6 +31,8 @@ __all__ = [
     "measure_step",
     "measure_training",
 ]
+
+Row = dict[str, Any]  # of JSON values
 
 CPU = torch.device("cpu")
 PRODUCTS_ALONE = "products"
@@ -57,64 +57,6 @@ _ALIKE = {"8-bit": 5e-3, "tf32": 5e-3, "bfloat16": 5e-3}
 _LARGE, _HUNGRY = 100_000_000, ("autograd", "compiled", "nips16")
 
 
-@dataclass(frozen=True)
-class StepRow:
-    """One training step in every form, denseam's first."""
-
-    case: Case
-    milliseconds: dict[str, float]  # by form; "products" is the two matrix products alone
-    peak_floats: float  # of denseam's step, in units of (B K + K N) floats
-
-    @property
-    def form(self) -> str:
-        """The form that `denseam train` uses on this device."""
-        return next(form for form in self.milliseconds if form != PRODUCTS_ALONE)
-
-    @property
-    def to_products(self) -> float:
-        """Time of denseam's step over that of the two products alone."""
-        return self.milliseconds[self.form] / self.milliseconds[PRODUCTS_ALONE]
-
-    def speedup(self, form: str) -> float | None:
-        """Return how many times faster than another form denseam's step is."""
-        other = self.milliseconds.get(form)
-        return None if other is None else other / self.milliseconds[self.form]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {**asdict(self), "to_products": self.to_products}
-
-
-@dataclass(frozen=True)
-class InferenceRow:
-    """Labels for many images."""
-
-    power: float
-    n_images: int
-    milliseconds: dict[str, float]  # "cpu", and "products": its one matrix product alone
-    peak_floats: float  # in units of (B K + K N) floats
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class TrainingRow:
-    """A whole training."""
-
-    power: float
-    epochs: int
-    products: str
-    seconds: float
-    train_error: float
-    test_error: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
-
-
 def forms_on(device: torch.device) -> dict[str, Callable[[Problem], Step]]:
     """Return the forms of a step that run on a device, denseam's own first."""
     if device.type == "cpu":
@@ -123,8 +65,14 @@ def forms_on(device: torch.device) -> dict[str, Callable[[Problem], Step]]:
     return kernels | {name: STEPS[name] for name in ("reference", "autograd", "compiled")}
 
 
-def measure_step(case: Case, rounds: int, device: torch.device = CPU) -> StepRow:
-    """Time a training step in every form, side by side."""
+def measure_step(case: Case, rounds: int, device: torch.device = CPU) -> Row:
+    """Time a training step in every form, side by side.
+
+    Returns:
+        ``case``; ``milliseconds`` by form, of the two matrix products alone first, then of
+        denseam's step, then of others; ``peak_floats`` of denseam's step, in units of (B K + K N)
+        floats; ``to_products``, its time over that of the products.
+    """
     problem = Problem.random(case.B, case.K, N_VISIBLE, case.C, case.power).to(device)
     large = case.B * case.K * case.C >= _LARGE
     forms = {
@@ -136,7 +84,13 @@ def measure_step(case: Case, rounds: int, device: torch.device = CPU) -> StepRow
     steps.update({form: make(problem.copy()) for form, make in forms.items()})
     times = milliseconds(steps, rounds, device=device)
     unit = 4 * (case.B * case.K + case.K * N_VISIBLE)
-    return StepRow(case, times, peak_bytes(steps[next(iter(forms))], device) / unit)
+    ours = next(iter(forms))
+    return {
+        "case": asdict(case),
+        "milliseconds": times,
+        "peak_floats": peak_bytes(steps[ours], device) / unit,
+        "to_products": times[ours] / times[PRODUCTS_ALONE],
+    }
 
 
 def _products_on_card(problem: Problem) -> Step:
@@ -148,7 +102,7 @@ def _products_on_card(problem: Problem) -> Step:
 
 def measure_training(
     dataset: Dataset, epochs: int, products: str, device: torch.device, power: float = 30
-) -> TrainingRow:
+) -> Row:
     """Time a training by the paper's recipe, with the test error after every epoch.
 
     Nothing is written. An epoch before the timed training compiles the kernels.
@@ -158,10 +112,13 @@ def measure_training(
     start = time.perf_counter()
     last = train(recipe, dataset, device=device).records[-1]
     seconds = time.perf_counter() - start
-    return TrainingRow(power, epochs, products, seconds, last.train_error, last.test_error)
+    return {
+        "power": power, "epochs": epochs, "products": products, "seconds": seconds,
+        "train_error": last.train_error, "test_error": last.test_error,
+    }  # fmt: skip
 
 
-def measure_inference(power: float, rounds: int, n_images: int = 10_000) -> InferenceRow:
+def measure_inference(power: float, rounds: int, n_images: int = 10_000) -> Row:
     """Time labels for many images, and the matrix product that they need."""
     problem = Problem.random(n_images, 2000, N_VISIBLE, 10, power)
     memories = problem.memories
@@ -177,7 +134,10 @@ def measure_inference(power: float, rounds: int, n_images: int = 10_000) -> Infe
 
     times = milliseconds({"cpu": predict, PRODUCTS_ALONE: product}, rounds)
     unit = 4 * (n_images * 2000 + 2000 * N_VISIBLE)
-    return InferenceRow(power, n_images, times, peak_bytes(predict) / unit)
+    return {
+        "power": power, "n_images": n_images, "milliseconds": times,
+        "peak_floats": peak_bytes(predict) / unit,
+    }  # fmt: skip
 
 
 def environment(device: torch.device = CPU) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,11 +32,7 @@ from rich.table import Table
 from denseam import data
 from denseam.bench import (
     CASES,
-    CrossingRow,
-    InferenceRow,
-    IterationRow,
-    StepRow,
-    TrainingRow,
+    Row,
     environment,
     measure_crossing,
     measure_inference,
@@ -54,7 +51,7 @@ from denseam.kernels import choose
 from denseam.pretrained import load_any
 from denseam.training import Recipe
 
-Row = TypeVar("Row", StepRow, InferenceRow, IterationRow, CrossingRow, TrainingRow)
+T = TypeVar("T")
 
 _SHORT = {
     "8-bit": "8-bit", "tf32": "tf32", "bfloat16": "bf16", "reference": "ref", "autograd": "auto",
@@ -123,33 +120,26 @@ def _measured(args: argparse.Namespace, device: torch.device, keep: "_Record") -
     on_card, rounds = device.type != "cpu", args.rounds
     names = args.models or (["mnist-n30"] if on_card else [])
     models = [load_any(name, device=args.device) for name in names]
-    steps = [
-        keep("steps", measure_step(case, rounds, device))
-        for case in counted(CASES, "training steps")
-    ]
+    steps = keep("steps", "training steps", CASES, lambda case: measure_step(case, rounds, device))
     tables: list[Table | str] = [_step_table(steps), _LEGEND]
     if not on_card:
         powers = (2, 30)
-        inference = [
-            keep("inference", measure_inference(power, rounds))
-            for power in counted(powers, "inference")
-        ]
-        iterations = [
-            keep("iterations", measure_iteration(power, rounds))
-            for power in counted(powers, "descent")
-        ]
+        inference = keep("inference", "inference", powers, lambda n: measure_inference(n, rounds))
+        iterations = keep("iterations", "descent", powers, lambda n: measure_iteration(n, rounds))
         tables += [_inference_table(inference), _iteration_table(iterations)]
-    dataset = data.load("mnist") if models or args.train else None
-    if dataset is not None and models:
+    if models:
         count = args.images or (10_000 if on_card else 1000)
-        visible = dataset.test.visible()[:count].to(device)
-        crossings = [
-            keep("crossings", measure_crossing(model, visible))
-            for model in counted(models, "boundaries")
-        ]
+        visible = data.load("mnist").test.visible()[:count].to(device)
+        crossings = keep(
+            "crossings", "boundaries", models, lambda model: measure_crossing(model, visible)
+        )
         tables.append(_crossing_table(crossings))
-    if dataset is not None and args.train:
-        row = keep("trainings", measure_training(dataset, args.epochs, args.products, device))
+    if args.train:
+        dataset = data.load("mnist")
+        (row,) = keep(
+            "trainings", "training", [args.products],
+            lambda products: measure_training(dataset, args.epochs, products, device),
+        )  # fmt: skip
         tables.append(_training_line(row))
     return tables
 
@@ -164,26 +154,31 @@ class _Record:
         name = f"{machine.strip('-')}-{datetime.now(tz=UTC):%Y%m%dT%H%M%SZ}.json"
         self.path = None if folder is None else folder / name
 
-    def __call__(self, part: str, row: Row) -> Row:
-        self.record.setdefault(part, []).append(row.to_json())
-        if self.path is not None:
-            write_json(self.path, self.record)
-        return row
+    def __call__(
+        self, part: str, title: str, items: Iterable[T], measure: Callable[[T], Row]
+    ) -> list[Row]:
+        """Measure each item, keep its row, and return all rows."""
+        rows: list[Row] = self.record.setdefault(part, [])
+        for item in counted(items, title):
+            rows.append(measure(item))
+            if self.path is not None:
+                write_json(self.path, self.record)
+        return rows
 
 
-def _step_table(rows: list[StepRow]) -> Table:
-    form = rows[0].form
-    others = [name for name in _SHORT if any(name in row.milliseconds for row in rows)]
+def _step_table(rows: list[Row]) -> Table:
+    ours = next(form for form in rows[0]["milliseconds"] if form != "products")
+    others = [form for form in _SHORT if any(form in row["milliseconds"] for row in rows)]
     cells = []
     for row in rows:
-        ms = row.milliseconds
+        case, ms = row["case"], row["milliseconds"]
         cells.append([
-            f"{row.case.power:g}", f"{row.case.K}", f"{row.case.C}", _digits(ms["products"]),
-            _digits(ms[form]), f"{row.to_products:.2f}", f"{row.peak_floats:.2f}",
-            *(_times(row.speedup(name)) for name in others),
+            f"{case['power']:g}", f"{case['K']}", f"{case['C']}", _digits(ms["products"]),
+            _digits(ms[ours]), f"{row['to_products']:.2f}", f"{row['peak_floats']:.2f}",
+            *(_times(ms[form] / ms[ours]) if form in ms else "-" for form in others),
         ])  # fmt: skip
-    title = f"one training step, B = 1000, N = 784: ms, and by how much {form} is faster"
-    columns = ("n", "K", "C", "prod", form, "ratio", "peak", *(_SHORT[name] for name in others))
+    title = f"one training step, B = 1000, N = 784: ms, and by how much {ours} is faster"
+    columns = ("n", "K", "C", "prod", ours, "ratio", "peak", *(_SHORT[form] for form in others))
     return table(title, columns, cells)
 
 
@@ -191,45 +186,43 @@ def _digits(milliseconds: float) -> str:
     return f"{milliseconds:.1f}" if milliseconds >= 2 else f"{milliseconds:.3f}"
 
 
-def _times(speedup: float | None) -> str:
-    if speedup is None:
-        return "-"
+def _times(speedup: float) -> str:
     return f"{speedup:.1f}x" if speedup < 10 else f"{speedup:.0f}x"
 
 
-def _inference_table(rows: list[InferenceRow]) -> Table:
+def _inference_table(rows: list[Row]) -> Table:
     cells = []
     for row in rows:
-        alone, cpu = row.milliseconds["products"], row.milliseconds["cpu"]
-        ratio, peak = f"{cpu / alone:.2f}", f"{row.peak_floats:.2f}"
-        cells.append([f"{row.power:g}", f"{alone:.0f}", f"{cpu:.0f}", ratio, peak])
+        alone, cpu = row["milliseconds"]["products"], row["milliseconds"]["cpu"]
+        ratio, peak = f"{cpu / alone:.2f}", f"{row['peak_floats']:.2f}"
+        cells.append([f"{row['power']:g}", f"{alone:.0f}", f"{cpu:.0f}", ratio, peak])
     title = "labels of 10,000 images, K = 2000; the product is its one matrix product"
     return table(title, ("n", "product", "cpu", "/ product", "peak"), cells)
 
 
-def _iteration_table(rows: list[IterationRow]) -> Table:
+def _iteration_table(rows: list[Row]) -> Table:
     cells = []
     for row in rows:
-        times = [f"{row.milliseconds[name]:.1f}" for name in ("kernels", "iteration")]
-        cells.append([f"{row.power:g}", *times, f"{row.to_kernels:.2f}"])
-    title = "one iteration of Eq. 3.2 on 1000 images, beside its kernels"
+        times = [f"{row['milliseconds'][name]:.1f}" for name in ("kernels", "iteration")]
+        cells.append([f"{row['power']:g}", *times, f"{row['to_kernels']:.2f}"])
+    title = "one iteration of Eq. 3.2 on 1000 images, and its kernels alone"
     return table(title, ("n", "kernels", "iteration", "/ kernels"), cells)
 
 
-def _crossing_table(rows: list[CrossingRow]) -> Table:
+def _crossing_table(rows: list[Row]) -> Table:
     cells = [
-        [f"{row.power:g}", mode, f"{row.n_images / seconds:.0f}", f"{row.gradients[mode]:.1f}",
-         f"{100 * row.crossed[mode]:.1f} %"]
+        [f"{row['power']:g}", mode, f"{rate:.0f}", f"{row['gradients'][mode]:.1f}",
+         f"{100 * row['crossed'][mode]:.1f} %"]
         for row in rows
-        for mode, seconds in row.seconds.items()
+        for mode, rate in row["images_per_second"].items()
     ]  # fmt: skip
-    title = f"{rows[0].n_images} images to the boundary of their second choice"
+    title = f"{rows[0]['n_images']} images to the boundary of their second choice"
     return table(title, ("n", "mode", "images / s", "gradients each", "crossed"), cells)
 
 
-def _training_line(row: TrainingRow) -> str:
-    error = "" if row.test_error is None else f", test error {100 * row.test_error:.2f} %"
+def _training_line(row: Row) -> str:
+    error = row["test_error"]
+    text = "" if error is None else f", test error {100 * error:.2f} %"
     return (
-        f"n = {row.power:g}, {row.epochs} epochs, {row.products} products: "
-        f"{row.seconds:.0f} s{error}"
+        "n = {power:g}, {epochs} epochs, {products} products: {seconds:.0f} s".format(**row) + text
     )
