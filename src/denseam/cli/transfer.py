@@ -17,13 +17,12 @@ Examples:
 import argparse
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -41,10 +40,10 @@ from denseam.cli.common import (
     images_of,
     percent,
     print_json,
-    stderr,
     stdout,
     table,
 )
+from denseam.cli.progress import counted
 from denseam.cli.rows import Row, first_distinct, read_rows, row_names, samples
 from denseam.cli.sets import check_picture
 from denseam.data import ImageSet
@@ -56,8 +55,6 @@ from denseam.pretrained import load_any
 
 _SAMPLES = 4  # images of a set beside its row of the figure
 _NARROW = 8  # most letters of a name above a column of the figure
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -171,7 +168,7 @@ def _measure(args: argparse.Namespace, models: Mapping[str, Classifier]) -> _Mea
     sets = [{name: row.images} for name, row in zip(names, rows, strict=True)]
     if args.clean and clean is not None:
         sets.append({"clean": clean})
-    tables = [measure(each) for each in _bar(sets, "transfer")]
+    tables = [measure(each) for each in counted(sets, "transfer")]
     below = tables.pop() if args.clean else None
     return _Measured(rows, _joined(tables), below, betas)
 
@@ -187,18 +184,13 @@ def _check_fit(models: Mapping[str, Classifier], images: ImageSet, what: str) ->
 def _calibrated(models: Mapping[str, Classifier], clean: ImageSet) -> list[float]:
     """Return each model's own beta_sm, (V,)."""
     betas = []
-    for name, model in _bar(models.items(), "beta_sm"):
+    for name, model in counted(models.items(), "beta_sm"):
         visible = clean.visible(model.memories.dtype, model.memories.device)
         try:
             betas.append(calibrate_beta(model, visible, clean.labels))
         except InputError as error:
             raise InputError(f"--beta-sm own, {name}: {error}") from error
     return betas
-
-
-def _bar(items: Iterable[T], what: str) -> Iterable[T]:
-    hidden = not stderr.is_terminal
-    return track(list(items), what, console=stderr, disable=hidden, transient=True)
 
 
 def _joined(tables: Sequence[TransferTable]) -> TransferTable:
