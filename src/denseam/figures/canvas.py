@@ -89,13 +89,13 @@ def check_shape(what: str, values: Tensor, *sizes: int | None) -> None:
     """Refuse a tensor of another shape; None stands for any size.
 
     Raises:
-        InputError: with the shape that came and the one that is wanted.
+        InputError: with both shapes.
     """
     shape = tuple(values.shape)
     fits = [b is None or a == b for a, b in zip(shape, sizes, strict=False)]
     if len(shape) != len(sizes) or not all(fits):
-        wanted = ", ".join("any" if size is None else str(size) for size in sizes)
-        raise InputError(f"{what} must have shape ({wanted}), got {shape}")
+        names = ", ".join("any" if size is None else str(size) for size in sizes)
+        raise InputError(f"{what} must have shape ({names}), got {shape}")
 
 
 def check_pictures(what: str, images: Tensor, *lead: int | None) -> None:

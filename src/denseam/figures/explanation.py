@@ -92,7 +92,7 @@ def plot(record: ExplainedImage, ax: "Axes") -> None:
                 _lines(ax, ("share", "margin", "votes"), x - 0.12 * side, y + side, left=True)
         top += (_HEAD + record.rows(votes) * (1 + _FOOT)) * side
     _picture(ax, record.found.visible.reshape(record.shape), 0, _HEAD * side, "gray")
-    _lines(ax, _beside(record), side / 2, (1 + _HEAD) * side)
+    _lines(ax, _below(record), side / 2, (1 + _HEAD) * side)
     width, _ = _extent(record)
     ax.set_xlim(0, width * side)
     ax.set_ylim(top, 0)
@@ -113,10 +113,10 @@ def _extent(record: ExplainedImage) -> tuple[float, float]:
     return _LEFT + max(record.columns, _HEADLINE) * (1 + _GAP), height
 
 
-def headline(found: Explanation, votes: ClassVotes, class_names: Sequence[str]) -> str:
+def headline(explanation: Explanation, votes: ClassVotes, class_names: Sequence[str]) -> str:
     """Return a line on one of the two classes: how many memories carry it, how far it is ahead."""
     text = class_names[votes.label]
-    if votes is found.predicted and found.active:
+    if votes is explanation.predicted and explanation.active:
         text += " (predicted)"
     if not votes.n_active:
         return f"{text}: no memory is active"
@@ -137,12 +137,12 @@ def _caption(record: ExplainedImage, votes: ClassVotes, m: int) -> tuple[str, ..
     return f"{_percent(share)} %", _signed(contribution), shown
 
 
-def _beside(record: ExplainedImage) -> tuple[str, ...]:
+def _below(record: ExplainedImage) -> tuple[str, ...]:
     """Return the lines under the image."""
-    found, names = record.found, record.class_names
+    explanation, names = record.found, record.class_names
     right = () if record.right is None else (f"right: {names[record.right]}",)
-    said = names[found.predicted.label] if found.active else "nothing"
-    return (record.name, f"predicted: {said}", *right)
+    label = names[explanation.predicted.label] if explanation.active else "nothing"
+    return (record.name, f"predicted: {label}", *right)
 
 
 def _percent(fraction: float) -> str:

@@ -59,7 +59,7 @@ def rubbish_grid(sets: Sequence[ImageSet], rows: int = 1) -> RubbishGrid:
 
 
 def boundary_traces(
-    found: BoundaryResult,
+    crossed: BoundaryResult,
     clean: Tensor,  # (B, N)
     final_labels: Sequence[int],  # of each trace's final image
     *,
@@ -78,7 +78,7 @@ def boundary_traces(
             step,
             torch.stack(
                 [x.double().reshape(shape).cpu() for x in
-                 (clean[trace.sample], found.boundary[trace.sample], trace.final)]
+                 (clean[trace.sample], crossed.boundary[trace.sample], trace.final)]
             ),
             (
                 class_names[trace.top],
@@ -86,7 +86,7 @@ def boundary_traces(
                 class_names[label],
             ),
         )
-        for trace, label in zip(found.traces, final_labels, strict=True)
+        for trace, label in zip(crossed.traces, final_labels, strict=True)
     )  # fmt: skip
 
 

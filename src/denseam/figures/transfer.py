@@ -45,7 +45,7 @@ class TransferMap:
             canvas.check_pictures("samples", self.samples, len(self.table.sources), None)
 
     @property
-    def parts(self) -> tuple[TransferTable, ...]:
+    def tables(self) -> tuple[TransferTable, ...]:
         """The tables from top to bottom."""
         return (self.table,) if self.clean is None else (self.table, self.clean)
 
@@ -57,9 +57,9 @@ def plot(record: TransferMap, ax: "Axes") -> None:
     white is 0 and the darkest blue 100 %.
     """
     R, V = record.table.values.shape
-    tops = [0.0, R + _GAP][: len(record.parts)]
-    for part, top in zip(record.parts, tops, strict=True):
-        _draw_cells(ax, part.values, top)
+    tops = [0.0, R + _GAP][: len(record.tables)]
+    for table, top in zip(record.tables, tops, strict=True):
+        _draw_cells(ax, table.values, top)
     names = [canvas.literal(name) for name in record.table.victims]
     places, right = [v + 0.5 for v in range(V)], float(V)
     if record.samples is not None:
@@ -68,14 +68,14 @@ def plot(record: TransferMap, ax: "Axes") -> None:
         places.append(V + _GAP + wide / 2)
         right += _GAP + wide
     ax.set_xticks(places, names)
-    parts = zip(record.parts, tops, strict=True)
-    rows = [(name, top + r + 0.5) for part, top in parts for r, name in enumerate(part.sources)]
+    tables = zip(record.tables, tops, strict=True)
+    rows = [(name, top + r + 0.5) for table, top in tables for r, name in enumerate(table.sources)]
     ax.set_yticks([y for _, y in rows], [canvas.literal(name) for name, _ in rows])
     ax.tick_params(length=0, bottom=False, labeltop=True, labelbottom=False)
     ax.spines[:].set_visible(False)
     ax.set_aspect("equal")
     ax.set_xlim(0, right)
-    bottom = tops[-1] + len(record.parts[-1].sources)
+    bottom = tops[-1] + len(record.tables[-1].sources)
     ax.set_ylim(bottom, 0)
     ax.set_ylabel("images made against", y=1 - R / 2 / bottom)  # at the height of the table
     ax.set_xlabel(_caption(record))
@@ -90,7 +90,7 @@ def save(record: TransferMap, path: str | os.PathLike[str]) -> None:
     if record.samples is not None:
         _, S, H, W = record.samples.shape
         wide += _GAP + S * W / H
-    longest = max(len(name) for part in record.parts for name in part.sources)
+    longest = max(len(name) for table in record.tables for name in table.sources)
     size = max(3.0, 0.5 + 0.062 * longest + _CELL * wide), 0.65 + _CELL * high
     canvas.save(path, lambda ax: plot(record, ax), size=size)
 
@@ -129,9 +129,9 @@ def _luminance(colour: Tensor) -> float:
 
 def _caption(record: TransferMap) -> str:
     """Return a line on the quantity and its intervals, and one on the number of images."""
-    counts = sorted({count for part in record.parts for count in part.counts})
+    counts = sorted({count for table in record.tables for count in table.counts})
     images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    away = [(part.intervals - part.values[:, :, None]).abs().max() for part in record.parts]
+    away = [(table.intervals - table.values[:, :, None]).abs().max() for table in record.tables]
     return (
         f"{record.quantity} of each model, %, ± {100 * float(max(away)):.1f} at most (95 %)\n"
         f"{images} images in a row"
