@@ -11,7 +11,7 @@ from denseam.classifier import Classifier
 from denseam.errors import InputError
 from denseam.guard.answers import checked_scores
 from denseam.guard.blocks import SIZES, Blocks
-from denseam.guard.evidence import evidence, gather, independent
+from denseam.guard.evidence import Evidence, evidence, gather, independent
 from denseam.guard.samples import square
 from denseam.guard.scores import Score
 from denseam.guard.verdict import Reason
@@ -84,7 +84,9 @@ class NetworkDetector:
         if not independent(self.network):
             scores, labels, *_ = self._blocks(visible, device)
             return scores, labels
-        columns = [self._columns(part)[:2] for part in torch.split(visible, _CHUNK)]
+        if len(visible) <= _CHUNK:
+            return self._judge(visible)[:2]
+        columns = [self._judge(part)[:2] for part in torch.split(visible, _CHUNK)]
         scores, labels = (torch.cat(column) for column in zip(*columns, strict=True))
         return scores, labels
 
@@ -102,15 +104,20 @@ class NetworkDetector:
         network = {f"detector.{name}": value for name, value in self.network.tensors().items()}
         return score | network
 
-    def _columns(self, block: Tensor) -> tuple[Tensor, ...]:
-        """Return scores and labels, and what they come from: blocks are compared by that too."""
+    def _judge(self, visible: Tensor) -> tuple[Tensor, Tensor, Evidence]:
+        """Return scores and labels, and the evidence that they come from."""
         with torch.inference_mode():
             distance = "distance" in self.score.parts
             seen = evidence(
-                self.network, block.to(self.network.memories), self.shape, distance=distance
-            ).padded(SIZES[0])
-            columns = self.score(seen), seen.labels, seen.log_energy, seen.energy_gap
-            return tuple(column[: len(block)].cpu() for column in columns)
+                self.network, visible.to(self.network.memories), self.shape, distance=distance
+            )
+            scores = self.score(seen.padded(SIZES[0]))[: len(visible)]
+            return scores.cpu(), seen.labels.cpu(), seen
+
+    def _columns(self, block: Tensor) -> tuple[Tensor, ...]:
+        """Return what blocks are compared by: what the scores come from, too."""
+        scores, labels, seen = self._judge(block)
+        return scores, labels, seen.log_energy.cpu(), seen.energy_gap.cpu()
 
 
 class CustomDetector:

@@ -50,6 +50,8 @@ class Evidence:
         Logarithms round in one way in whole vectors and in another at their end.
         """
         missing = -len(self.log_energy) % multiple
+        if not missing:
+            return self
         columns = [getattr(self, field.name) for field in fields(self)]
         return Evidence(*(pad(c, (0, 0) * (c.ndim - 1) + (0, missing)) for c in columns))
 

@@ -119,8 +119,9 @@ class Network(Module):
     def _labels(self, images: Tensor) -> Tensor:
         if self.preprocess is not None or not independent(self.network):
             return super()._labels(images)
-        parts = torch.split(images.to(self.network.memories.device), _CHUNK)
-        return torch.cat([self._ask(part).argmax(dim=1) for part in parts])
+        if len(images) <= _CHUNK:
+            return self._ask(images).argmax(dim=1)
+        return torch.cat([self._ask(part).argmax(dim=1) for part in torch.split(images, _CHUNK)])
 
     def _ask(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
