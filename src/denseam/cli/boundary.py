@@ -22,6 +22,7 @@ from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import add_output, making, report
 from denseam.data import ImageSet
 from denseam.descent import boundary_set, cross_boundary
+from denseam.descent.boundary import RankedTarget
 from denseam.descent.sets import Keep
 from denseam.errors import InputError
 from denseam.figures import boundary
@@ -31,7 +32,7 @@ from denseam.pretrained import load_any
 _OPTIONS = from_signature(
     cross_boundary, "mode", "step", "norm", "objective", "loss_power", "max_steps"
 )
-_TARGETS = ("second", "least", "random", "each")
+_TARGETS = (*get_args(RankedTarget), "each")
 _TRACED = 3  # images of the figure
 
 

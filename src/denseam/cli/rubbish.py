@@ -24,6 +24,7 @@ from denseam.figures import rubbish as figure
 from denseam.figures.records import rubbish_grid
 from denseam.pretrained import load_any
 
+_WHICH = from_signature(rubbish, "classes", "per_class")
 _OPTIONS = from_signature(rubbish, "noise", "step", "loss_power", "max_steps")
 _ROWS = 4  # of the figure, at most
 
@@ -31,8 +32,7 @@ _ROWS = 4  # of the figure, at most
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_model(parser)
-    parser.add_argument("--classes", type=int, nargs="+", help="(default: all)")
-    parser.add_argument("--per-class", type=int, default=1, help="(default: %(default)s)")
+    add_flags(parser, _WHICH)
     parser.add_argument(
         "--shape", type=int, nargs=2, metavar=("H", "W"), help="of an image (default: a square)"
     )
@@ -45,11 +45,12 @@ def run(args: argparse.Namespace) -> int:
     model = load_any(args.model, device=args.device)
     with making(args) as work:
         images = rubbish_set(
-            model, args.classes, args.out, shape=_shape(model, args.shape),
-            per_class=args.per_class, seed=args.seed, **work, **typed(args, _OPTIONS),
+            model, out=args.out, shape=_shape(model, args.shape), seed=args.seed, **work,
+            **typed(args, _WHICH + _OPTIONS),
         )  # fmt: skip
         if args.figure is not None:
-            figure.save(rubbish_grid([images], min(args.per_class, _ROWS)), args.figure)
+            rows = min(images.metadata["parameters"]["per_class"], _ROWS)
+            figure.save(rubbish_grid([images], rows), args.figure)
     count = int(reached(images).sum())
     lines = [f"{count} are labelled as their class with its Y above 1/2, converged or not"]
     report(images, args, {"reached": count}, lines, "converged as their class")

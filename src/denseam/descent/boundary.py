@@ -19,13 +19,22 @@ from denseam.descent.roots import on_boundary
 from denseam.descent.trace import Trace, trace
 from denseam.errors import InputError
 
-__all__ = ["BoundaryResult", "Mode", "Objective", "Target", "cross_boundary", "targets_of"]
+__all__ = [
+    "BoundaryResult",
+    "Mode",
+    "Objective",
+    "RankedTarget",
+    "Target",
+    "cross_boundary",
+    "targets_of",
+]
 
 Objective = Literal["paper", "margin"]
 Mode = Literal["faithful", "controlled"]
-Target = Literal["second", "least", "random"] | int | Tensor
+RankedTarget = Literal["second", "least", "random"]
+Target = RankedTarget | int | Tensor
 
-_TARGETS = "wanted 'second', 'least', 'random', a class, or one for each image"
+_WANTED = f"wanted {', '.join(map(repr, get_args(RankedTarget)))}, a class, or one for each image"
 
 
 @dataclass(frozen=True)
@@ -186,11 +195,11 @@ def targets_of(target: Target, scores: Tensor, *, seed: int) -> Tensor:
         if target == "random":
             generator = torch.Generator().manual_seed(seed_of(seed))
             return (top + torch.randint(1, C, (B,), generator=generator).to(top.device)) % C
-        raise InputError(f"target = {target!r}: {_TARGETS}")
+        raise InputError(f"target = {target!r}: {_WANTED}")
     try:
         targets = torch.as_tensor(target, device=top.device)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"target = {target!r}: {_TARGETS}") from error
+        raise InputError(f"target = {target!r}: {_WANTED}") from error
     if targets.ndim and targets.shape != (B,):
         raise InputError(f"targets of shape {tuple(targets.shape)}: wanted ({B},), one each")
     targets = targets.expand(B)

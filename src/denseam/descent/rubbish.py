@@ -46,7 +46,7 @@ def rubbish(
     Args:
         model: any network of the package, or a module that returns logits (B, C), whose tanh is
             taken for Y.
-        classes: alpha, the targets; all by default.
+        classes: alpha, the classes to descend to; all by default.
         per_class: images of each class.
         start: (per_class, N) visible, used for every class; normal noise around 0 by default.
         shape: of one image, where it is not the (N,) of a network.
