@@ -1,8 +1,8 @@
 """denseam attack: attack a model by its gradients, by the shortest way or by random search.
 
 Section 6 of the paper, and more. Directions are exact, also where tanh has saturated.
-Sizes are Linf in visible units, where black and white are 2 apart. Interrupt it when you
-like: the same command goes on.
+Sizes are Linf in visible units, where black and white are 2 apart. After an
+interruption, the same command continues.
 
 Examples:
     denseam attack mnist-n30 --method fgsm --eps 0.3 --out fgsm.safetensors

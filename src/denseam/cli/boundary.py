@@ -3,7 +3,7 @@
 Section 4 of the paper: descend the objective of another class from clean images, keep
 the first image behind the boundary, and find the boundary itself in float64. The set
 holds the right labels, so `denseam transfer OTHER --sets SET` shows whether it
-transfers. Interrupt it when you like: the same command goes on.
+transfers. After an interruption, the same command continues.
 
 Examples:
     denseam boundary mnist-n30 --out n30.safetensors --figure fig4.png

@@ -1,9 +1,9 @@
 """denseam data: list the known sets of images, fetch one, check its files.
 
-Without a name: what is known and where it lies. Nothing is fetched unless --fetch
-says so or a command asks for that set. Your own images: any command's --dataset takes
-the path of an .npz file (x_train, y_train, x_test, y_test), of a folder of IDX files,
-or of an image set file (.safetensors, .npz). docs/data.md has more.
+Without a name, lists the known sets and where they are. Sets are fetched only by --fetch,
+or by a command that uses them. For your own images, --dataset of any command takes the
+path of an .npz file (x_train, y_train, x_test, y_test), of a folder of IDX files, or of an
+image set file (.safetensors, .npz). docs/data.md has more.
 
 Examples:
     denseam data

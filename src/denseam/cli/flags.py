@@ -138,7 +138,7 @@ def _flag(
 ) -> Flag:
     more = metadata or {}
     kind, several = _kind(hint)
-    choices = more.get("choices", ())  # as it is: a table may grow
+    choices = more.get("choices", ())  # the table itself: it may grow
     if get_origin(kind) is Literal:
         choices, kind = get_args(kind), str
     option = more.get("option", name).replace("_", "-")

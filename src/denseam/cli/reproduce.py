@@ -2,8 +2,8 @@
 
 Every table and figure of the paper, from the trained models of the package or from
 yours, beside the paper's own numbers: OUT/report.html for people, OUT/results.json for
-machines. What is up to date is not computed again; interrupt it when you like, the same
-command goes on.
+machines. Results that are up to date are not computed again: after an interruption, the
+same command continues.
 
 Examples:
     denseam reproduce

@@ -2,7 +2,7 @@
 
 Section 3 of the paper: descend the objective of each class from noise until it
 converges. At small n that ends in speckle, at large n in images like those learned.
-Interrupt it when you like: the same command goes on.
+After an interruption, the same command continues.
 
 Examples:
     denseam rubbish mnist-n30 --out rubbish-n30.safetensors --figure fig3.png

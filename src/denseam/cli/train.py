@@ -1,8 +1,8 @@
 """denseam train: train a dense associative memory, or a network to compare it with.
 
 Follows the training procedure of the paper, stretched or compressed to the number of
-epochs. Every epoch is written to the run folder: stop it when you like, and the same
-command goes on, to the same bits. 3000 epochs are the paper's own schedule.
+epochs. Every epoch is written to the run folder. After an interruption, the same command
+continues to the same bits. 3000 epochs are the paper's own schedule.
 
 Examples:
     denseam train --power 30 --epochs 20 --out runs/quick

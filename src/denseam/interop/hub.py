@@ -150,7 +150,7 @@ class HubDenseAM(
         written = restored._config()  # noqa: SLF001
         for name, value in settings.items():
             if name not in written:
-                raise InputError(f"{name} = {value!r}: {path} decides by itself")
+                raise InputError(f"{name} = {value!r}: wanted only settings that {path} has")
             if written[name] != value:
                 raise FileFormatError(f"{path} has {name} {written[name]!r}, not {value!r}")
         return restored.eval()

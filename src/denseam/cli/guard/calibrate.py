@@ -1,9 +1,9 @@
 r"""denseam guard calibrate: make a guard, and set its threshold from clean images.
 
-Clean images like those that will come: the promised rejection holds for images that are
-exchangeable with these, on average. Not those that the members were trained on, and not
-those that the guard is to be evaluated on: `evaluate` takes MNIST's test images too,
-unless both are given a --dataset of their own.
+Use clean images like those that will come: the promised rejection holds, on average, for
+images that are exchangeable with them. Use neither the images that the members were
+trained on nor those that the guard will be evaluated on. `evaluate` uses MNIST's test
+images too, unless both commands get a --dataset of their own.
 
 Examples:
     denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --out guard

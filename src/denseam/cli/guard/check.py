@@ -63,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, help=f"the first {_SHOWN} set aside: .png")
     parser.add_argument("--invert", action="store_true", help="pictures are black on white")
     parser.add_argument("--strict", action="store_true", help="refuse pictures of another size")
-    parser.add_argument("--classifier", help="in the place of the guard's own")
+    parser.add_argument("--classifier", help="to use instead of the guard's own")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,11 +1,11 @@
 r"""denseam guard evaluate: measure what a guard lets through and what it sets aside.
 
-Noise of several kinds, blanks, permuted and inverted images; against each of --models
-rubbish, boundary and FGSM images; and whatever else is named. Beside every share of
-junk that is rejected stands that of clean images which the same threshold rejects.
-These have to be others than the guard was calibrated on, which is not checked: both
-commands take MNIST's test images by default. Save one half as clean.safetensors, the
-other as others.safetensors (ImageSet.subset, save), and give each its own.
+Junk is noise of several kinds, blanks, permuted and inverted images; for each of --models
+also rubbish, boundary and FGSM images; and the sets of --junk. The table shows which
+fraction of junk and of clean images the threshold rejects. Use other clean images than for
+`calibrate`: both commands use MNIST's test images by default, and nothing checks that they
+differ. For example, save one half as clean.safetensors and the other as others.safetensors
+(ImageSet.subset, save), and give one to each command.
 
 Examples:
     denseam guard calibrate --detector mnist-n30 --classifier mnist-relu \
