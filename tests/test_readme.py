@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 import torch
 from tests.pages import run_code
 
@@ -14,7 +13,6 @@ from denseam.descent import boundary_set
 PAGE = Path(__file__).parents[1] / "README.md"
 
 
-@pytest.mark.slow
 def test_the_code_runs(tmp_path, monkeypatch):
     """Trained for one epoch instead of 20; the image set is what a command of the page makes."""
     monkeypatch.chdir(tmp_path)

@@ -14,8 +14,6 @@ from denseam import data
 from denseam.cli import main
 from denseam.guard import Guard
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def guard_file(tmp_path_factory):
@@ -30,7 +28,8 @@ def database(guard_file, tmp_path_factory):
     """A quarantine with three items, filled by a server that was stopped by a signal."""
     folder = tmp_path_factory.mktemp("served")
     command = [sys.executable, "-m", "denseam", "guard", "serve", str(guard_file), "--port", "0",
-               "--name", "digits", "--json", "--log-level", "warning"]  # fmt: skip
+               "--name", "digits", "--json", "--log-level", "warning",
+               "--deadline", "60"]  # fmt: skip
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

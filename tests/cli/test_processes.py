@@ -12,13 +12,10 @@ import sys
 import time
 import warnings
 
-import pytest
 import torch
 
 import denseam
 from denseam.errors import DenseAMWarning
-
-pytestmark = pytest.mark.slow
 
 DENSEAM = [sys.executable, "-m", "denseam"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "130"}
@@ -127,7 +124,7 @@ def test_a_descent_shows_a_progress_bar_on_a_terminal_only(toy, tmp_path):
     subprocess.run(train_command(toy, run, 2), env=ENVIRONMENT, check=True, capture_output=True)
     command = [
         *DENSEAM, "boundary", str(run), "--dataset", str(toy), "--chunk", "3", "--step", "0.002",
-        "--max-steps", "300",
+        "--max-steps", "100",
     ]  # fmt: skip
     shown = on_terminal([*command, "--out", str(tmp_path / "a.npz")])
     assert re.search(r"boundary .* \d+/30 +images", shown)

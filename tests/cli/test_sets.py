@@ -221,12 +221,11 @@ def test_another_set_in_the_same_place_is_refused(boundary):
     assert "made otherwise" in err
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_finished_chunks_and_the_same_command_goes_on(model, toy, tmp_path):
     out = tmp_path / "b.safetensors"
     command = [
         sys.executable, "-m", "denseam", "boundary", model, "--dataset", toy, "--part", "train",
-        "--chunk", 4, "--step", 0.001, "--max-steps", 4000, "--out", out,
+        "--chunk", 4, "--step", 0.001, "--max-steps", 600, "--out", out,
     ]  # fmt: skip
     command = [str(word) for word in command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -7,7 +7,6 @@ import pytest
 from tests.pages import run_code, table_of
 
 
-@pytest.mark.slow
 def test_the_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run_code(benchmark.PAGE.path)

@@ -10,10 +10,7 @@ from denseam.study.report import render
 from . import chromium, published
 from .sample_results import FIGURES, sample_pictures, sample_results
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(chromium.find() is None, reason=chromium.HOW_TO_INSTALL),
-]
+pytestmark = pytest.mark.skipif(chromium.find() is None, reason=chromium.HOW_TO_INSTALL)
 
 # Pages, and how many pictures they show.
 PAGES = {"whole": len(FIGURES), "quick": len(FIGURES), "published": len(published.FIGURES)}

@@ -361,7 +361,6 @@ run_stages([Stage(name, name, "denseam bench", run) for name in names], Path(sys
 """
 
 
-@pytest.mark.slow
 def test_a_process_killed_within_a_stage_goes_on_with_that_stage(tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -45,7 +45,9 @@ class Server:
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request on a connection of its own."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, 30)) as http_:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, _SECONDS)
+        ) as http_:
             return self.ask_on(http_, method, path, body, **headers)
 
     def ask_on(self, connection: Any, method: str, path: str, body: Any = None, **headers: str):
@@ -61,7 +63,7 @@ class Server:
         return self.ask("POST", "/v2/models/guard/infer", request(images, datatype, **more))
 
     def socket(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), 30)
+        return socket.create_connection(("127.0.0.1", self.port), _SECONDS)
 
     def ready(self) -> dict[str, Any]:
         return self.ask("GET", "/v2/health/ready").json
@@ -93,7 +95,10 @@ def request(images: Any, datatype: str = "UINT8", **more: Any) -> dict[str, Any]
 @contextlib.contextmanager
 def serving(guard: Path, folder: Path, **settings: Any) -> Iterator[Server]:
     """A server with everything it writes in ``folder``."""
-    settings = {"port": 0, "database": str(folder / "quarantine.sqlite"), **settings}
+    # On a busy machine a verdict may take more than the usual ten seconds.
+    patient = {"deadline": _SECONDS, "shutdown_seconds": 50}
+    database = str(folder / "quarantine.sqlite")
+    settings = {"port": 0, "database": database, **patient, **settings}
     log = folder / f"log-{time.monotonic_ns()}"
     script = str(Path(__file__).with_name("process.py"))
     with (

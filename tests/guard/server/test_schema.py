@@ -8,8 +8,6 @@ from schemathesis import GenerationMode, checks
 
 from .serving import eventually
 
-pytestmark = pytest.mark.slow
-
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,

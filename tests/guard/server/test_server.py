@@ -19,8 +19,6 @@ from denseam.guard.server.protocol import OUTPUTS
 
 from .serving import eventually, request, serving
 
-pytestmark = pytest.mark.slow
-
 JUNK = np.full((1, 28, 28), 255)
 INFER = "/v2/models/guard/infer"
 
@@ -321,7 +319,9 @@ def test_stopping_answers_what_was_accepted_and_empties_the_journal(guard_file, 
                     answers.append(future.result())
         assert code == 0
         assert server.process.stdout.read() == "stopped\n"
-        assert all(answer.status == 200 for answer in answers)
+        assert [
+            (answer.status, answer.body[:99]) for answer in answers if answer.status != 200
+        ] == []
         assert list((tmp_path / "quarantine.sqlite.spool").iterdir()) == []
         with pytest.raises(ConnectionError):
             server.ask("GET", "/v2")
