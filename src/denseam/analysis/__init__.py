@@ -1,13 +1,15 @@
 """What models and image sets show: confidence, its calibration, transfer, memories."""
 
 from denseam.analysis.audit import Audit, audit
-from denseam.analysis.calibration import (
+from denseam.analysis.confidence import (
+    BETA_SM,
     ConfidenceBins,
     calibrate_beta,
+    confidence,
     confidence_bins,
+    confidence_of,
     solve_beta,
 )
-from denseam.analysis.confidence import BETA_SM, confidence, confidence_of
 from denseam.analysis.memories import (
     MemoryStatistics,
     likeness,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denseam.analysis.calibration import confidence_bins, first_above, solve_beta
+from denseam.analysis.confidence import confidence_bins, first_above, solve_beta
 from denseam.checks import seed_of
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
