@@ -50,7 +50,7 @@ class AdaptiveResult:
     distance: Tensor
 
     def rate(self, budget: float) -> float:
-        """The share of images with a success within ``budget``, visible units."""
+        """Return the share of images with a success within ``budget``, visible units."""
         return float((self.distance <= budget * (1 + 1e-6)).double().mean())
 
 
@@ -107,7 +107,7 @@ def adaptive_attack(
 def accept_noise(
     guard: Guard, noise: Tensor, *, steps: int = 200, step: float = 0.5
 ) -> tuple[Tensor, Tensor]:
-    """From noise (B, N) down the detector's score until the guard accepts.
+    """Descend the detector's score from noise (B, N) until the guard accepts.
 
     Args:
         guard: calibrated, of a detector with gradients.
@@ -120,17 +120,17 @@ def accept_noise(
         (B,) bool by ``Guard.predict``.
     """
     model, images = GuardedModel(guard), noise.float().clone()
-    found, accepted = images.clone(), torch.zeros(len(images), dtype=torch.bool)
+    first, accepted = images.clone(), torch.zeros(len(images), dtype=torch.bool)
     for k in range(steps):
         now = guard.predict(images).accepted & ~accepted
-        found[now] = images[now]
+        first[now] = images[now]
         accepted |= now
         if bool(accepted.all()):
             break
         _, slope = _slope(model.score, images)
         images = (images - step * (1 - 0.9 * k / steps) * _unit(slope)).clamp(-1, 1)
-    found[~accepted] = images[~accepted]
-    return found, accepted
+    first[~accepted] = images[~accepted]
+    return first, accepted
 
 
 class _Search:
@@ -143,17 +143,17 @@ class _Search:
         self.distance = torch.full((len(clean),), torch.inf, dtype=torch.float64)
 
     def fooled(self, images: Tensor) -> Tensor:
-        """(B,) bool: accepted and wrong, by exact verdicts."""
-        found = self.guard.predict(images)
-        return found.accepted & (found.labels != self.labels)
+        """Return which images are accepted and wrong by exact verdicts, (B,) bool."""
+        verdicts = self.guard.predict(images)
+        return verdicts.accepted & (verdicts.labels != self.labels)
 
     def far(self, images: Tensor) -> Tensor:
-        """(B,) float64: distances from the clean images."""
+        """Return distances from the clean images, (B,) float64."""
         moved = (images - self.clean).double()
         return moved.norm(dim=1) if self.norm == "l2" else moved.abs().amax(dim=1)
 
     def keep(self, images: Tensor) -> Tensor:
-        """Remember what is fooled and nearer than before; returns who is fooled."""
+        """Remember images that fool the guard and are nearer than before; return which fool it."""
         fooled, far = self.fooled(images), self.far(images)
         better = fooled & (far < self.distance)
         self.best[better], self.distance[better] = images[better], far[better]
@@ -177,7 +177,7 @@ class _Search:
                 )
 
     def step(self, images: Tensor, length: Tensor) -> Tensor:
-        """(B, N): down the margin while the label is right, down the score while it is rejected."""
+        """Return a step (B, N) down the margin while the label is right, then down the score."""
         margin, to_wrong = _slope(self.margin, images)
         score, to_accepted = _slope(self.model.score, images)
         threshold = self.model.threshold
@@ -192,14 +192,14 @@ class _Search:
         return (far[:, None] * _unit(way)).to(images.dtype)
 
     def margin(self, images: Tensor) -> Tensor:
-        """(B,): the right label's score minus the best other one's, relative to their spread."""
+        """Return the right label's lead over the best other one, (B,), relative to the spread."""
         logits = self.model.logits(images)
         own, other = own_and_best_other(logits, self.labels)
         spread = (logits - logits.mean(dim=1, keepdim=True)).detach().abs().amax(dim=1)
         return (own - other) / spread.clamp(min=torch.finfo(logits.dtype).tiny)
 
     def inside(self, images: Tensor, radii: Tensor) -> Tensor:
-        """The images within their radius of the clean ones, and within [-1, 1]."""
+        """Return images moved into their radius around the clean ones, and into [-1, 1]."""
         moved, limit = images - self.clean, radii[:, None].to(images.dtype)
         if self.norm == "linf":
             moved = moved.clamp(-limit, limit)
@@ -208,7 +208,7 @@ class _Search:
         return (self.clean + moved).clamp(-1, 1)
 
     def draw_back(self) -> None:
-        """Bisection between the clean images and the best found."""
+        """Bisect between the clean images and the best ones so far."""
         low, high = torch.zeros(len(self.clean)), torch.ones(len(self.clean))
         end = self.best.clone()
         for _ in range(_BISECTIONS):
@@ -229,7 +229,7 @@ class _Alone(nn.Module):
 
 
 def _fooling(search: _Search) -> Tensor:
-    """The nearest images that the classifier alone labels wrongly; clean ones where it does so."""
+    """Return the nearest images that the classifier alone labels wrongly."""
     alone = minimum_norm(_Alone(search.model), search.clean, search.labels, norm=search.norm)
     return alone.images.float()
 
@@ -237,7 +237,7 @@ def _fooling(search: _Search) -> Tensor:
 def _start(
     search: _Search, pool: Tensor | None, restart: int, generator: torch.Generator
 ) -> Tensor:
-    """Where the classifier is fooled, the nearest of some accepted others, or with noise."""
+    """Return images to start from: fooling ones, accepted ones of other classes, or noisy ones."""
     if restart == 0:
         return _fooling(search)
     if pool is None or restart % 2 == 0:
@@ -254,16 +254,16 @@ def _start(
 
 
 def _slope(function: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
-    """Values (B,) float64 and gradients (B, N); where a gradient is not finite it is 0."""
+    """Return values (B,) float64 and gradients (B, N), 0 where they are not finite."""
     with torch.enable_grad():
-        given = images.detach().requires_grad_()
-        values = function(given)
-        (slope,) = torch.autograd.grad(values.clamp(-1e30, 1e30).sum(), given)
+        leaf = images.detach().requires_grad_()
+        values = function(leaf)
+        (slope,) = torch.autograd.grad(values.clamp(-1e30, 1e30).sum(), leaf)
     return values.detach(), slope.nan_to_num(0, 0, 0)
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Rows (B, N) of length 1; zero rows stay zero."""
+    """Return rows (B, N) scaled to length 1; zero rows stay zero."""
     largest = vectors.abs().amax(dim=1, keepdim=True)
     scaled = vectors / largest.clamp(min=torch.finfo(vectors.dtype).tiny)
     unit: Tensor = scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -271,7 +271,7 @@ def _unit(vectors: Tensor) -> Tensor:
 
 
 def _without(vectors: Tensor, others: Tensor) -> Tensor:
-    """Rows of the first less their part along those of the second."""
+    """Return rows of the first less their component along those of the second."""
     along = _unit(others)
     unit = _unit(vectors)
     return unit - (unit * along).sum(dim=1, keepdim=True) * along

@@ -1,4 +1,4 @@
-"""What members of a guard answer: labels, or scores, or what is refused."""
+"""Answers of a guard's members, checked: labels or scores."""
 
 from typing import Any
 
@@ -10,28 +10,28 @@ from denseam.errors import AnswerError
 __all__ = ["checked", "checked_scores", "to_labels"]
 
 
-def to_labels(found: Any, count: int) -> Tensor:
-    """Labels (B,) int64 of what a classifier returned; see ``checked``.
+def to_labels(returned: Any, count: int) -> Tensor:
+    """Return the labels (B,) int64 in a classifier's answer; see ``checked``.
 
     Raises:
         AnswerError: as ``checked``.
     """
-    values = checked(found, count)
+    values = checked(returned, count)
     return values.argmax(dim=1) if values.ndim == 2 else values
 
 
-def checked(found: Any, count: int) -> Tensor:
-    """A classifier's labels (B,) int64 or scores (B, C) as a tensor on the CPU.
+def checked(returned: Any, count: int) -> Tensor:
+    """Return a classifier's labels (B,) int64 or scores (B, C) as a tensor on the CPU.
 
     Args:
-        found: labels (B,) or (B, 1), whole numbers, or floating scores (B, C) of C >= 2 classes;
+        returned: labels (B,) or (B, 1), whole numbers, or floating scores (B, C) of C >= 2 classes;
             tensor, array or list.
         count: B.
 
     Raises:
         AnswerError: for anything else, scores that are NaN, and labels below 0.
     """
-    values = _tensor(found, "classifier", f"labels ({count},), or scores ({count}, C)")
+    values = _tensor(returned, "classifier", f"labels ({count},), or scores ({count}, C)")
     if _whole(values) and values.shape in ((count,), (count, 1)):
         labels = values.reshape(count).long()
         if count and int(labels.min()) < 0:
@@ -48,13 +48,13 @@ def checked(found: Any, count: int) -> Tensor:
     return values
 
 
-def checked_scores(found: Any, count: int) -> Tensor:
-    """A detector's scores (B,) as float64 on the CPU.
+def checked_scores(returned: Any, count: int) -> Tensor:
+    """Return a detector's scores (B,) as float64 on the CPU.
 
     Raises:
         AnswerError: for anything but ``count`` real numbers, none of them NaN.
     """
-    values = _tensor(found, "detector", f"scores ({count},)")
+    values = _tensor(returned, "detector", f"scores ({count},)")
     if values.shape != (count,) or values.is_complex():
         raise AnswerError(
             f"the detector returned {tuple(values.shape)} {values.dtype} for {count} images: "
@@ -65,11 +65,13 @@ def checked_scores(found: Any, count: int) -> Tensor:
     return values.double()
 
 
-def _tensor(found: Any, who: str, wanted: str) -> Tensor:
+def _tensor(returned: Any, who: str, wanted: str) -> Tensor:
     try:
-        return torch.as_tensor(found).detach().cpu()
+        return torch.as_tensor(returned).detach().cpu()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise AnswerError(f"the {who} returned {type(found).__name__}: wanted {wanted}") from error
+        raise AnswerError(
+            f"the {who} returned {type(returned).__name__}: wanted {wanted}"
+        ) from error
 
 
 def _whole(values: Tensor) -> bool:

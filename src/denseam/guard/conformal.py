@@ -38,13 +38,13 @@ def check_rate(target_rejection: float) -> float:
 
 
 def rank(count: int, target_rejection: float) -> int:
-    """k, the place of the threshold among ``count`` rising scores, from 1; may exceed ``count``."""
-    # (n + 1) a first: 1 - a is rounded, and 100 (1 - 0.01) would be a hair above 99.
+    """Return k, the place of the threshold among ``count`` rising scores, from 1 to any number."""
+    # (n + 1) a first: 1 - a is rounded, and 100 (1 - 0.01) would be just above 99.
     return count + 1 - math.floor((count + 1) * target_rejection * (1 + 1e-12))
 
 
 def needed(target_rejection: float) -> int:
-    """The fewest clean images that can promise the rate: the threshold is one of their scores.
+    """Return the fewest clean images that can promise a rate: one of their scores is the threshold.
 
     That is ceil(1 / a) - 1, for a score that needs no fitting. ``Guard.calibrate`` needs twice as
     many for scores that are first fitted to a reference, which half of the images become:
@@ -63,7 +63,7 @@ def needed(target_rejection: float) -> int:
 
 
 def threshold(calibration: Tensor, target_rejection: float) -> float:
-    """q of rising scores (n,).
+    """Return q of rising scores (n,).
 
     Raises:
         InputError: when n is too small for the rate.
@@ -79,6 +79,6 @@ def threshold(calibration: Tensor, target_rejection: float) -> float:
 
 
 def p_values(calibration: Tensor, scores: Tensor) -> Tensor:
-    """(B,) float64 p of scores (B,), from rising calibration scores (n,)."""
+    """Return p (B,) float64 of scores (B,), from rising calibration scores (n,)."""
     below = torch.searchsorted(calibration, scores.double().contiguous())  # strictly smaller ones
     return (1 + len(calibration) - below).double() / (len(calibration) + 1)

@@ -29,7 +29,7 @@ class Scorer(Protocol):
     """Any detector of your own: an object with this method."""
 
     def score(self, visible: Tensor) -> Tensor:
-        """(B, N) float32 in [-1, 1] -> (B,), higher for more junk."""
+        """Return scores (B,), higher for more junk, of images (B, N) float32 in [-1, 1]."""
         ...
 
 
@@ -76,7 +76,7 @@ class NetworkDetector:
         return NetworkDetector(self.network, score, self.shape)
 
     def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N) -> scores (B,) float64, infinite where no memory is active, and labels (B,)."""
+        """Return scores (B,) float64, infinite where no memory is active, and labels (B,)."""
         if not len(visible):
             return torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.int64)
         device = self.network.memories.device
@@ -139,7 +139,7 @@ class CustomDetector:
         return self
 
     def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N) -> scores (B,) float64, and -1 for each label.
+        """Return scores (B,) float64 of images (B, N), and -1 for each label.
 
         Raises:
             AnswerError: when the scores are not (B,) numbers.

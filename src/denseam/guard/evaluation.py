@@ -1,4 +1,4 @@
-"""What a guard is worth: on junk, on attacked images, and on the clean ones it must let through.
+"""Evaluation of a guard: on junk, on attacked images, and on clean ones that it must let through.
 
 Every share of rejected junk stands beside the share of clean images that the same threshold
 rejects: one without the other says nothing.
@@ -46,7 +46,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of the images of one trial; shares of them, None where there is no right label.
+    """The result of one trial, as shares of its images; None where there is no right label.
 
     Attributes:
         count: M.
@@ -71,7 +71,7 @@ class Finding:
     separation: Separation | None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
@@ -87,10 +87,10 @@ class GuardEvaluation:
     threshold: float
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; of scores and curve only the area under the latter."""
+        """Return plain JSON values; of scores and curve only the area under the latter."""
         return {
             "clean": self.clean.to_json(),
-            "trials": [found.to_json() for found in self.trials],
+            "trials": [trial.to_json() for trial in self.trials],
             "coverage_risk_area": self.curve.area,
             "threshold": self.threshold,
         }
@@ -121,17 +121,17 @@ def evaluate_guard(
     verdicts = guard.predict(clean)
     alone = guard.classifier.labels(visible)
     first = _finding(Trial("clean", "other", visible, clean.labels), verdicts, alone, None)
-    found, scores = [], {}
+    findings, scores = [], {}
     for k, trial in enumerate(trials):
-        said = guard.predict(trial.visible)
+        answer = guard.predict(trial.visible)
         labelled = None if trial.labels is None else guard.classifier.labels(trial.visible)
-        apart = None if trial.kind == "other" else separation(verdicts.scores, said.scores)
-        found.append(_finding(trial, said, labelled, apart))
-        scores[trial.name] = said.scores
+        apart = None if trial.kind == "other" else separation(verdicts.scores, answer.scores)
+        findings.append(_finding(trial, answer, labelled, apart))
+        scores[trial.name] = answer.scores
         if on_progress is not None:
             on_progress(k + 1, len(trials))
     curve = coverage_risk(verdicts.scores, alone != clean.labels)
-    return GuardEvaluation(first, tuple(found), curve, verdicts.scores, scores, threshold)
+    return GuardEvaluation(first, tuple(findings), curve, verdicts.scores, scores, threshold)
 
 
 def make_trials(
@@ -142,7 +142,7 @@ def make_trials(
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Trial]:
-    """Junk, and against every model rubbish, images behind the boundary and one gradient sign step.
+    """Make trials: junk, and against every model rubbish, images behind the boundary, and FGSM.
 
     Args:
         clean: what they are made of.
@@ -172,7 +172,7 @@ def _against(
     name: str, model: Classifier, visible: Tensor, labels: Tensor, *,
     eps: Sequence[float], seed: int,
 ) -> list[Trial]:  # fmt: skip
-    """What is made against one model; only what did fool it."""
+    """Return trials against one model; of rubbish and boundary images only those that fool it."""
     per_class = max(1, len(visible) // (2 * model.n_classes))
     found = rubbish(model, per_class=per_class, max_steps=1500, seed=seed)
     trials = [Trial(f"rubbish of {name}", "junk", _whole(found.images[found.success]))]

@@ -19,7 +19,7 @@ _CHUNK = 1024  # images at once, whose overlaps stay in the cache
 
 @dataclass(frozen=True)
 class Evidence:
-    """What scores are made of.
+    """The numbers about a batch that scores are functions of.
 
     Attributes:
         log_energy: (B, C) float64; -inf where no memory is active.
@@ -36,12 +36,12 @@ class Evidence:
 
     @cached_property
     def labels(self) -> Tensor:
-        """(B,) int64."""
+        """The class with the largest log-energy, (B,) int64."""
         return self.log_energy.argmax(dim=1)
 
     @cached_property
     def active(self) -> Tensor:
-        """(B,) bool: whether any memory is active for any class."""
+        """Whether any memory is active for any class, (B,) bool."""
         return self.log_energy.detach().amax(dim=1) > -torch.inf
 
     def padded(self, multiple: int) -> "Evidence":
@@ -133,7 +133,7 @@ def _kernel(model: DenseAM) -> Kernel:
 
 
 def _pixels(visible: Tensor, shape: tuple[int, int] | None) -> Tensor:
-    """(B, N) float64 -> (B, 3)."""
+    """Return mean, mean square and mean squared step to a neighbour, (B, 3), of (B, N) float64."""
     images = visible.reshape(len(visible), *(shape or (1, visible.shape[1])))
     down, right = images[:, 1:] - images[:, :-1], images[:, :, 1:] - images[:, :, :-1]
     steps = max(1, down[0].numel() + right[0].numel())
@@ -142,7 +142,7 @@ def _pixels(visible: Tensor, shape: tuple[int, int] | None) -> Tensor:
 
 
 def _to_winner(model: DenseAM, visible: Tensor, overlaps: Tensor, labels: Tensor) -> Tensor:
-    """(B,) float64: to the memory with the largest field for each image's label."""
+    """Return distances (B,) float64 to the memory with the largest field for each image's label."""
     classes = model.class_memories.detach()
     shifts = 2 * classes - classes.sum(dim=1, keepdim=True)
     winners = (overlaps + shifts[:, labels]).argmax(dim=0)

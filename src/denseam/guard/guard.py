@@ -74,15 +74,15 @@ class Guard:
         self.detector: Detector = detector_of(detector, Score(score, beta_sm), image_shape)
         self.score = score if isinstance(self.detector, NetworkDetector) else "its own"
         image_shape = None if image_shape is None else shape_of("image_shape", image_shape)
-        found = self.detector.n_visible or n_visible
-        if found is None and image_shape is not None:
-            found = image_shape[0] * image_shape[1]
-        if found is None:
+        n_pixels = self.detector.n_visible or n_visible
+        if n_pixels is None and image_shape is not None:
+            n_pixels = image_shape[0] * image_shape[1]
+        if n_pixels is None:
             raise InputError("n_visible: wanted the number of pixels, the detector does not say")
-        self.n_visible = whole("n_visible", found)
+        self.n_visible = whole("n_visible", n_pixels)
         self.image_shape = image_shape or square(self.n_visible)
         if image_shape is not None and image_shape[0] * image_shape[1] != self.n_visible:
-            raise InputError(f"image_shape = {image_shape}: the detector has {found} pixels")
+            raise InputError(f"image_shape = {image_shape}: the detector has {n_pixels} pixels")
         self.classifier: Member = member_of(
             classifier, takes=takes, preprocess=preprocess, shape=self.image_shape
         )
@@ -165,7 +165,7 @@ class Guard:
         return self
 
     def predict(self, images: object) -> Verdicts:
-        """A verdict on each image; none depends on the others in the batch.
+        """Return a verdict on each image; none depends on the others in the batch.
 
         Args:
             images: an ``ImageSet``; floating (B, N) in [-1, 1]; (B, H, W) or (B, 1, H, W), floating
@@ -198,7 +198,7 @@ class Guard:
         self.classifier.labels(black)
 
     def to_json(self) -> dict[str, Any]:
-        """What the guard is, as plain JSON values."""
+        """Return what the guard is, as plain JSON values."""
         return {
             "score": self.score,
             "target_rejection": self.target_rejection,
@@ -360,17 +360,17 @@ def _look(detector: Detector, visible: Tensor) -> tuple[Tensor, Tensor]:
 def _reasons(
     samples: Samples, scores: Tensor, detector_labels: Tensor, labels: Tensor, endless: Reason
 ) -> tuple[Reason | None, ...]:
-    """Why each image is junk, or marked."""
-    found: list[Reason | None] = []
+    """Return why each image is junk or marked; None for the others."""
+    reasons: list[Reason | None] = []
     rows = zip(samples.nonfinite.tolist(), samples.out_of_range.tolist(), scores.tolist(),
                detector_labels.tolist(), labels.tolist(), strict=True)  # fmt: skip
     for nonfinite, out_of_range, score, detected, label in rows:
         if nonfinite:
-            found.append("nonfinite")
+            reasons.append("nonfinite")
         elif out_of_range:
-            found.append("out_of_range")
+            reasons.append("out_of_range")
         elif label == JUNK:
-            found.append(endless if score == torch.inf else "low_confidence")
+            reasons.append(endless if score == torch.inf else "low_confidence")
         else:
-            found.append("disagree" if detected not in (JUNK, label) else None)
-    return tuple(found)
+            reasons.append("disagree" if detected not in (JUNK, label) else None)
+    return tuple(reasons)

@@ -23,7 +23,7 @@ def _uniform(generator: torch.Generator, clean: Tensor) -> Tensor:
 
 
 def _specks(generator: torch.Generator, clean: Tensor, share: float) -> Tensor:
-    """White pixels on black."""
+    """Draw white pixels on black."""
     return torch.where(torch.rand(clean.shape, generator=generator) < share, 1.0, -1.0)
 
 
@@ -37,13 +37,13 @@ def _blank(_: torch.Generator, clean: Tensor) -> Tensor:
 
 
 def _permuted(generator: torch.Generator, clean: Tensor) -> Tensor:
-    """The pixels of each image in an order of its own."""
+    """Permute the pixels of each image in its own order."""
     orders = torch.rand(clean.flatten(1).shape, generator=generator).argsort(dim=1)
     return clean.flatten(1).gather(1, orders).reshape(clean.shape)
 
 
 def _shuffled(generator: torch.Generator, clean: Tensor) -> Tensor:
-    """The pixels of all images in one order."""
+    """Permute the pixels of all images in one order."""
     order = torch.randperm(clean[0].numel(), generator=generator)
     return clean.flatten(1)[:, order].reshape(clean.shape)
 
@@ -64,7 +64,7 @@ JUNK_SETS: dict[str, Callable[[torch.Generator, Tensor], Tensor]] = {
 
 
 def junk_sets(clean: ImageSet, seed: int = 0) -> dict[str, Tensor]:
-    """Every one of JUNK_SETS, (M, N) float32 in [-1, 1], as many images as there are clean ones."""
+    """Return every one of JUNK_SETS, (M, N) float32 in [-1, 1], made of M clean images."""
     generator = torch.Generator().manual_seed(seed_of(seed))
     images = clean.visible().reshape(len(clean), *clean.shape)
     return {

@@ -24,18 +24,18 @@ _CHUNK = 1000
 
 
 def features(network: Classifier, visible: Tensor) -> Tensor:
-    """Hidden units (B, K) float32 of images (B, N) in [-1, 1]."""
+    """Return hidden units (B, K) float32 of images (B, N) in [-1, 1]."""
     with torch.no_grad():
-        own = network.memories
+        memories = network.memories
         parts = [
-            torch.relu(part.to(own) @ network.visible_memories.T / network.temperature).cpu()
+            torch.relu(part.to(memories) @ network.visible_memories.T / network.temperature).cpu()
             for part in torch.split(visible, _CHUNK)
         ]
     return torch.cat(parts)
 
 
 class _OfLogits:
-    """On the logits of a network, scaled to a softmax that is of use on clean images."""
+    """A score of a network's logits, scaled so that their softmax is of use on clean images."""
 
     def __init__(self, network: Classifier, visible: Tensor, labels: Tensor) -> None:
         self.network, self.n_visible = network, network.n_visible
@@ -51,7 +51,7 @@ class MaxSoftmax(_OfLogits):
     """Maximum softmax probability, as log(1 - max), which does not saturate."""
 
     def score(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B,)."""
+        """Return scores (B,) of images (B, N)."""
         logs = torch.log_softmax(self.scale * self._scores(visible), dim=1)
         return logs.scatter(1, logs.argmax(dim=1, keepdim=True), -torch.inf).logsumexp(dim=1)
 
@@ -60,7 +60,7 @@ class Energy(_OfLogits):
     """Energy score at temperature 1."""
 
     def score(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B,)."""
+        """Return scores (B,) of images (B, N)."""
         return -torch.logsumexp(self.scale * self._scores(visible), dim=1)
 
 
@@ -70,10 +70,10 @@ class Mahalanobis:
     def __init__(self, network: Classifier, visible: Tensor, labels: Tensor) -> None:
         check_labels(labels, network.n_classes, len(visible))
         self.network, self.n_visible = network, network.n_visible
-        found = features(network, visible).double()
+        hidden = features(network, visible).double()
         present: Tensor = torch.unique(labels)
-        means = torch.stack([found[labels == c].mean(dim=0) for c in present.tolist()])
-        apart = found - means[torch.searchsorted(present, labels)]
+        means = torch.stack([hidden[labels == c].mean(dim=0) for c in present.tolist()])
+        apart = hidden - means[torch.searchsorted(present, labels)]
         covariance = apart.T @ apart / len(apart)
         # Units that never answer have no variance: a floor instead of a pseudo-inverse.
         covariance.diagonal().add_(1e-3 * float(covariance.diagonal().mean()))
@@ -81,12 +81,12 @@ class Mahalanobis:
         self.white_means = self._white(means)
 
     def score(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B,): squared distances."""
-        found = features(self.network, visible).double()
-        return torch.cdist(self._white(found), self.white_means).square().amin(dim=1)
+        """Return squared distances (B,) of images (B, N)."""
+        hidden = features(self.network, visible).double()
+        return torch.cdist(self._white(hidden), self.white_means).square().amin(dim=1)
 
-    def _white(self, found: Tensor) -> Tensor:
-        white: Tensor = torch.linalg.solve_triangular(self.factor, found.T, upper=False)
+    def _white(self, hidden: Tensor) -> Tensor:
+        white: Tensor = torch.linalg.solve_triangular(self.factor, hidden.T, upper=False)
         return white.T
 
 
@@ -99,9 +99,9 @@ class NearestNeighbours:
         self.bank = self._features(visible)
 
     def score(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B,): L2, between features of length 1."""
-        found = self._features(visible)
-        nearest = (found @ self.bank.T).topk(self.k, dim=1).values[:, -1]
+        """Return L2 distances (B,) between features of length 1, of images (B, N)."""
+        hidden = self._features(visible)
+        nearest = (hidden @ self.bank.T).topk(self.k, dim=1).values[:, -1]
         apart: Tensor = (2 - 2 * nearest.double()).clamp(min=0)
         return apart.sqrt()
 
@@ -115,4 +115,4 @@ KNOWN: dict[str, Callable[[Classifier, Tensor, Tensor], object]] = {
     "Mahalanobis": Mahalanobis,
     "nearest neighbours": NearestNeighbours,
 }
-"""By name: made of a classifier, and of clean images (M, N) in [-1, 1] with their labels (M,)."""
+"""By name; made from a classifier, and from clean images (M, N) in [-1, 1] with labels (M,)."""

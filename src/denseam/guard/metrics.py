@@ -16,7 +16,7 @@ __all__ = ["CoverageRisk", "Separation", "coverage_risk", "separation"]
 
 @dataclass(frozen=True)
 class Separation:
-    """Of junk from clean images, by scores that are higher for junk."""
+    """The separation of junk from clean images, by scores that are higher for junk."""
 
     auroc: float  # a junk image scores higher than a clean one; ties count half
     aupr: float  # average precision, junk positive; its floor is the share of junk
@@ -42,7 +42,7 @@ class CoverageRisk:
 
 
 def separation(clean: Tensor, junk: Tensor) -> Separation:
-    """AUROC, AUPR and FPR at 95 % TPR.
+    """Return AUROC, AUPR and FPR at 95 % TPR.
 
     Args:
         clean: (M,) scores; may be infinite, not NaN.
@@ -57,17 +57,17 @@ def separation(clean: Tensor, junk: Tensor) -> Separation:
     hits = torch.zeros(len(values), dtype=torch.float64).index_add_(0, place, positive)
     alarms = torch.zeros_like(hits).index_add_(0, place, 1 - positive)
     # From the highest threshold down:
-    found, false = hits.flip(0).cumsum(0), alarms.flip(0).cumsum(0)
-    recall, fpr = found / len(junk), false / len(clean)
+    caught, false = hits.flip(0).cumsum(0), alarms.flip(0).cumsum(0)
+    recall, fpr = caught / len(junk), false / len(clean)
     before = torch.nn.functional.pad(recall, (1, 0))[:-1]
     auroc = float((alarms.flip(0) / len(clean) * (recall + before) / 2).sum())
-    aupr = float(((recall - before) * found / (found + false)).sum())
+    aupr = float(((recall - before) * caught / (caught + false)).sum())
     at_95 = float(fpr[(recall >= 0.95 * (1 - 1e-12)).nonzero()[0, 0]])
     return Separation(auroc, aupr, at_95)
 
 
 def coverage_risk(scores: Tensor, wrong: Tensor) -> CoverageRisk:
-    """The curve of images accepted from the lowest score on; ties share their mean error.
+    """Return the curve of images accepted from the lowest score on; ties share their mean error.
 
     Args:
         scores: (M,).

@@ -52,7 +52,7 @@ class GuardedModel(nn.Module):
         self.training = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W) in [0, 1], any shape (B, ...) of N pixels -> (B, C + 1).
+        """Return logits (B, C + 1) of images (B, 1, H, W) in [0, 1], or (B, ...) of N pixels.
 
         Raises:
             InputError: for images that are not floating, or of another size.

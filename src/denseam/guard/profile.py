@@ -1,4 +1,4 @@
-"""How far an image is from the clean ones of its class, in a few numbers about each."""
+"""Distances of images from the clean ones of their class, in a few numbers about each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Profile:
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, n_classes: int) -> Self:
-        """Of clean images: features (M, F) float64, labels (M,)."""
+        """Fit to clean images: features (M, F) float64, labels (M,)."""
         means = features.mean(dim=0).repeat(n_classes, 1)
         for c in torch.unique(labels).tolist():
             means[c] = features[labels == c].mean(dim=0)
@@ -44,19 +44,19 @@ class Profile:
         return cls(means, torch.stack(whiteners))
 
     def __call__(self, features: Tensor, labels: Tensor) -> Tensor:
-        """(B, F) float64 and labels (B,) -> (B,)."""
+        """Return distances (B,) of features (B, F) float64 with labels (B,)."""
         means, whiteners = self.means.to(features.device), self.whiteners.to(features.device)
         apart = (features - means[labels])[:, None, :]
         squared = (whiteners[labels] * apart).sum(dim=2).square().sum(dim=1)
         return (squared + torch.finfo(torch.float64).tiny).sqrt()  # a slope also at the mean
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is saved."""
+        """Return what is saved."""
         return {"means": self.means, "whiteners": self.whiteners}
 
     @classmethod
     def restore(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """The profile of what was saved."""
+        """Return the profile that was saved."""
         return cls(tensors["means"], tensors["whiteners"])
 
 
@@ -65,7 +65,7 @@ def _covariance(apart: Tensor) -> Tensor:
 
 
 def _whitener(covariance: Tensor) -> Tensor:
-    """W (F, F) with W' W the inverse, whatever the units of the features."""
+    """Return W (F, F) with W' W the inverse, whatever the units of the features."""
     scale = covariance.diagonal().clamp(min=torch.finfo(torch.float64).tiny).sqrt()
     correlation = covariance / torch.outer(scale, scale)
     values, vectors = torch.linalg.eigh(correlation)

@@ -78,7 +78,7 @@ class Samples:
 
     @property
     def valid(self) -> Tensor:
-        """(B,) bool: which images can be shown to a model."""
+        """Which images can be shown to a model, (B,) bool."""
         return ~(self.nonfinite | self.out_of_range)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a detector can hold against an image: scores, higher for more junk.
+"""Scores of a detector, higher for more junk.
 
 Y is the class activity, L the log-energy; 1 and 2 are the largest and second largest class.
 
@@ -10,7 +10,7 @@ Y is the class activity, L the log-energy; 1 and 2 are the largest and second la
     distance     |v - xi| of the memory with the largest term in the energy of class 1
     pixels       how far mean, mean square and roughness of the pixels are from those of clean
                  images of class 1
-    profile      the same, of these three, L_1 and the gap: are they what goes together?
+    profile      the same, of these three, L_1 and the gap together
 
 Logarithms keep apart what saturates: they come from the argument of tanh and never reach 0.
 "How far" is a Mahalanobis distance, see ``profile``.
@@ -43,48 +43,48 @@ from denseam.guard.profile import Profile
 __all__ = ["DEFAULT_SCORE", "SCORES", "Scale", "Score"]
 
 DEFAULT_SCORE = "profile"
-"""The score of a guard that was not told which."""
+"""The score of a guard by default."""
 
 _LEAST_GAP = -40.0  # log(2 - gap) of a gap that float64 cannot tell from 2
 _LEAST_ENERGY = -1e6  # of a class without active memory, where only another one is needed
 
 
-def _activity(found: Evidence, _: float) -> Tensor:
-    return logsigmoid(-2 * found.energy_gap.amax(dim=1))
+def _activity(evidence: Evidence, _: float) -> Tensor:
+    return logsigmoid(-2 * evidence.energy_gap.amax(dim=1))
 
 
-def _confidence(found: Evidence, beta_sm: float) -> Tensor:
-    shares = torch.log_softmax(beta_sm * torch.tanh(found.energy_gap), dim=1)
-    return torch.logsumexp(shares.scatter(1, found.labels[:, None], -torch.inf), dim=1)
+def _confidence(evidence: Evidence, beta_sm: float) -> Tensor:
+    shares = torch.log_softmax(beta_sm * torch.tanh(evidence.energy_gap), dim=1)
+    return torch.logsumexp(shares.scatter(1, evidence.labels[:, None], -torch.inf), dim=1)
 
 
-def _gap(found: Evidence, _: float) -> Tensor:
-    best = found.energy_gap.topk(2, dim=1).values
+def _gap(evidence: Evidence, _: float) -> Tensor:
+    best = evidence.energy_gap.topk(2, dim=1).values
     # 2 - (tanh a - tanh b) = 2 sigmoid(-2a) + 2 sigmoid(2b)
     return torch.logaddexp(logsigmoid(-2 * best[:, 0]), logsigmoid(2 * best[:, 1]))
 
 
-def _margin(found: Evidence, _: float) -> Tensor:
-    best = found.log_energy.clamp(min=_LEAST_ENERGY).topk(2, dim=1).values
+def _margin(evidence: Evidence, _: float) -> Tensor:
+    best = evidence.log_energy.clamp(min=_LEAST_ENERGY).topk(2, dim=1).values
     return best[:, 1] - best[:, 0]
 
 
-def _log_energy(found: Evidence, _: float) -> Tensor:
-    return found.log_energy.amax(dim=1)
+def _log_energy(evidence: Evidence, _: float) -> Tensor:
+    return evidence.log_energy.amax(dim=1)
 
 
-def _distance(found: Evidence, _: float) -> Tensor:
-    return found.distance
+def _distance(evidence: Evidence, _: float) -> Tensor:
+    return evidence.distance
 
 
-def _pixels(found: Evidence) -> Tensor:
-    return found.pixels
+def _pixels(evidence: Evidence) -> Tensor:
+    return evidence.pixels
 
 
-def _profile(found: Evidence) -> Tensor:
-    energy = found.log_energy.amax(dim=1).clamp(min=_LEAST_ENERGY)
-    gap = _gap(found, 0.0).clamp(min=_LEAST_GAP)
-    return torch.cat([found.pixels, energy[:, None], gap[:, None]], dim=1)
+def _profile(evidence: Evidence) -> Tensor:
+    energy = evidence.log_energy.amax(dim=1).clamp(min=_LEAST_ENERGY)
+    gap = _gap(evidence, 0.0).clamp(min=_LEAST_GAP)
+    return torch.cat([evidence.pixels, energy[:, None], gap[:, None]], dim=1)
 
 
 _PLAIN: dict[str, Callable[[Evidence, float], Tensor]] = {
@@ -103,7 +103,7 @@ SCORES: tuple[str, ...] = (*_PLAIN, *_PROFILES)
 
 @dataclass(frozen=True)
 class Scale:
-    """Where clean images lie on one raw score."""
+    """The scale of one raw score, on which clean images lie between 0 and 1."""
 
     low: float
     median: float
@@ -112,7 +112,7 @@ class Scale:
 
     @classmethod
     def of(cls, raw: Tensor, tail: float, *, two_sided: bool) -> "Scale":
-        """Of raw scores (M,) of clean reference images, ``tail`` of which lie beyond each end.
+        """Fit to raw scores (M,) of clean reference images, of which ``tail`` lie beyond each end.
 
         Raises:
             InputError: when none of them is finite.
@@ -126,7 +126,7 @@ class Scale:
         return cls(min(low, median - least), median, max(high, median + least), two_sided)
 
     def __call__(self, raw: Tensor) -> Tensor:
-        """0 at the median of clean images, 1 where the tail begins."""
+        """Return scores scaled to 0 at the median of clean images, 1 where the tail begins."""
         above = (raw - self.median) / (self.high - self.median)
         if not self.two_sided:
             return above
@@ -162,41 +162,41 @@ class Score:
         """Whether it has to be fitted to clean images first."""
         return self.scaled or self.parts[0] in _PROFILES
 
-    def fit(self, found: Evidence, target_rejection: float) -> None:
+    def fit(self, evidence: Evidence, target_rejection: float) -> None:
         """Take profiles and scales from clean reference images."""
-        usable = found.active
-        labels, n_classes = found.labels[usable], found.log_energy.shape[1]
+        usable = evidence.active
+        labels, n_classes = evidence.labels[usable], evidence.log_energy.shape[1]
         for part in set(self.parts) & set(_PROFILES):
-            features = _PROFILES[part](found)[usable]
+            features = _PROFILES[part](evidence)[usable]
             self.profiles[part] = Profile.of(features, labels, n_classes)
         tails = sum(2 if part in _TWO_SIDED else 1 for part in self.parts)
         tail = min(target_rejection / tails, 0.25)
         if self.scaled:
             self.scales = {
                 part: Scale.of(raw, tail, two_sided=part in _TWO_SIDED)
-                for part, raw in self.raw(found).items()
+                for part, raw in self.raw(evidence).items()
             }
 
-    def raw(self, found: Evidence) -> dict[str, Tensor]:
-        """Each part by itself, (B,) float64."""
+    def raw(self, evidence: Evidence) -> dict[str, Tensor]:
+        """Return each part by its name, (B,) float64."""
         return {
-            part: _PLAIN[part](found, self.beta_sm)
+            part: _PLAIN[part](evidence, self.beta_sm)
             if part in _PLAIN
-            else self.profiles[part](_PROFILES[part](found), found.labels)
+            else self.profiles[part](_PROFILES[part](evidence), evidence.labels)
             for part in self.parts
         }
 
-    def __call__(self, found: Evidence) -> Tensor:
-        """(B,) float64, higher for more junk; infinite where no memory is active."""
-        raw = self.raw(found)
+    def __call__(self, evidence: Evidence) -> Tensor:
+        """Return scores (B,) float64, higher for more junk; infinite where no memory is active."""
+        raw = self.raw(evidence)
         if self.scaled:
             raw = {part: self.scales[part](values) for part, values in raw.items()}
         first, *others = raw.values()
         score = torch.stack([first, *others]).amax(dim=0) if others else first
-        return torch.where(found.active & ~score.isnan(), score, torch.inf)
+        return torch.where(evidence.active & ~score.isnan(), score, torch.inf)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is saved of it as tensors."""
+        """Return what is saved of it as tensors."""
         return {
             f"{part}.{name}": value
             for part, made in self.profiles.items()
@@ -204,7 +204,7 @@ class Score:
         }
 
     def settings(self) -> dict[str, Any]:
-        """The rest, as plain JSON values."""
+        """Return the rest of what is saved, as plain JSON values."""
         scales = {part: asdict(scale) for part, scale in self.scales.items()}
         return {"name": self.name, "beta_sm": self.beta_sm, "scales": scales}
 

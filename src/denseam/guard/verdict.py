@@ -1,4 +1,4 @@
-"""What a guard says of images: one `Verdict` for each, `Verdicts` for a batch."""
+"""Verdicts of a guard: one `Verdict` for each image, `Verdicts` for a batch."""
 
 import math
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 """Why an image is junk; "disagree" is also said of an accepted one, see ``Verdict``."""
 
 JUNK = -1
-"""The label of an image that was set aside, and the place of a label that nobody was asked for."""
+"""The label of an image that was set aside, and the place of a label that was not asked for."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a guard says of one image.
+    """The verdict of a guard on one image.
 
     Attributes:
         label: the classifier's, or -1 for junk.
@@ -46,7 +46,7 @@ class Verdict:
     reason: Reason | None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; null for a number that is not finite."""
+        """Return plain JSON values; null for a number that is not finite."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
@@ -95,7 +95,7 @@ class Verdicts(Sequence[Verdict]):
 
     @cached_property
     def columns(self) -> dict[str, list[Any]]:
-        """The same by the names of `Verdict`, as lists of B plain values."""
+        """The columns by the names of `Verdict`, as lists of B plain values."""
         tensors = [getattr(self, field.name) for field in fields(self)[:-1]]
         lists = [*(tensor.tolist() for tensor in tensors), [*self.reasons]]
         return {field.name: one for field, one in zip(fields(Verdict), lists, strict=True)}
@@ -105,20 +105,20 @@ class Verdicts(Sequence[Verdict]):
 
     @property
     def n_rejected(self) -> int:
-        """How many are junk."""
+        """The number of images that are junk."""
         return self.columns["accepted"].count(False)
 
     def reason_counts(self) -> dict[Reason, int]:
-        """How many there are of each reason that occurs, "disagree" among them."""
+        """Return the number of images for each reason that occurs, "disagree" among them."""
         return {reason: self.reasons.count(reason) for reason in REASONS if reason in self.reasons}
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Each `Verdict` as plain JSON values."""
+        """Return each `Verdict` as plain JSON values."""
         return [verdict.to_json() for verdict in self]
 
     @staticmethod
     def concatenate(parts: "Sequence[Verdicts]") -> "Verdicts":
-        """Those of consecutive parts of a batch.
+        """Join the verdicts on consecutive parts of a batch.
 
         Raises:
             InputError: when there is no part.
