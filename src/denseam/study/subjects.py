@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from denseam.baselines import Binarised, ExponentialAM, PolynomialNetwork
+from denseam.baselines import Binarised
 from denseam.checks import numbers
 from denseam.classifier import Classifier
 from denseam.data import Dataset
@@ -33,8 +33,15 @@ __all__ = ["Subject", "networks_of_package", "of_models", "of_package", "train_m
 
 _Loaded = tuple[Classifier, str, Mapping[str, Any]]  # a model, its source and its card
 
-_WITH_POWER = (ExponentialAM.kind, PolynomialNetwork.kind)
-"""Networks of several powers, which stands in their names."""
+# Names in ids and labels for people, by kind of network; n goes into the braces.
+_WORDS = {
+    DenseAM.kind: ("n{:g}", "n = {:g}"),
+    "exponential": ("exponential{:g}", "exponential, n = {:g}"),
+    "polynomial": ("polynomial{:g}", "polynomial, n = {:g}"),
+    "relu": ("relu", "ReLU"),
+    "rbf": ("rbf", "RBF"),
+    "nearest": ("nearest", "nearest neighbour"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Subject:
     def label(self) -> str:
         """For people: "n = 30", "ReLU"."""
         copy = self.name.partition("-")[2]
-        return _label(self.model) + (f" ({copy})" if copy else "")
+        return _words(self.model)[1] + (f" ({copy})" if copy else "")
 
     @property
     def digest(self) -> str:
@@ -93,7 +100,7 @@ def of_models(
             card = pretrained_card(path)
         else:
             card = _card_of_run(Path(path)) if Path(path).exists() else {}
-        (memories if isinstance(model, DenseAM) else others).append((model, path, card))
+        (memories if model.kind == DenseAM.kind else others).append((model, path, card))
     if not memories:
         raise InputError("a study needs one dense associative memory at least")
     return _named([*sorted(memories, key=lambda each: each[0].power), *others])
@@ -103,27 +110,19 @@ def _named(models: Sequence[_Loaded]) -> list[Subject]:
     """Name models by their powers or kinds, and number several of one name."""
     subjects: list[Subject] = []
     for model, source, card in models:
-        name = _name_of(model)
+        name, _ = _words(model)
         same = sum(each.name.partition("-")[0] == name for each in subjects)
         subjects.append(Subject(f"{name}-{same + 1}" if same else name, model, source, card))
     return subjects
 
 
-def _label(model: Classifier) -> str:
+def _words(model: Classifier) -> tuple[str, str]:
+    """Return the name of a network in ids, and its label for people."""
     if isinstance(model, Binarised):
-        return f"{_label(model.network)}, binarised"
-    label = {"relu": "ReLU", "rbf": "RBF", "nearest": "nearest neighbour"}.get(model.kind)
-    if label is None:
-        label = f"n = {model.power:g}" if isinstance(model, DenseAM) else model.kind
-    return f"{label}, n = {model.power:g}" if model.kind in _WITH_POWER else label
-
-
-def _name_of(model: Classifier) -> str:
-    if isinstance(model, DenseAM):
-        return f"n{model.power:g}"
-    if isinstance(model, Binarised):
-        return f"{_name_of(model.network)}binarised"
-    return f"{model.kind}{model.power:g}" if model.kind in _WITH_POWER else model.kind
+        name, label = _words(model.network)
+        return f"{name}binarised", f"{label}, binarised"
+    name, label = _WORDS.get(model.kind, (model.kind, model.kind))
+    return name.format(model.power), label.format(model.power)
 
 
 def _card_of_run(folder: Path) -> dict[str, Any]:
