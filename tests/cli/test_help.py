@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from denseam import cli
 from denseam.cli import parser
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +77,16 @@ def wrong_defaults(command):
 
 def test_the_defaults_in_help_are_those_of_signatures_and_parsers():
     assert {each for command in COMMANDS for each in wrong_defaults(command)} == RESTATED
+
+
+def test_commands_work_without_docstrings(monkeypatch):
+    """As under python -OO: there is less help then, and nothing else is missing."""
+    for command in cli._COMMANDS:
+        monkeypatch.setattr(command, "__doc__", None)
+    assert commands(parser()).keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("command", cli._COMMANDS, ids=lambda command: command.__name__)
+def test_docstrings_name_their_command(command):
+    name = command.__name__.rpartition(".")[2]
+    assert command.__doc__.startswith((f"denseam {name}: ", f"`denseam {name}`: "))

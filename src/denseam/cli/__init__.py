@@ -14,7 +14,7 @@ from denseam.cli import (
     audit,
     bench,
     boundary,
-    datasets,
+    data,
     evaluate,
     explain,
     export,
@@ -43,7 +43,7 @@ _COMMANDS = (
     audit,
     transfer,
     guard,
-    datasets,
+    data,
     export,
     bench,
 )

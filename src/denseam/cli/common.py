@@ -5,7 +5,6 @@ import contextlib
 import inspect
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -57,19 +56,18 @@ stderr = Console(stderr=True, highlight=False, markup=False, quiet=_SILENT)
 def declare(commands: Any, command: ModuleType) -> None:
     """Declare the command of a module: its docstring is the help, ``run`` does the work.
 
-    The docstring's first line is "denseam NAME: SUMMARY."; its last section, "Examples:".
-    ``add_options(parser)`` adds what is not the same for all commands. A module with commands below
-    its own declares them in ``add_to(commands)``.
+    The command has the module's name. The docstring's first line is "denseam NAME: SUMMARY.", its
+    last section "Examples:". ``add_options(parser)`` adds what is not the same for all commands. A
+    module with commands below its own declares them in ``add_to(commands)``.
     """
     if hasattr(command, "add_to"):
         command.add_to(commands)
         return
-    head, _, rest = inspect.cleandoc(command.__doc__ or "denseam ?: ?.").partition("\n")
-    name, summary = re.fullmatch(r"denseam (.+?): (.*)\.", head).groups()  # type: ignore[union-attr]
+    name = command.__name__.rpartition(".")[2]
+    head, _, rest = inspect.cleandoc(command.__doc__ or "").partition("\n")  # none under -OO
     description, _, examples = rest.strip().partition("\n\nExamples:\n")
-    parser = add_command(
-        commands, name.split()[-1], summary, description, inspect.cleandoc(examples)
-    )
+    summary = head.partition(": ")[2].rstrip(".")
+    parser = add_command(commands, name, summary, description, inspect.cleandoc(examples))
     command.add_options(parser)
     parser.set_defaults(run=command.run)
 
@@ -81,7 +79,7 @@ def add_command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.\n\n{description}",
+        description=f"{summary[:1].upper()}{summary[1:]}.\n\n{description}",
         epilog="examples:\n" + "".join(f"  {line}\n" for line in examples.strip().splitlines()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -109,7 +109,7 @@ def typed(args: argparse.Namespace, flags: Iterable[Flag]) -> dict[str, Any]:
 
 def summary(documented: Callable[..., Any]) -> str:
     """Return the first line of a docstring as a phrase: without its capital and its full stop."""
-    line = inspect.cleandoc(documented.__doc__ or " ").splitlines()[0].rstrip(".")
+    line = inspect.cleandoc(documented.__doc__ or "").partition("\n")[0].rstrip(".")
     return line[:1].lower() + line[1:]
 
 
