@@ -136,7 +136,7 @@ class Bits(torch.nn.Module):
 
 
 BYTES = torch.randint(256, (300, *small.SHAPE), generator=torch.Generator().manual_seed(1)).byte()
-UNIT = torch.rand(300, *small.SHAPE, generator=torch.Generator().manual_seed(2))
+UNIT = torch.rand(300, *small.SHAPE, generator=torch.Generator().manual_seed(2)).square()
 
 
 @pytest.mark.parametrize("kind", [Bits, lambda: Bits().forward], ids=["module", "function"])

@@ -1,6 +1,5 @@
 """Detectors: how much an image looks like junk, always the same for the same image."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,7 +18,7 @@ from denseam.model import DenseAM
 from denseam.pretrained import load_any
 from denseam.saved import describe_model
 
-__all__ = ["CustomDetector", "Detector", "NetworkDetector", "Scorer", "detector_of"]
+__all__ = ["Detector", "NetworkDetector", "Scorer", "detector_of"]
 
 _CHUNK = 256  # images at once, whose overlaps stay in the cache
 
@@ -33,7 +32,65 @@ class Scorer(Protocol):
         ...
 
 
-class NetworkDetector:
+class Detector:
+    """Somebody's own detector, which has scores and no labels.
+
+    Args:
+        scorer: an object with ``score``, or a function like it.
+
+    Attributes:
+        endless: why an image whose score is infinite is junk.
+        needs_reference: whether clean images have to be spent on ``fitted``.
+        prompt: whether it only computes, on the CPU, as far as is known.
+    """
+
+    endless: Reason = "low_confidence"
+    needs_reference: bool = False
+    n_visible: int | None
+    n_classes: int | None = None
+
+    def __init__(self, scorer: Any) -> None:
+        self.scorer = scorer
+        self.n_visible = getattr(scorer, "n_visible", None)
+        self._blocks = Blocks(self._columns)
+
+    @property
+    def prompt(self) -> bool:
+        return False
+
+    def fitted(self, visible: Tensor, target_rejection: float) -> "Detector":
+        """Return a detector fitted to clean reference images (M, N), where there is what to fit."""
+        return self
+
+    def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (B,) float64 and labels (B,) of images (B, N); -1 where it has no labels.
+
+        Raises:
+            AnswerError: when the scores are not (B,) numbers.
+        """
+        (scores,) = self._blocks(visible.cpu())
+        return scores, torch.full((len(visible),), -1)
+
+    def describe(self) -> dict[str, Any]:
+        """Return which detector it is, as plain JSON values."""
+        name = getattr(self.scorer, "__qualname__", type(self.scorer).__qualname__)
+        return {"kind": "custom", "type": name}
+
+    def settings(self) -> dict[str, Any] | None:
+        """Return what a guard's file holds beside ``tensors``; None where it stays outside."""
+        return None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that a guard's file holds of it."""
+        return {}
+
+    def _columns(self, block: Tensor) -> tuple[Tensor, ...]:
+        ask = self.scorer.score if isinstance(self.scorer, Scorer) else self.scorer
+        with torch.no_grad():
+            return (checked_scores(ask(block.float()), len(block)),)
+
+
+class NetworkDetector(Detector):
     """A network of the package as a detector.
 
     Args:
@@ -45,7 +102,7 @@ class NetworkDetector:
         InputError: for a score that the network does not have.
     """
 
-    endless: Reason = "no_active_memory"  # why an image whose score is infinite is junk
+    endless: Reason = "no_active_memory"
 
     def __init__(
         self, network: Classifier, score: Score, shape: tuple[int, int] | None = None
@@ -55,28 +112,20 @@ class NetworkDetector:
                 f"score = {score.name!r}: only a DenseAM has a winning memory, not a "
                 f"{network.kind!r}"
             )
+        super().__init__(network)
         self.network, self.score, self.shape = network, score, shape
-        self.n_visible, self.n_classes = network.n_visible, network.n_classes
-        self._blocks = Blocks(self._columns)
+        self.n_classes, self.needs_reference = network.n_classes, score.needs_reference
 
     @property
     def prompt(self) -> bool:
-        """Whether it only computes, on the CPU."""
         return self.network.memories.device.type == "cpu"
 
-    @property
-    def needs_reference(self) -> bool:
-        """Whether clean images have to be spent on ``fitted``."""
-        return self.score.needs_reference
-
     def fitted(self, visible: Tensor, target_rejection: float) -> "NetworkDetector":
-        """Return one of the same network, its score fitted to clean reference images (M, N)."""
         score = Score(self.score.name, self.score.beta_sm)
         score.fit(gather(self.network, visible, self.shape), target_rejection)
         return NetworkDetector(self.network, score, self.shape)
 
     def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores (B,) float64, infinite where no memory is active, and labels (B,)."""
         if not len(visible):
             return torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.int64)
         device = self.network.memories.device
@@ -91,15 +140,12 @@ class NetworkDetector:
         return scores, labels
 
     def describe(self) -> dict[str, Any]:
-        """Return which network it is, as plain JSON values."""
         return {"kind": "network", **describe_model(self.network)}
 
     def settings(self) -> dict[str, Any] | None:
-        """Return what a guard's file holds of the network beside ``tensors``."""
         return self.network.settings()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors that a guard's file holds of network and score."""
         score = {f"score.{name}": value for name, value in self.score.tensors().items()}
         network = {f"detector.{name}": value for name, value in self.network.tensors().items()}
         return score | network
@@ -120,55 +166,6 @@ class NetworkDetector:
         return scores, labels, seen.log_energy.cpu(), seen.energy_gap.cpu()
 
 
-class CustomDetector:
-    """Somebody's own detector, which has scores and no labels."""
-
-    needs_reference = False
-    endless: Reason = "low_confidence"
-    prompt = False
-    n_visible: int | None = None
-    n_classes: int | None = None
-
-    def __init__(self, scorer: Scorer | Callable[[Tensor], Tensor]) -> None:
-        self.scorer = scorer
-        self.n_visible = getattr(scorer, "n_visible", None)
-        self._blocks = Blocks(self._columns)
-
-    def fitted(self, visible: Tensor, target_rejection: float) -> "CustomDetector":
-        """Return the same one: nothing is learned here."""
-        return self
-
-    def __call__(self, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores (B,) float64 of images (B, N), and -1 for each label.
-
-        Raises:
-            AnswerError: when the scores are not (B,) numbers.
-        """
-        (scores,) = self._blocks(visible.cpu())
-        return scores, torch.full((len(visible),), -1)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what it is called, as plain JSON values."""
-        name = getattr(self.scorer, "__qualname__", type(self.scorer).__qualname__)
-        return {"kind": "custom", "type": name}
-
-    def settings(self) -> dict[str, Any] | None:
-        """Return None: no file can bring it back."""
-        return None
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return nothing."""
-        return {}
-
-    def _columns(self, block: Tensor) -> tuple[Tensor]:
-        ask = self.scorer.score if isinstance(self.scorer, Scorer) else self.scorer
-        with torch.no_grad():
-            return (checked_scores(ask(block.float()), len(block)),)
-
-
-Detector = NetworkDetector | CustomDetector
-
-
 def detector_of(detector: object, score: Score, shape: tuple[int, int] | None) -> Detector:
     """Return the detector of a network, of the name or file of one, or of anybody's own.
 
@@ -180,7 +177,7 @@ def detector_of(detector: object, score: Score, shape: tuple[int, int] | None) -
     if isinstance(detector, Classifier):
         return NetworkDetector(detector, score, shape or square(detector.n_visible))
     if isinstance(detector, Scorer) or callable(detector):
-        return CustomDetector(detector)
+        return Detector(detector)
     raise InputError(
         f"detector: wanted a network of denseam, its name or file, or anything with "
         f"score(visible), got {type(detector).__name__}"
