@@ -73,13 +73,15 @@ Direction = Literal["lighter", "darker"]
 
 
 def fade(
-    model, visible, labels, eps: float, *, way: Direction = "lighter", parts: int = 4
-) -> DescentResult:
+    model, visible, labels, eps: float, *,
+    way: Direction = "lighter", parts: int = 4, mask: torch.Tensor | None = None, more=None,
+) -> DescentResult:  # fmt: skip
     """Make all pixels lighter or darker, then take one step of FGSM.
 
     Args:
         way: where pixels go.
         parts: share of the size that is for the pixels, 1 / parts.
+        mask: pixels to leave alone.
     """
     sign = {"lighter": 1, "darker": -1}[choice("way", way, ("lighter", "darker"))]
     size = eps / whole("parts", parts, 2)
@@ -100,7 +102,7 @@ def test_a_row_is_all_that_a_new_attack_takes(tmp_path, capsys):
     attacked = attack_set(model, clean, "fade", [0, 0.2], out, way="darker", chunk=4)
     assert data.load(out).digest() == attacked.digest()
     assert attacked.metadata["parameters"] == {
-        "method": "fade", "eps": [0, 0.2], "way": "darker", "parts": 4,
+        "method": "fade", "eps": [0, 0.2], "way": "darker", "parts": 4, "mask": None, "more": None,
     }  # fmt: skip
     expected = fade(model, v, clean.labels, 0.2, way="darker").images
     torch.testing.assert_close(attacked.images[6:].flatten(1), expected)
@@ -123,6 +125,7 @@ def test_a_row_is_all_that_a_new_attack_takes(tmp_path, capsys):
         main(["attack", "--help"])
     described = " ".join(capsys.readouterr().out.split())
     assert "fade: lighter or darker pixels, and FGSM" in described
+    assert "--mask" not in described
     assert "--way {lighter,darker} fade: where pixels go (default: lighter)" in described
 
 

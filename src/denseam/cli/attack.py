@@ -16,7 +16,7 @@ Examples:
 import argparse
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
@@ -34,6 +34,7 @@ from denseam.pretrained import load_any
 
 _HEADS = {"tanh": "objective", "log_energy": "cross_entropy"}  # and their losses
 _SIZES = (0.1, 0.2, 0.3, 0.4, 0.5)
+_KINDS = (bool, float, int, str)  # that can be typed
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the images
 
 
@@ -81,8 +82,10 @@ def _flags() -> list[Flag]:
     """Return one flag for every option of any attack, as the first to describe it does."""
     flags: dict[str, Flag] = {}
     for attack in ATTACKS.values():
-        for flag in from_signature(attack.function, *attack.options):
-            if flag.name not in flags or flags[flag.name].help.startswith("as for "):
+        annotated = get_type_hints(attack.function)
+        for flag in from_signature(attack.function, *filter(annotated.get, attack.options)):
+            known = flags.get(flag.name)
+            if flag.kind in _KINDS and (known is None or known.help.startswith("as for ")):
                 flags[flag.name] = flag
     return [
         replace(flag, help=flag.help if len(_methods(name)) == len(ATTACKS) else

@@ -63,6 +63,12 @@ def boundary_set(
     Raises:
         InputError: as ``cross_boundary``, and for unknown words in ``keep``.
         RunFolderError: when ``out`` is there and was made otherwise.
+
+    >>> import denseam
+    >>> test = denseam.data.load("mnist").test.subset(slice(5))
+    >>> crossed = denseam.descent.boundary_set(denseam.load_pretrained("mnist-n30"), test)
+    >>> crossed.facts["success"].tolist(), bool((crossed.labels == test.labels).all())
+    ([True, True, True, True, True], True)
     """
     kept = sorted(choice("keep", name, get_args(Keep)) for name in keep)
     chunk, seed = whole("chunk", chunk), seed_of(seed)
@@ -120,6 +126,12 @@ def rubbish_set(
     Raises:
         InputError: as ``rubbish``.
         RunFolderError: when ``out`` is there and was made otherwise.
+
+    >>> import denseam
+    >>> model = denseam.load_pretrained("mnist-n30")
+    >>> made = denseam.descent.rubbish_set(model, [3, 8], shape=(28, 28), max_steps=5)
+    >>> made.labels.tolist(), made.shape
+    ([3, 8], (28, 28))
     """
     height, width = (whole("shape", side) for side in shape)
     chunk, per_class = whole("chunk", chunk), whole("per_class", per_class)
@@ -245,6 +257,12 @@ def minimum_set(
     Raises:
         InputError: as ``minimum_norm``.
         RunFolderError: when ``out`` is there and was made otherwise.
+
+    >>> import denseam
+    >>> test = denseam.data.load("mnist").test.subset(slice(5))
+    >>> nearest = denseam.descent.minimum_set(denseam.load_pretrained("mnist-n2"), test, rounds=2)
+    >>> bool((nearest.facts["predicted"] != nearest.labels).all())
+    True
     """
     return attack_set(model, images, "minimum", None, out, norm=norm, chunk=chunk, **options)
 
