@@ -1,7 +1,6 @@
 """Models by name, by file, by run folder: everywhere the same."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from training import small
@@ -122,11 +121,12 @@ def test_bench_finds_its_models_before_it_measures(run, package, monkeypatch):
 
     def stub(*args):
         measured.append(args)
-        return SimpleNamespace(to_json=dict)
+        return {}
 
-    for name in ("measure_step", "measure_inference", "measure_iteration", "measure_crossing"):
-        monkeypatch.setattr(bench, name, stub)
-    monkeypatch.setattr(bench, "environment", dict)
+    for name in ("step", "inference", "iteration", "crossing"):
+        monkeypatch.setattr(bench, f"measure_{name}", stub)
+        monkeypatch.setattr(bench, f"_{name}_table", lambda rows: "")
+    monkeypatch.setattr(bench, "environment", lambda _: {"processor": "a test"})
     code, out, err = run("bench", "--models", "tiny-n2", "tiny-n3", "--json")
     assert (code, out, measured) == (2, "", [])
     assert "no model 'tiny-n3'" in err
