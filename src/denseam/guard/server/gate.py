@@ -72,7 +72,7 @@ class Gate:
             if status != _NONE:  # the answer has begun
                 raise
             request = Request(scope, receive)
-            await (await _failed(request, error))(scope, receive, answer)
+            await (await _answer(request, error))(scope, receive, answer)
         finally:
             self._done(scope, status, time.perf_counter() - started)
 
@@ -85,7 +85,7 @@ class Gate:
         except RefusedError as refused:
             request = Request(scope, receive)
             await self._bodies.discard(request)
-            await (await _refuse(request, refused))(scope, receive, answer)
+            await (await _answer(request, refused))(scope, receive, answer)
             return
         await self._app(scope, receive, answer)
 
@@ -119,48 +119,32 @@ def source_of(request: Request, named: str | None) -> Source:
     return Source(named, request.state.request_id, address_of(request.scope), request.state.key)
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RefusedError):
-        raise error
-    request.state.refused = error.why
-    return Json({"error": str(error)}, error.status, headers=error.headers)
-
-
-async def _http(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    return Json({"error": error.detail}, error.status_code, headers=error.headers)
-
-
-async def _bad(request: Request, error: Exception) -> Response:
-    request.state.refused = "bad_request"
-    return Json({"error": str(error)}, 400)
-
-
-async def _away(_request: Request, error: Exception) -> Response:
-    return Json({"error": f"the quarantine's database is away: {error}"}, 503)
-
-
-async def _no_verdict(request: Request, error: Exception) -> Response:
-    return _logged(request, error, 502, "a model of the guard")
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return _logged(request, error, 500, "the server")
-
-
-def _logged(request: Request, error: Exception, status: int, who: str) -> Response:
+async def _answer(request: Request, error: Exception) -> Response:
+    """Answer an error; one that nobody expects is the server's."""
+    match error:
+        case RefusedError():
+            request.state.refused = error.why
+            return Json({"error": str(error)}, error.status, headers=error.headers)
+        case HTTPException():
+            return Json({"error": error.detail}, error.status_code, headers=error.headers)
+        case InputError():
+            request.state.refused = "bad_request"
+            return Json({"error": str(error)}, 400)
+        case DatabaseAwayError():
+            return Json({"error": f"the quarantine's database is away: {error}"}, 503)
+        case AnswerError() | EndpointError():
+            status, culprit = 502, "a model of the guard"
+        case _:
+            status, culprit = 500, "the server"
     name = request.state.request_id
     _log.error("failed", exc_info=error, extra={"request_id": name})
-    return Json({"error": f"{who} failed; the log has more under {name}"}, status)
+    return Json({"error": f"{culprit} failed; the log has more under {name}"}, status)
 
 
-HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
-    RefusedError: _refuse,
-    HTTPException: _http,
-    InputError: _bad,
-    DatabaseAwayError: _away,
-    AnswerError: _no_verdict,
-    EndpointError: _no_verdict,
-}
-"""The answer to each error; any other error is the server's, 500."""
+_ANSWERED: tuple[type[Exception], ...] = (
+    RefusedError, HTTPException, InputError, DatabaseAwayError, AnswerError, EndpointError,
+)  # fmt: skip
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = (
+    dict.fromkeys(_ANSWERED, _answer)
+)
+"""For Starlette; the gate answers all other errors."""

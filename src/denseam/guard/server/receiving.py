@@ -58,7 +58,7 @@ class Bodies:
             )  # fmt: skip
         length = request.headers.get("content-length", "")
         if length.isdecimal() and (len(length) > 12 or int(length) > _LISTENED * self._most):
-            raise self._too_long()
+            raise self._beyond(size=True)
         parts: list[bytes] = []
         size, more = 0, False
         try:
@@ -72,7 +72,7 @@ class Bodies:
                     self._room -= len(parts[-1])
                     more = bool(message.get("more_body"))
                     if size > self._most or self._room < 0:
-                        raise self._too_long() if size > self._most else self._too_many()  # noqa: TRY301
+                        raise self._beyond(size=size > self._most)  # noqa: TRY301
                     if not more:
                         break
         except TimeoutError:
@@ -93,16 +93,12 @@ class Bodies:
         """Give back room for bytes that are no longer held."""
         self._room += size
 
-    def _too_many(self) -> RefusedError:
-        return RefusedError.busy(
-            "bodies_full", "too many bytes are under way: come back", close=True
-        )
-
-    def _too_long(self) -> RefusedError:
-        return RefusedError(
-            413, "too_long", f"the body is longer than {self._most} bytes",
-            {"connection": "close"},
-        )  # fmt: skip
+    def _beyond(self, *, size: bool) -> RefusedError:
+        if not size:
+            many = "too many bytes are under way: come back"
+            return RefusedError.busy("bodies_full", many, close=True)
+        long = f"the body is longer than {self._most} bytes"
+        return RefusedError(413, "too_long", long, {"connection": "close"})
 
 
 class Connection(HttpToolsProtocol):

@@ -155,7 +155,7 @@ class Keeper:
         self._stored(len(items))
 
     def _try(self, action: Callable[[], None]) -> bool:
-        """Return whether something could be done; log a change once."""
+        """Return whether the database could be used; log a change once."""
         try:
             action()
         except (DatabaseAwayError, OSError) as error:
