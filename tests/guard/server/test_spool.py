@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -183,6 +184,31 @@ def test_moving_while_others_append_loses_nothing(spool):
     writer.join()
     assert sorted(found, key=lambda each: each.received_at) == items
     assert (spool.n_bytes, spool.n_items) == (0, 0)
+
+
+def test_items_are_appended_while_a_file_is_being_deleted(spool, monkeypatch):
+    spool.append([item()])
+    (path,) = spool.files()
+    deleting, appended, real = threading.Event(), threading.Event(), Path.unlink
+
+    def slow(self, missing_ok=False):
+        deleting.set()
+        assert appended.wait(20)
+        real(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", slow)
+    mover = threading.Thread(target=spool.remove, args=[path])
+    mover.start()
+    assert deleting.wait(20)
+    writer = threading.Thread(target=lambda: (spool.append([item(1)]), appended.set()))
+    writer.start()
+    writer.join(5)
+    in_time = appended.is_set()
+    appended.set()
+    mover.join()
+    writer.join()
+    assert in_time
+    assert spool.n_items == 1
 
 
 def test_a_file_of_another_program_is_set_aside(spool, tmp_path):

@@ -124,8 +124,8 @@ class Spool:
 
     def remove(self, path: Path) -> None:
         """Delete a file whose items are elsewhere now."""
+        path.unlink()  # a large file takes tens of ms: append does not wait for it
         with self._mutex:
-            path.unlink()
             self._sizes.pop(path, None)
             self._tidy(path.parent)
 
