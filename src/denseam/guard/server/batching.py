@@ -144,7 +144,7 @@ class Batcher:
             self.under_way -= len(images)
 
     async def _alone(self, count: int) -> bool:
-        """Return whether nobody else asks, and the pass may run in the event loop."""
+        """Return whether no other request is under way, and the event loop may run the pass."""
         if not self._prompt or count > FEW or self._seconds > MOMENT:
             return False
         # Where the last pass served several, the workers wait for them to come again.
@@ -166,7 +166,7 @@ class Batcher:
     def _work(self) -> None:
         # Of this thread: OpenMP counts threads for each that asks.
         torch.set_num_threads(self._threads)
-        with contextlib.suppress(Exception):  # a classifier of somebody's own may not be there yet
+        with contextlib.suppress(Exception):  # a custom classifier may not be there yet
             self._prepare()
         self._prepared.release()
         while batch := self._gather():
@@ -231,7 +231,7 @@ class Batcher:
             return
         try:
             verdicts = self._look(torch.cat([w.images for w in group]))
-        except Exception as error:  # noqa: BLE001 (whatever a classifier of somebody's own raises)
+        except Exception as error:  # noqa: BLE001 (a custom classifier may raise anything)
             if len(group) == 1:
                 self._loop.call_soon_threadsafe(_fail, group[0].answer, error)
                 return

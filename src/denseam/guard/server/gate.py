@@ -41,7 +41,7 @@ _HEADERS = {
 
 
 class Gate:
-    """The outermost layer: checks the head, names the request, counts and logs the answer."""
+    """The outermost layer, which checks the head, names the request, counts and logs the answer."""
 
     def __init__(self, app: ASGIApp, access: Access, metrics: Metrics, bodies: Bodies) -> None:
         self._app, self._access, self._metrics, self._bodies = app, access, metrics, bodies
@@ -67,27 +67,23 @@ class Gate:
             await send(message)
 
         try:
-            await self._let_in(scope, receive, answer)
+            self._check(scope)
+            await self._app(scope, receive, answer)
         except Exception as error:
             if status != _NONE:  # the answer has begun
                 raise
             request = Request(scope, receive)
+            if isinstance(error, RefusedError):  # by its head: the body has not been read
+                await self._bodies.discard(request)
             await (await _answer(request, error))(scope, receive, answer)
         finally:
             self._done(scope, status, time.perf_counter() - started)
 
-    async def _let_in(self, scope: Scope, receive: Receive, answer: Send) -> None:
+    def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        try:
-            self._access.check_place(headers)
-            if scope["path"] not in OPEN and not scope["path"].startswith("/page/"):
-                scope["state"]["key"] = self._access.key_name(headers)
-        except RefusedError as refused:
-            request = Request(scope, receive)
-            await self._bodies.discard(request)
-            await (await _answer(request, refused))(scope, receive, answer)
-            return
-        await self._app(scope, receive, answer)
+        self._access.check_place(headers)
+        if scope["path"] not in OPEN and not scope["path"].startswith("/page/"):
+            scope["state"]["key"] = self._access.key_name(headers)
 
     def _done(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("endpoint"), "__name__", "none")
@@ -120,7 +116,7 @@ def source_of(request: Request, named: str | None) -> Source:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    """Answer an error; one that nobody expects is the server's."""
+    """Answer an error; an unexpected one is the server's."""
     match error:
         case RefusedError():
             request.state.refused = error.why

@@ -1,6 +1,6 @@
 """One JSON object a line on the standard error.
 
-A thread of its own makes and writes the lines, many at a time, so that a busy server is not
+A separate thread makes and writes the lines, many at a time, so that a busy server is not
 interrupted for each. A reader that stops reading holds up no request: beyond a thousand waiting
 records new ones are dropped, and counted in the next line that is written.
 """
@@ -28,12 +28,12 @@ _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "co
 
 
 class _Lines(logging.StreamHandler[Any]):
-    """Writes records as lines of JSON; a stream that nobody reads is no error."""
+    """A handler that writes lines of JSON; a stream that is gone is no error."""
 
     def format(self, record: logging.LogRecord) -> str:
         try:
             return self._line(record)
-        except Exception as error:  # noqa: BLE001 (of whatever was logged; the other lines go on)
+        except Exception as error:  # noqa: BLE001 (of anything that was logged; the other lines go on)
             said = {"level": "error", "event": "a line could not be made", "error": ascii(error)}
             return msgspec.json.encode({**said, "of": record.name}).decode()
 
@@ -54,7 +54,7 @@ class _Lines(logging.StreamHandler[Any]):
 
 
 class _Queue(logging.handlers.QueueHandler):
-    """Takes records without waiting; counts those for which there is no room."""
+    """A handler that never waits, and counts the records for which there is no room."""
 
     _dropped = 0
 
@@ -73,7 +73,7 @@ class _Queue(logging.handlers.QueueHandler):
 
 
 class _Listener(logging.handlers.QueueListener):
-    """Waits a moment for more records when the first of a bundle has come."""
+    """A thread that waits a moment for more records when the first of a bundle has come."""
 
     queue: Queue[Any]
 
@@ -85,7 +85,7 @@ class _Listener(logging.handlers.QueueListener):
         return record
 
     def stop(self) -> None:
-        """Write what waits, as long as somebody reads."""
+        """Write what waits; give up on a reader that has stopped."""
         with contextlib.suppress(Full):
             self.queue.put(self._sentinel, timeout=_CLOSE)  # type: ignore[attr-defined]
         if self._thread is not None:

@@ -23,7 +23,7 @@ _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
-    """The counters of one server, in a registry of its own."""
+    """The counters of one server."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

@@ -38,7 +38,7 @@ class DocumentedRoute(Route):
         answer: the structure of its answer in JSON, or str for plain text.
         body: the structure of the body; None for a GET.
         query: the structure of the query; None where there is none.
-        errors: statuses beside those that every route may answer.
+        errors: statuses that only some routes answer.
     """
 
     def __init__(
@@ -65,6 +65,8 @@ def document(routes: Iterable[BaseRoute], guard: Guard, settings: Settings) -> d
     schemas, components = msgspec.json.schema_components(
         ordered, ref_template="#/components/schemas/{name}"
     )
+    for component in components.values():
+        component.pop("title", None)  # its name once more
     schema_of = {str: {"type": "string"}, **dict(zip(ordered, schemas, strict=True))}
     filters = components.pop("Filters", {})
     if guard.n_classes is not None and "Label" in components:

@@ -58,7 +58,7 @@ class Question(msgspec.Struct, kw_only=True):
 
     @property
     def source(self) -> str | None:
-        """Return who sent it, in the client's own words: the parameter ``source``."""
+        """Return the parameter ``source``: the client's name for itself."""
         source = (self.parameters or {}).get("source")
         return source if isinstance(source, str) else None
 

@@ -1,4 +1,4 @@
-"""Run the service until it is told to stop."""
+"""Run the service until a signal stops it."""
 
 import contextlib
 import gc
@@ -89,7 +89,7 @@ def _own_signals() -> Iterator[None]:
 def _short_collections() -> Iterator[Callable[[], None]]:
     """Yield a function that exempts all objects of this moment from garbage collection.
 
-    A full collection looks at every object of torch's, some 0.2 s in which nobody is answered.
+    A full collection visits every object of torch's: 0.2 s without an answer.
     """
 
     def freeze() -> None:

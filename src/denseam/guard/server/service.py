@@ -76,7 +76,7 @@ class Service:
             await self.keeper.stop()
 
     async def aside(self, work: Callable[[], T]) -> T:
-        """Do something slow in a thread of its own.
+        """Do something slow in a separate thread.
 
         Raises:
             RefusedError: 429 when too much waits for it.

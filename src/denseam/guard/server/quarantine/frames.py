@@ -3,7 +3,7 @@
     length (4 bytes, little-endian)   CRC-32 of the payload (4 bytes)   payload
 
 Frames are appended, so a crash tears the end of a file and nothing before it. A bad frame with
-something behind it is damage, of the disk or by somebody.
+something behind it is damage.
 """
 
 import struct

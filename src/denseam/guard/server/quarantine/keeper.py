@@ -82,7 +82,7 @@ class Keeper:
         self.store.close()
 
     async def keep(self, items: Sequence[Item]) -> bool:
-        """Write items to the journal, those of one moment together; return whether that worked."""
+        """Write items to the journal, all of one moment together; return whether that worked."""
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._pending.append((items, done))
         if self._writing is None:
@@ -97,7 +97,7 @@ class Keeper:
             try:
                 await loop.run_in_executor(self._writer, self.spool.append, together)
                 kept = True
-            except Exception as error:  # noqa: BLE001 (nobody may be left waiting)
+            except Exception as error:  # noqa: BLE001 (or a request would wait forever)
                 kept = False
                 _log.error(
                     "not kept: %s", error, extra={"images": len(together)},

@@ -7,7 +7,7 @@ A crash tears at most the last frames of a file, which were never acknowledged. 
 nothing more is written to the same file.
 
 SQLite would not do here. With a write-ahead log it is as fast, but one changed bit in that log
-loses all items behind it, and nobody notices; its other journals take five times as long.
+loses all items behind it without an error; its other journals take five times as long.
 """
 
 import contextlib
@@ -154,7 +154,7 @@ class Spool:
                 _sync(self._folder)
                 _sync(self._folder.parent)
                 return folder
-        raise SaveError(f"{self._folder}: another process holds whatever is made there")
+        raise SaveError(f"{self._folder}: another process holds every new folder there")
 
     def _open(self) -> int:
         if self._file is None:

@@ -114,9 +114,9 @@ class Store:
 
         Args:
             limit: the most items, 1 to 2147483647.
-            before: only those after this one in the list.
-            labelled: only those with a label, or without.
-            reason: only those set aside for it.
+            before: only items after this one in the list.
+            labelled: only items with a label, or without.
+            reason: only items set aside for it.
 
         Raises:
             InputError: for a limit that is none.
