@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
-__all__ = ["REFERENCE", "SIZES", "Ask", "Blocks", "in_batches", "places_agree"]
+__all__ = ["REFERENCE", "SIZES", "Ask", "Blocks", "in_turn", "random_images"]
 
 Ask = Callable[[Tensor], tuple[Tensor, ...]]
 """From images (B, ...) to columns of B rows on the CPU; images share nothing but rounding."""
@@ -33,14 +33,19 @@ class Blocks:
     Which sizes agree is found out when it is first asked, from ``max(SIZES)`` random images:
     whatever is rounded differently differs in a large part of them.
 
+    A model that takes batches of one size only gets such; where it says something else in another
+    place of a batch, one image a batch, in the first place.
+
     Args:
         ask: the model.
         black: the value of a black pixel.
+        size: of a batch that it takes; None for any.
     """
 
-    def __init__(self, ask: Ask, *, black: float = -1.0) -> None:
-        self._ask, self._black = ask, black
+    def __init__(self, ask: Ask, *, black: float = -1.0, size: int | None = None) -> None:
+        self._ask, self._black, self._size = ask, black, size
         self._sizes: dict[Hashable, tuple[int, ...]] = {}
+        self._places_agree: bool | None = None  # of one size: not found out yet
 
     def __call__(self, images: Tensor, device: torch.device | None = None) -> tuple[Tensor, ...]:
         """Ask about images (B, ...).
@@ -49,8 +54,18 @@ class Blocks:
             images: of any number.
             device: where the model lives: another one adds in another order.
         """
-        plan = _plan(len(images), self.sizes(images, device))
-        return _in_turn(self._ask, images, plan, self._black)
+        if self._size is None:
+            plan = _plan(len(images), self.sizes(images, device))
+            return in_turn(self._ask, images, plan, self._black)
+        if self._places_agree is None:
+            self._places_agree = self._agrees_in_places(images, self._size)
+        batches = [images] if self._places_agree else torch.split(images, 1)
+        plans = [[self._size] * math.ceil(len(batch) / self._size) for batch in batches]
+        answers = [
+            in_turn(self._ask, batch, plan, self._black)
+            for batch, plan in zip(batches, plans, strict=True)
+        ]
+        return tuple(torch.cat(column) for column in zip(*answers, strict=True))
 
     def sizes(self, like: Tensor, device: torch.device | None = None) -> tuple[int, ...]:
         """Return the sizes that agree, rising, for images like these and today's threads."""
@@ -68,37 +83,24 @@ class Blocks:
             )  # fmt: skip
         return self._sizes[key]
 
+    def _agrees_in_places(self, like: Tensor, size: int) -> bool:
+        """Ask about random images, each in two places that are neighbours."""
+        images = random_images(size * math.ceil(max(SIZES) / size), like, self._black)
+        answers, moved = self._of_size(images, size), self._of_size(images.roll(1, 0), size)
+        return _same(moved, tuple(column.roll(1, 0) for column in answers))
+
     def _of_size(self, images: Tensor, size: int) -> tuple[Tensor, ...]:
-        return _in_turn(self._ask, images, [size] * (len(images) // size), self._black)
+        return in_turn(self._ask, images, [size] * (len(images) // size), self._black)
 
 
-def in_batches(
-    ask: Ask, images: Tensor, size: int, *, black: float, together: bool = True
-) -> tuple[Tensor, ...]:
-    """Ask a model that takes batches of one ``size`` only about images (B, ...).
-
-    Args:
-        ask: the model.
-        images: of any number; the last batch is padded.
-        size: of a batch.
-        black: the value of a black pixel.
-        together: whether a batch holds ``size`` images, or one, in the first place.
-    """
-    if together:
-        return _in_turn(ask, images, [size] * math.ceil(len(images) / size), black)
-    answers = [_in_turn(ask, image, [size], black) for image in torch.split(images, 1)]
-    return tuple(torch.cat(column) for column in zip(*answers, strict=True))
-
-
-def places_agree(ask: Ask, like: Tensor, size: int, *, black: float) -> bool:
-    """Return whether a batch of ``size`` gives the same bits wherever in it an image stands.
-
-    Found out from random images like those given, each in two places that are neighbours.
-    """
-    images = random_images(size * math.ceil(max(SIZES) / size), like, black)
-    answers = in_batches(ask, images, size, black=black)
-    moved = in_batches(ask, images.roll(1, 0), size, black=black)
-    return _same(moved, tuple(column.roll(1, 0) for column in answers))
+def in_turn(ask: Ask, images: Tensor, plan: list[int], black: float) -> tuple[Tensor, ...]:
+    """Ask about blocks of the sizes of a plan; the last one is padded."""
+    count, padding = len(images), sum(plan) - len(images)
+    if padding:
+        images = torch.cat([images, images.new_full((padding, *images.shape[1:]), black)])
+    answers = [ask(block) for block in torch.split(images, plan)]
+    columns = (torch.cat(column) for column in zip(*answers, strict=True))
+    return tuple(column[:count] for column in columns)
 
 
 def random_images(count: int, like: Tensor, black: float) -> Tensor:
@@ -110,16 +112,6 @@ def random_images(count: int, like: Tensor, black: float) -> Tensor:
     scaled = black + (1 - black) * pixels if like.is_floating_point() else (255 * pixels).round()
     images: Tensor = scaled.to(like).reshape(count, *like.shape[1:])
     return images
-
-
-def _in_turn(ask: Ask, images: Tensor, plan: list[int], black: float) -> tuple[Tensor, ...]:
-    """Ask about blocks of the sizes of a plan; the last one is padded."""
-    count, padding = len(images), sum(plan) - len(images)
-    if padding:
-        images = torch.cat([images, images.new_full((padding, *images.shape[1:]), black)])
-    answers = [ask(block) for block in torch.split(images, plan)]
-    columns = (torch.cat(column) for column in zip(*answers, strict=True))
-    return tuple(column[:count] for column in columns)
 
 
 def _plan(count: int, sizes: tuple[int, ...]) -> list[int]:

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from denseam.checks import number
 from denseam.errors import AnswerError, EndpointError
 from denseam.guard.answers import to_labels
-from denseam.guard.blocks import in_batches
+from denseam.guard.blocks import in_turn
 from denseam.guard.members.base import Member
 from denseam.guard.members.layout import Input, answer
 from denseam.guard.saving import Saved
@@ -74,11 +73,9 @@ class Endpoint(Member):
         return saved.facts["classifier"]["url"]
 
     def _labels(self, images: Tensor) -> Tensor:
-        images, size = images.cpu(), self.input.batch
-        if size is not None:
-            (answers,) = in_batches(self._columns, images, size, black=self._black)
-        else:
-            answers = torch.cat([self._columns(part)[0] for part in torch.split(images, _CHUNK)])
+        starts, size = range(0, len(images), self.input.batch or _CHUNK), self.input.batch
+        plan = [size or min(_CHUNK, len(images) - start) for start in starts]
+        (answers,) = in_turn(self._columns, images.cpu(), plan, self._black)
         return to_labels(answers, len(images))
 
     def _ask(self, images: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 from denseam.checks import whole
 from denseam.errors import DataUnavailableError, FileFormatError, InputError, MissingPackageError
 from denseam.guard.answers import to_labels
-from denseam.guard.blocks import Blocks, in_batches, places_agree
+from denseam.guard.blocks import Blocks
 from denseam.guard.members.base import Member
 from denseam.guard.members.layout import Input, answer
 from denseam.guard.saving import Saved
@@ -58,8 +58,7 @@ class OnnxFile(Member):
         self.input = Input(first.name, dims, np.dtype(_TYPES[first.type]))
         self.takes = self.input.takes
         super().__init__(classifier, **options)
-        self._blocks = Blocks(self._columns, black=self._black)
-        self._together: bool | None = None  # of a fixed batch: not found out yet
+        self._blocks = Blocks(self._columns, black=self._black, size=self.input.batch)
 
     @classmethod
     def serves(cls, classifier: object) -> bool:
@@ -81,15 +80,7 @@ class OnnxFile(Member):
         return path
 
     def _labels(self, images: Tensor) -> Tensor:
-        images, size = images.cpu(), self.input.batch
-        if size is None:
-            (answers,) = self._blocks(images)
-            return to_labels(answers, len(images))
-        if self._together is None:
-            self._together = places_agree(self._columns, images, size, black=self._black)
-        (answers,) = in_batches(
-            self._columns, images, size, black=self._black, together=self._together
-        )
+        (answers,) = self._blocks(images.cpu())
         return to_labels(answers, len(images))
 
     def _ask(self, images: Any) -> Any:
