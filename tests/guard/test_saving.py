@@ -166,3 +166,13 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError):
         small.guard().save(tmp_path / "file" / "guard")
+
+
+def test_members_that_are_handed_over_stay_where_they_are(tmp_path, monkeypatch):
+    small.guard().save(tmp_path)
+    detector, classifier = small.memories(), small.memories(2.0, seed=1)
+    for network in (detector, classifier):
+        monkeypatch.setattr(network, "to", None)
+    guard = Guard.load(tmp_path, detector=detector, classifier=classifier)
+    assert guard.detector.network is detector
+    assert guard.classifier.network is classifier

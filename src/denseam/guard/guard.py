@@ -308,8 +308,12 @@ class Guard:
         facts = saved.facts
         former = {kind.kind: kind for kind in MEMBERS}[facts["classifier"]["kind"]]
         as_saved = classifier is None or not former.restorable
-        detector = _restored_detector(saved) if detector is None else detector
-        classifier = former.restore(saved) if classifier is None else classifier
+        if detector is None:
+            detector = _restored_detector(saved).to(device)
+        if classifier is None:
+            classifier = former.restore(saved)
+            if isinstance(classifier, Classifier):
+                classifier = classifier.to(device)
         options: dict[str, Any] = {}
         if facts["score"] is not None:
             options = {"score": facts["score"]["name"], "beta_sm": facts["score"]["beta_sm"]}
@@ -322,8 +326,7 @@ class Guard:
                         "the guard's classifier had a preprocessing: hand it to load again"
                     )
         guard = cls(
-            *(each.to(device) if isinstance(each, Classifier) else each
-              for each in (detector, classifier)),
+            detector, classifier,
             image_shape=facts["image_shape"] and tuple(map(int, facts["image_shape"])),
             n_visible=facts["n_visible"], **options,
         )  # fmt: skip
