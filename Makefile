@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 setup: .venv/.done ## make .venv and install the pinned versions into it
 
-.venv/.done: requirements.lock pyproject.toml setup.py $(wildcard src/denseam/kernels/cpu_*.[ch])
+.venv/.done: requirements.lock pyproject.toml setup.py $(wildcard src/denseam/kernels/*.[ch] src/denseam/kernels/functions/*.c)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -5,18 +5,23 @@ optional: where it cannot be compiled, `denseam` runs on its reference kernels a
 """
 
 import sys
+from pathlib import Path
 
 from setuptools import Extension, setup
 
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden", "-Wno-psabi"]
 FLAGS += ["-fno-math-errno", "-fno-trapping-math"]  # without these, comparisons do not vectorise
 
+KERNELS = Path("src/denseam/kernels")
+NAMES = ("cpu_update", "cpu_dots")
+
 kernels = Extension(
     "denseam.kernels._cpu",
-    sources=[f"src/denseam/kernels/{name}.c" for name in ("cpu_kernels", "cpu_dots")],
-    depends=[
-        f"src/denseam/kernels/{name}.h" for name in ("cpu_kernels", "cpu_dots", "cpu_threads")
+    sources=[
+        *(f"{KERNELS}/{name}.c" for name in NAMES),
+        *map(str, sorted(KERNELS.glob("functions/*.c"))),
     ],
+    depends=[str(header) for header in sorted(KERNELS.glob("*.h"))],
     extra_compile_args=FLAGS,
     libraries=["m", "pthread"],
     optional=True,

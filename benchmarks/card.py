@@ -30,6 +30,7 @@ from denseam import data
 from denseam.bench import CASES, Row, environment, measure_crossing, measure_training
 from denseam.bench.report import Case, check_alike
 from denseam.bench.steps import RULE, STEPS, Problem, Step, kernel_step
+from denseam.energies import as_function
 from denseam.files import write_json
 from denseam.kernels import by_name, choose
 from denseam.pretrained import load_any
@@ -88,7 +89,7 @@ def resident_step(problem: Problem, products: str, *, store: bool = False) -> St
     steps = ResidentSteps(
         by_name(name), problem.visible, problem.labels,
         shape=problem.memories.shape, batches=(1, order.shape[1]),
-        power=problem.power, loss_power=problem.loss_power,
+        F=as_function(problem.power), loss_power=problem.loss_power,
     )  # fmt: skip
     state = problem.memories, problem.velocity
     steps.load(order, *state, temperature=problem.temperature, rule=RULE)

@@ -14,9 +14,9 @@ import json
 import torch
 
 from denseam import data, load_pretrained
-from denseam.kernels import energies
+from denseam.kernels import look_at, memory_gradient
+from denseam.kernels.look import log_coefficients
 from denseam.kernels.reference import ReferenceKernel
-from denseam.training.gradient import objective_gradient
 
 LOSS_POWER = {2: 4.0, 3: 4.0, 20: 30.0, 30: 30.0}  # m of the paper's presets
 
@@ -51,29 +51,19 @@ class Rounded(ReferenceKernel):
         return self.rounding(weights.T) @ self.rounding(visible_memories)
 
 
-def look(model, kernel, visible, labels):
-    """Largest fields, log-energies, and both gradients."""
-    n, memories = model.power, model.memories.detach()
-    classes, N = memories[:, model.n_visible :], model.n_visible
-    overlaps = kernel.overlaps(visible, memories[:, :N])
-    sums = kernel.sums(overlaps, classes, n, every_class=True)
-    log = energies.exact_log_energy(sums, n)
-    coefficients = energies.log_coefficients(torch.ones_like(log), sums, n)
-    to_images = energies.Gradients(
-        kernel, overlaps, classes, coefficients, sums.scale, n, class_gradient=False
-    ).to_images(memories[:, :N])
-    neurons = torch.nn.functional.pad(visible, (0, model.n_classes))
-    to_memories, _ = objective_gradient(
-        kernel,
-        neurons,
-        labels,
-        memories,
-        power=n,
-        temperature=model.temperature,
-        loss_power=LOSS_POWER[int(n)],
-        n_classes=model.n_classes,
-    )
-    return sums.scale.amax(dim=0), log, to_images, to_memories
+def seen(model, kernel, visible, labels):
+    """Return largest fields, log-energies, and both gradients."""
+    F, memories, C = model.energy, model.memories.detach(), model.n_classes
+    look = look_at(kernel, F, visible, memories, C, every_class=True)
+    log = look.log_energy()
+    coefficients = log_coefficients(torch.ones_like(log), look.sums, F)
+    gradients = look.gradients(coefficients, class_gradient=False)
+    to_images = gradients.to_images(memories[:, : model.n_visible])
+    to_memories, _ = memory_gradient(
+        kernel, F, torch.nn.functional.pad(visible, (0, C)), labels, memories,
+        temperature=model.temperature, loss_power=LOSS_POWER[int(model.power)], n_classes=C,
+    )  # fmt: skip
+    return look.sums.scale.amax(dim=0), log, to_images, to_memories
 
 
 def angle(found, wanted):
@@ -88,11 +78,11 @@ def angle(found, wanted):
 def compare(name, images):
     model = load_pretrained(name).double()
     visible, labels = images.visible(torch.float64), images.labels
-    exact = look(model, Rounded(lambda x: x), visible, labels)
+    exact = seen(model, Rounded(lambda x: x), visible, labels)
     best = exact[1].topk(2, dim=1).values
     rows = []
     for products, rounding in ROUNDINGS.items():
-        scale, log, to_images, to_memories = look(model, Rounded(rounding), visible, labels)
+        scale, log, to_images, to_memories = seen(model, Rounded(rounding), visible, labels)
         margin = exact[1].gather(1, exact[1].topk(2, dim=1).indices)
         shifted = log.gather(1, exact[1].topk(2, dim=1).indices)
         moved = (shifted[:, 0] - shifted[:, 1]) - (margin[:, 0] - margin[:, 1])

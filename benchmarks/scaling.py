@@ -24,15 +24,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from denseam.kernels import choose
+from denseam.energies import RectifiedPolynomial
+from denseam.kernels import Rule, choose
+from denseam.kernels import step as training_step
 from denseam.mesh import Mesh, start
 from denseam.training.environment import processor
-from denseam.training.gradient import objective_gradient
-from denseam.training.optimizer import update
-from denseam.training.parts import joined
 
 B, N, C, POWER, TEMPERATURE, LOSS_POWER = 1000, 784, 10, 30.0, 600.0, 30.0
-RULE = {"lr": 0.01, "momentum": 0.9, "gradient_scale": 1.0, "floor": 1e-30}
+RULE = Rule(momentum=0.9, gradient_scale=1.0, learning_rate=0.01, floor=1e-30)
 
 
 class Step:
@@ -51,13 +50,11 @@ class Step:
         self.kernel, self.mesh = choose().kernel, mesh
 
     def __call__(self) -> None:
-        gradient, _ = objective_gradient(
-            self.kernel, self.neurons, self.labels, self.memories, power=POWER,
-            temperature=TEMPERATURE, loss_power=LOSS_POWER, n_classes=C,
-            join=lambda sums: joined(sums, POWER, self.mesh.memory),
+        training_step(
+            self.kernel, RectifiedPolynomial(POWER), self.neurons, self.labels, self.memories,
+            self.velocity, RULE, temperature=TEMPERATURE, loss_power=LOSS_POWER, n_classes=C,
+            mesh=self.mesh,
         )  # fmt: skip
-        self.mesh.data.add(gradient)
-        update(self.kernel, self.memories, self.velocity, gradient, RULE)
 
 
 def measure(mesh: Mesh, K: int, rounds: int) -> dict[str, object]:

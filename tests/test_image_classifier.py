@@ -167,7 +167,7 @@ def test_a_class_without_active_memory_comes_last():
 def test_nan_and_infinite_pixels_make_nan_logits_of_their_image_only(backend, monkeypatch):
     if backend:
         kernel = by_name(backend)
-        monkeypatch.setattr("denseam.kernels.autograd._kernel", lambda name, like: kernel)
+        monkeypatch.setattr("denseam.kernels.autograd._kernel", lambda name, like, F: kernel)
     pixels, model = images(), small()
     with torch.no_grad():
         model.memories.abs_()  # so that -inf leaves none of them active

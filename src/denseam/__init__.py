@@ -7,7 +7,7 @@ Inputs*, Neural Computation 30(12), 2018. Its equations stand in ``denseam.energ
 import importlib
 from typing import Any
 
-from denseam import baselines, data, energy, errors
+from denseam import baselines, data, energies, energy, errors, fronts
 from denseam.analysis import (
     calibrate_beta,
     confidence,
@@ -27,6 +27,7 @@ from denseam.errors import DenseAMError, DenseAMWarning
 from denseam.evaluation import Evaluation, evaluate
 from denseam.guard import Guard, GuardedModel, Verdict
 from denseam.image_classifier import ImageClassifier
+from denseam.memory import MemoryLayer
 from denseam.model import DenseAM
 from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
 from denseam.saved import load
@@ -43,6 +44,7 @@ __all__ = [
     "GuardedModel",
     "ImageClassifier",
     "MaxNormMomentum",
+    "MemoryLayer",
     "Recipe",
     "TrainResult",
     "Verdict",
@@ -53,9 +55,11 @@ __all__ = [
     "confidence",
     "cross_boundary",
     "data",
+    "energies",
     "energy",
     "errors",
     "evaluate",
+    "fronts",
     "least_likely",
     "load",
     "load_pretrained",

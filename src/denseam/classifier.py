@@ -1,4 +1,4 @@
-"""What all networks here have in common, whatever their energy: one matrix of memories, one head.
+"""What all networks here have in common: a front, one matrix of memories, three heads.
 
 Training, attacks, transfer and analysis ask for no more than a ``Classifier``. The dense
 associative memory of the paper is one (``model.py``), so are the networks it is compared with
@@ -7,40 +7,51 @@ associative memory of the paper is one (``model.py``), so are the networks it is
 
 import itertools
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from denseam import energy, fronts
 from denseam.checks import choice, number, seed_of, whole
+from denseam.data import ImageSet
 from denseam.data.validate import check_visible
+from denseam.energies import MOST_POWER
 from denseam.errors import InputError
 from denseam.files import save_tensors
+from denseam.heads import HEADS, Head, HeadName, module_head
+from denseam.kernels import Kernel, Rule
+from denseam.kernels.interface import Outcome
+from denseam.mesh import Mesh
+from denseam.onnx_graph import OnnxGraph
 from denseam.presets import Preset
 
 __all__ = [
     "HEADS",
     "Classifier",
     "HeadName",
+    "bounded",
     "check_device",
     "check_head",
     "check_power",
     "check_temperature",
 ]
 
-MOST_POWER = 1e6  # a field of float32 is off by 6e-8, its power by 6 % here and by all beyond
+_ROOM = 2.0**24  # more than the terms of an overlap
 _SAVED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what ``load`` reads
-
-HeadName = Literal["log_energy", "energy_gap", "tanh"]
-HEADS: tuple[HeadName, ...] = get_args(HeadName)
 
 
 class Classifier(nn.Module):
-    """A network whose only parameters are memories; subclasses say what its energy gap is.
+    """A network of memories behind a front; subclasses say what its energy gap is.
 
-    Sizes: B images, N visible neurons, K memories, C classes. Images are ``visible``: (B, N) in
-    [-1, 1], of the memories' dtype and on their device.
+    Sizes: B inputs, N visible neurons, K memories, C classes. The front makes of inputs what the
+    memories look at, (B, N). Without one, inputs are ``visible`` already: (B, N) in [-1, 1], of the
+    memories' dtype and on their device.
+
+    A subclass has a ``kind``, presets, and ``_scores``; its row in ``baselines.NETWORKS`` makes it
+    known to files, training and the command line.
 
     Args:
         n_visible: N, pixels of an image.
@@ -48,6 +59,7 @@ class Classifier(nn.Module):
         n_memories: K.
         power: 1 <= n <= 10^6, of the rectified polynomial.
         temperature: T > 0, the scale of an overlap.
+        front: a module from inputs to (B, N), see ``denseam.fronts``; none by default.
         seed: of the initial memories, which are normal, clipped to [-1, 1]; 64 bits.
         dtype: float32 or float64.
         device: where the memories live.
@@ -63,6 +75,7 @@ class Classifier(nn.Module):
     products: ClassVar[tuple[str, ...]] = ("full",)  # precisions it can be trained with
     compares_distances: ClassVar[bool] = False  # T scales distances to memories, not overlaps
     learns: ClassVar[bool] = True  # training changes its memories
+    dense: ClassVar[bool] = False  # its step is ``kernels.step``: on processes, cards, by products
     memories: nn.Parameter  # (K, N + C) in [-1, 1]
 
     def __init__(
@@ -73,22 +86,25 @@ class Classifier(nn.Module):
         power: float,
         temperature: float,
         *,
+        front: nn.Module | None = None,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        if dtype not in (torch.float32, torch.float64):
-            raise InputError(f"dtype = {dtype}: wanted torch.float32 or torch.float64")
-        self.n_visible, self.n_classes = (
-            whole("n_visible", n_visible),
-            whole("n_classes", n_classes),
-        )
-        n_memories, components = whole("n_memories", n_memories), self.n_visible + self.n_classes
+        self.n_visible = whole("n_visible", n_visible)
+        self.n_classes = whole("n_classes", n_classes)
+        self.front = nn.Identity() if front is None else front
         self._power = check_power(power)
         self._temperature = check_temperature(temperature)
-        start = self.initial_memories(n_memories, components, seed=seed_of(seed), dtype=dtype)
-        self.memories = nn.Parameter(start.to(check_device(device)))
+        start = self.initial_memories(
+            whole("n_memories", n_memories), self.n_visible + self.n_classes,
+            seed=seed_of(seed),
+            dtype=choice("dtype", dtype, (torch.float32, torch.float64)),
+        )  # fmt: skip
+        device = check_device(device)
+        self.memories = nn.Parameter(start.to(device))
+        self.front.to(device)
 
     @classmethod
     def initial_memories(
@@ -100,9 +116,9 @@ class Classifier(nn.Module):
         dtype: torch.dtype = torch.float32,
         rows: slice | None = None,
     ) -> Tensor:
-        """The first memories of a network, (K, N + C), or only some rows of them.
+        """Draw the first memories of a network, (K, N + C), or only some rows of them.
 
-        Rows are the same whichever are asked for, and without memory for the others: those of a
+        Rows are the same whichever are asked for, and the others take no memory: those of a
         network that is divided among processes come from one stream of random numbers.
         """
         first, end, _ = (rows or slice(None)).indices(n_memories)
@@ -115,6 +131,14 @@ class Classifier(nn.Module):
             if low < high:
                 start[low - first : high - first] = drawn[low - block.start : high - block.start]
         return start.clamp_(-1, 1)
+
+    def begin_at(self, images: ImageSet, *, seed: int) -> None:
+        """Prepare the initial memories for training on these images; most networks need not."""
+
+    @property
+    def n_inputs(self) -> int:
+        """Numbers in one input: those that the front takes, N without one."""
+        return int(getattr(self.front, "n_inputs", self.n_visible))
 
     @property
     def n_memories(self) -> int:
@@ -145,67 +169,135 @@ class Classifier(nn.Module):
         """(K, C), a view: what each memory votes for."""
         return self.memories[:, self.n_visible :]
 
-    def forward(self, visible: Tensor) -> Tensor:
-        """Class activity Y = tanh(energy gap), (B, N) -> (B, C) in [-1, 1] (Eq. 2.1)."""
-        return torch.tanh(self.energy_gap(visible))
+    # ---- scores ------------------------------------------------------------------------------
 
-    def energy_gap(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B, C): the argument of tanh in Eq. 2.1.
+    def visible(self, inputs: Tensor) -> Tensor:
+        """Return what the memories look at, (B, N): inputs after the front.
 
         Raises:
-            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
+            InputError: for a front that returns another shape.
         """
-        self._check(visible)
-        return self._scores(visible, "energy_gap")
+        if isinstance(self.front, nn.Identity):
+            return inputs
+        visible: Tensor = self.front(inputs)
+        if visible.ndim != 2 or visible.shape[1] != self.n_visible:
+            raise InputError(
+                f"the front returned {tuple(visible.shape)}: wanted (B, {self.n_visible})"
+            )
+        return visible
 
-    def log_energy(self, visible: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return class activity Y = tanh(energy gap), (B, N) -> (B, C) in [-1, 1] (Eq. 2.1)."""
+        return torch.tanh(self.energy_gap(inputs))
+
+    def energy_gap(self, inputs: Tensor) -> Tensor:
+        """(B, N) -> (B, C): the argument of tanh in Eq. 2.1, clamped to the range of the dtype.
+
+        Raises:
+            InputError: for inputs that are not (B, N) in [-1, 1], or what the front takes, in the
+                model's dtype.
+        """
+        self._check(inputs)
+        return self._scores(self.visible(inputs), "energy_gap")
+
+    def log_energy(self, inputs: Tensor) -> Tensor:
         """(B, N) -> (B, C): scores with the argmax of Y that never saturate.
 
-        The logarithm of the energy where there is one, the energy gap itself otherwise.
+        The logarithm of the energy where there is one, log sum_mu F(on), and -inf where no memory
+        is active; the energy gap itself otherwise.
 
         Raises:
-            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
+            InputError: as for ``energy_gap``.
         """
-        self._check(visible)
-        return self._scores(visible, "log_energy")
+        self._check(inputs)
+        return self._scores(self.visible(inputs), "log_energy")
 
-    def predict(self, visible: Tensor) -> Tensor:
-        """Labels, (B, N) -> (B,) int64: argmax of Y, decided before tanh can saturate.
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Return labels, (B, N) -> (B,) int64: argmax of Y, decided before tanh can saturate.
 
         Raises:
-            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
+            InputError: as for ``energy_gap``.
         """
         with torch.no_grad():
-            return self.log_energy(visible).argmax(dim=1)
+            return self.log_energy(inputs).argmax(dim=1)
 
-    def scores(self, visible: Tensor, head: HeadName) -> Tensor:
-        """(B, N) -> (B, C): what a head says of images, also of ones beyond [-1, 1].
+    def scores(self, inputs: Tensor, head: HeadName) -> Tensor:
+        """(B, N) -> (B, C): scores of a head, also for inputs beyond [-1, 1].
 
-        For those who search outside of the box, as attacks of other people's toolkits do. A row
-        with a pixel that is NaN or infinite becomes NaN.
+        Made for searches outside of the box, as attacks of other toolkits do. A row with a number
+        that is NaN or infinite becomes NaN.
 
         Raises:
             InputError: for another head.
         """
         check_head(head)
-        gap_or_log: HeadName = "energy_gap" if head == "tanh" else head
-        found = self._scores(visible, gap_or_log)
-        finite = visible.detach().isfinite().all(dim=1, keepdim=True)
-        if not torch.compiler.is_compiling() and not bool(finite.all()):
-            found = torch.where(finite, found, torch.nan)
-        return torch.tanh(found) if head == "tanh" else found
+        inputs, finite = bounded(inputs)
+        raw = self._scores(self.visible(inputs), "energy_gap" if head == "tanh" else head)
+        raw = raw if finite is None else torch.where(finite, raw, torch.nan)
+        return torch.tanh(raw) if head == "tanh" else raw
 
-    def exact_scores(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B, C) float64: the scores that never saturate, for images of any range.
+    def exact_scores(self, inputs: Tensor) -> Tensor:
+        """(B, N) -> (B, C) float64: the scores that never saturate, for inputs of any range.
 
         Before they are rounded to the model's dtype, where that matters. Their gradient is that of
         the rounded ones.
         """
-        return self.scores(visible, "log_energy").double()
+        return self.scores(inputs, "log_energy").double()
+
+    def head(self, shape: torch.Size, head: HeadName) -> Head:
+        """Return a head with a way back to inputs of this shape, for descents in input space."""
+        return module_head(partial(self.scores, head=head), shape)
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
-        """The energy gap, or the scores that never saturate; no checks."""
+        """Return the energy gap, or the scores that never saturate; no checks."""
         raise NotImplementedError
+
+    def onnx(self, graph: OnnxGraph, visible: str, head: HeadName) -> tuple[str, str]:
+        """Add the network to an ONNX graph, behind its front.
+
+        Returns scores (B, C) with the argmax of Y, and the energy gap (B, C), which may be empty
+        for the head "log_energy".
+
+        Raises:
+            InputError: for a network that has no ONNX graph.
+        """
+        raise InputError(f"a network of kind {self.kind!r} has no ONNX graph")
+
+    # ---- training ----------------------------------------------------------------------------
+
+    def learn(
+        self,
+        kernel: Kernel,
+        neurons: Tensor,  # (B, N + C): visible, and 0 in the class neurons
+        labels: Tensor,  # (B,) int64
+        velocity: Tensor,  # (K, N + C)
+        rule: Rule,
+        *,
+        loss_power: float,
+        mesh: Mesh,
+    ) -> Outcome:
+        """Take one training step on a batch, by autograd."""
+        gradient, outcome = self._gradient(neurons, labels, loss_power)
+        mesh.data.add(gradient)
+        kernel.update(self.memories.data, velocity, gradient, rule)
+        return outcome
+
+    def _gradient(
+        self, neurons: Tensor, labels: Tensor, loss_power: float
+    ) -> tuple[Tensor, Outcome]:
+        """Differentiate the objective (Eq. 2.3, in float64) by the memories; with the outcome."""
+        visible = neurons[:, : self.n_visible]
+        activity = torch.tanh(self._scores(visible, "energy_gap").double())
+        target = energy.targets(labels, self.n_classes, torch.float64)
+        objective = energy.objective(activity, target, loss_power)
+        (gradient,) = torch.autograd.grad(objective, self.memories)
+        return gradient, Outcome(activity.detach(), activity.argmax(dim=1), objective.detach())
+
+    def largest_fields(self, overlaps: Tensor) -> Tensor:
+        """(K,) overlaps with their best image -> (K,): > 0 where a memory is active for it."""
+        return overlaps
+
+    # ---- files -------------------------------------------------------------------------------
 
     def save(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write the model to one safetensors file, atomically; ``denseam.load`` reads it.
@@ -216,40 +308,42 @@ class Classifier(nn.Module):
                 they are by default. A model that was rounded is loaded in float32.
 
         Raises:
-            InputError: for another dtype than float64, float32, bfloat16 and float16.
+            InputError: for another dtype than float64, float32, bfloat16 and float16, and for a
+                front that ``denseam.fronts`` does not know.
             SaveError: when it cannot be written; what stood there is untouched.
         """
-        if dtype is not None and dtype not in _SAVED:
-            *others, last = map(str, _SAVED)
-            raise InputError(f"dtype = {dtype!r}: wanted {', '.join(others)} or {last}")
+        if dtype is not None:
+            choice("dtype", dtype, _SAVED)
         save_tensors(Path(path), "model", self.tensors(dtype), self.settings())
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        """What is saved, rounded to ``dtype`` where one is given."""
-        return {"memories": self.memories if dtype is None else self.memories.to(dtype)}
+        """Return what is saved, rounded to ``dtype`` where one is given."""
+        memories = self.memories if dtype is None else self.memories.to(dtype)
+        return {"memories": memories, **fronts.tensors(self.front)}
 
     def settings(self) -> dict[str, Any]:
-        """What the model computes with besides its tensors, as plain JSON values."""
+        """Return what the model computes with besides its tensors, as plain JSON values."""
         return {
             "network": self.kind,
             "power": self.power,
             "temperature": self.temperature,
             "n_visible": self.n_visible,
+            **fronts.settings(self.front),
         }
 
     @classmethod
     def restore(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Self:
-        """The model with these ``tensors`` and ``settings``; float64 stays, others become float32.
+        """Return the model of a file; float64 stays, other dtypes become float32.
 
         Raises:
-            KeyError, TypeError, ValueError: when they are not whole.
+            KeyError, TypeError, ValueError: when tensors and settings are not whole.
         """
         memories, n_visible = tensors["memories"], int(settings["n_visible"])
         n_memories, components = memories.shape
         dtype = memories.dtype if memories.dtype is torch.float64 else torch.float32
         model = cls(
-            n_visible, components - n_visible, n_memories, settings["power"],
-            settings["temperature"], dtype=dtype,
+            n_visible, components - n_visible, n_memories, temperature=settings["temperature"],
+            dtype=dtype, front=fronts.restore(tensors, settings), **cls._restored(settings),
         )  # fmt: skip
         if not memories.is_floating_point():
             raise InputError(f"memories of {memories.dtype}: wanted floating ones")
@@ -258,29 +352,56 @@ class Classifier(nn.Module):
         model.memories.data = memories.to(dtype)
         return model
 
+    @classmethod
+    def _restored(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the constructor that stand in a file."""
+        return {"power": settings["power"]}
+
+    def __repr__(self) -> str:
+        if isinstance(self.front, nn.Identity):
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return super().__repr__()
+
     def extra_repr(self) -> str:
         return (
             f"n_visible={self.n_visible}, n_classes={self.n_classes}, "
             f"n_memories={self.n_memories}, power={self.power:g}, temperature={self.temperature:g}"
         )
 
-    def get_extra_state(self) -> dict[str, float]:
+    def get_extra_state(self) -> dict[str, Any]:
         return {"power": self.power, "temperature": self.temperature}
 
     def set_extra_state(self, state: Any) -> None:
         self._power = check_power(state["power"])
         self._temperature = check_temperature(state["temperature"])
 
-    def _check(self, visible: Tensor) -> None:
+    def _check(self, inputs: Tensor) -> None:
         if torch.compiler.is_compiling():  # values are not known while a graph is traced
             return
-        check_visible(visible, self.n_visible)
+        if isinstance(self.front, nn.Identity):
+            check_visible(inputs, self.n_visible)
+        else:
+            fronts.check_inputs(self.front, inputs)
         memories = self.memories
-        if visible.dtype != memories.dtype or visible.device != memories.device:
+        if inputs.dtype != memories.dtype or inputs.device != memories.device:
             raise InputError(
-                f"visible is {visible.dtype} on {visible.device}, the model {memories.dtype} on "
+                f"visible is {inputs.dtype} on {inputs.device}, the model {memories.dtype} on "
                 f"{memories.device}: convert one with .to()"
             )
+
+
+def bounded(inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return inputs (B, ...) whose overlaps stay finite, and which rows were finite, (B, 1) bool.
+
+    Inputs of any usual size come back as they are, with None.
+    """
+    most = torch.finfo(inputs.dtype).max / _ROOM
+    if torch.compiler.is_compiling() or not inputs.numel():
+        return inputs, None
+    if bool(inputs.detach().abs().amax() <= most):  # False for NaN
+        return inputs, None
+    finite = inputs.detach().flatten(1).isfinite().all(dim=1, keepdim=True)
+    return inputs.nan_to_num(0.0).clamp(-most, most), finite
 
 
 def check_power(power: float) -> float:
@@ -294,19 +415,19 @@ def check_temperature(temperature: float) -> float:
 
 
 def check_head(head: HeadName) -> None:
-    """Raise InputError unless it is one of ``HEADS``."""
+    """Raise InputError unless the head is one of ``HEADS``."""
     choice("head", head, HEADS)
 
 
 def check_device(device: torch.device | str) -> torch.device:
-    """The device; InputError where there is none of that name."""
+    """Return the device; InputError where there is none of that name."""
     try:
-        found = torch.device(device)
-        torch.zeros(1, device=found).item()  # "meta" has tensors and no numbers
+        checked = torch.device(device)
+        torch.zeros(1, device=checked).item()  # "meta" has tensors and no numbers
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"device {device} cannot be used here: {reason}") from error
-    return found
+    return checked
 
 
 # PyTorch draws normal numbers sixteen at a time. Blocks of so many rows, the last of them longer,

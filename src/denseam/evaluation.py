@@ -98,10 +98,10 @@ def check_fit(model: Classifier, images: ImageSet) -> None:
             f"wanted a network of denseam, not {type(model).__name__}: compare labels of another "
             "one with images.labels"
         )
-    if images.n_visible != model.n_visible:
+    if images.n_visible != model.n_inputs:
         raise InputError(
             f"{images.name}: images of {images.shape[0]} x {images.shape[1]} = {images.n_visible} "
-            f"pixels, but the model has n_visible = {model.n_visible}"
+            f"pixels, but the model has n_visible = {model.n_inputs}"
         )
     if images.n_classes > model.n_classes:
         raise InputError(

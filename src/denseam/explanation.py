@@ -1,6 +1,6 @@
-"""Why a dense associative memory labels an image as it does: the memories that voted, and how much.
+"""Explanations of a label: the memories that voted for it, and how much.
 
-Its energy is a sum over memories, so nothing has to be estimated: every memory's part of it is
+The energy is a sum over memories, so nothing has to be estimated: the share of every memory is
 known. With S_c = sum_mu F_n(on_c^mu), whose logarithm is the log-energy, and r the rival of class
 c, which is the best of all others:
 
@@ -9,9 +9,10 @@ c, which is the best of all others:
     margin        (S_c - S_r) / max(S_c, S_r)                       in [-1, 1]
 
 A memory that votes alike for c and r, xi_c = xi_r, contributes nothing, however large its share.
-Powers are (h / largest h)^n in float64, so nothing overflows, and nothing that matters underflows.
+F is taken relative to F(largest h) in float64: nothing overflows, nothing that matters underflows.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -20,12 +21,14 @@ from torch import Tensor
 
 from denseam import energy
 from denseam.checks import choice, whole
+from denseam.energies import EnergyFunction
 
 __all__ = ["ClassVotes", "Explanation", "Order", "explain"]
 
 Order = Literal["share", "contribution"]
 
 _ROUNDING = 1e-12  # of a sum of shares, so that two halves are a half
+_TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ class ClassVotes:
 
     @property
     def votes_for(self) -> tuple[tuple[int, ...], ...]:
-        """Of each of the M memories the classes with xi > 0, the firmest vote first."""
+        """Return the classes with xi > 0 of each of the M memories, the firmest vote first."""
         order = self.votes.argsort(dim=1, descending=True, stable=True)
         return tuple(
             tuple(int(c) for c in best if votes[c] > 0)
@@ -71,7 +74,7 @@ class ClassVotes:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; pixels are left out."""
+        """Return plain JSON values; pixels are left out."""
         numbers = ("label", "rival", "margin", "n_active", "n_half", "n_most", "n_deciding")
         columns = (self.positions, self.shares, self.contributions, self.votes)
         names = ("position", "share", "contribution", "votes", "votes_for")
@@ -109,10 +112,10 @@ class Explanation:
         return bool((self.log_energies > -torch.inf).any())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; null for a log-energy of -inf; pixels are left out."""
+        """Return plain JSON values; null for a log-energy of -inf; pixels are left out."""
         logs = self.log_energies.tolist()
         return {
-            "power": self.power,
+            "power": self.power if math.isfinite(self.power) else None,
             "n_memories": self.n_memories,
             "active": self.active,
             "log_energies": [None if x == -torch.inf else x for x in logs],
@@ -124,19 +127,19 @@ class Explanation:
 def explain(
     visible: Tensor,
     memories: Tensor,
-    power: float,
+    F: EnergyFunction,
     predicted: int,
     *,
     count: int = 10,
     label: int | None = None,
     by: Order = "share",
 ) -> Explanation:
-    """Which memories make the energy of a class; see ``DenseAM.explain``.
+    """Explain a label: which memories make its energy; see ``DenseAM.explain``.
 
     Args:
         visible: (N,) in [-1, 1].
         memories: (K, N + C).
-        power: n >= 1.
+        F: the energy function.
         predicted: the class that the model predicts.
         count: how many memories to name for a class.
         label: the class to compare it with; the runner-up by default.
@@ -147,22 +150,22 @@ def explain(
     """
     image, rows = visible.detach().cpu(), memories.detach().cpu()
     on, _ = energy.fields(image.double()[None], rows.double())
-    fields = on[0].clamp(min=0)  # (K, C)
+    fields = on[0]  # (K, C)
     n_classes = fields.shape[1]
     count = whole("count", count)
     if label is not None:
         label = whole("label", label, 0, n_classes - 1)
-    by = choice("by", by, get_args(Order))
-    logs = _log_energies(fields, power)
-    asked = predicted if label is None else label
-    other = _best_other(logs, predicted) if asked == predicted else asked
+    choice("by", by, get_args(Order))
+    logs = torch.logsumexp(F.log(fields), dim=0)  # (C,)
+    compared = predicted if label is None else label
+    other = _best_other(logs, predicted) if compared == predicted else compared
 
     def votes(label: int) -> ClassVotes:
-        return _votes(label, _best_other(logs, label), fields, power, rows, count, by)
+        return _votes(label, _best_other(logs, label), fields, F, rows, count, by)
 
     return Explanation(
         visible=image,
-        power=power,
+        power=F.power,
         n_memories=len(rows),
         log_energies=logs,
         predicted=votes(predicted),
@@ -173,21 +176,22 @@ def explain(
 def _votes(
     label: int,
     rival: int | None,
-    fields: Tensor,  # (K, C) >= 0
-    power: float,
+    fields: Tensor,  # (K, C)
+    F: EnergyFunction,
     memories: Tensor,  # (K, N + C)
     count: int,
     by: Order,
 ) -> ClassVotes:
-    mine = fields[:, label]
-    theirs = torch.zeros_like(mine) if rival is None else fields[:, rival]
-    shares = _powers(mine, mine.amax(), power)  # (K,)
-    shares = shares / shares.sum().clamp(min=1)  # the largest is 1, or all are 0
-    scale = torch.maximum(mine.amax(), theirs.amax())
-    powers, rivals = _powers(mine, scale, power), _powers(theirs, scale, power)
-    total = torch.maximum(powers.sum(), rivals.sum()).clamp(min=1)
-    contributions = (powers - rivals) / total
-    margin = float((powers.sum() - rivals.sum()) / total)
+    classes = [label] if rival is None else [label, rival]
+    scales = F.scale(fields[:, classes], dim=0)  # (1, 1 or 2)
+    shares = F.ratio(fields[:, label], scales[0, 0])  # (K,)
+    shares = shares / shares.sum().clamp(min=_TINY)  # they sum to 1, or all are 0
+    values = F.ratio(fields[:, classes], scales.amax())  # (K, 1 or 2)
+    energies = values.sum(dim=0)
+    rivals = values[:, 1] if rival is not None else torch.zeros_like(shares)
+    total = energies.amax().clamp(min=_TINY)
+    contributions = (values[:, 0] - rivals) / total
+    margin = float((energies[0] - rivals.sum()) / total)
     ranked, order = (shares if by == "share" else contributions).sort(descending=True, stable=True)
     first = order[: min(count, int((ranked > 0).sum()))]
     n_visible = memories.shape[1] - fields.shape[1]
@@ -207,24 +211,14 @@ def _votes(
     )
 
 
-def _powers(fields: Tensor, scale: Tensor, power: float) -> Tensor:
-    """F_n(fields / scale), (K,); 0 where no memory is active."""
-    return energy.rectified_polynomial(fields / torch.where(scale > 0, scale, 1), power)
-
-
-def _log_energies(fields: Tensor, power: float) -> Tensor:
-    """(K, C) >= 0 -> (C,): log sum_mu F_n(on)."""
-    return torch.logsumexp(power * fields.log(), dim=0)
-
-
 def _best_other(logs: Tensor, label: int) -> int | None:
-    """The class with the largest of these (C,), apart from one; the first of equal ones."""
+    """Return the class with the largest of these (C,) but for one; the first of equal ones."""
     others = [c for c in range(len(logs)) if c != label]
     return max(others, key=lambda c: float(logs[c]), default=None)
 
 
-def _fewest(parts: Tensor, wanted: float) -> int:
-    """How many of the parts (K,), the largest first, sum to what is wanted; 0 where all are 0."""
-    sums = parts.sort(descending=True).values.clamp(min=0).cumsum(dim=0)
-    reached = sums >= min(wanted - _ROUNDING, float(sums[-1]))
-    return int(reached.int().argmax()) + 1 if wanted > 0 and sums[-1] > 0 else 0
+def _fewest(shares: Tensor, target: float) -> int:
+    """Return how many of the shares (K,), the largest first, reach a sum; 0 where all are 0."""
+    sums = shares.sort(descending=True).values.clamp(min=0).cumsum(dim=0)
+    reached = sums >= min(target - _ROUNDING, float(sums[-1]))
+    return int(reached.int().argmax()) + 1 if target > 0 and sums[-1] > 0 else 0

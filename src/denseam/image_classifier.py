@@ -78,7 +78,7 @@ class ImageClassifier(nn.Module):
         return logits.double().clamp(-largest, largest).to(images.dtype)
 
     def _check(self, images: Tensor) -> None:
-        n_visible = self.model.n_visible
+        n_visible = self.model.n_inputs
         if not isinstance(images, Tensor) or not images.is_floating_point():
             kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
             raise InputError(f"images must be floating in [0, 1], got {kind}; divide bytes by 255")

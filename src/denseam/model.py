@@ -1,23 +1,31 @@
 """DenseAM: the network of the paper as a PyTorch module, fast inside and checked at the edge."""
 
-import math
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from denseam import kernels
-from denseam.classifier import Classifier, HeadName
+from denseam import energies, kernels
+from denseam.classifier import Classifier, bounded, check_head
+from denseam.energies import EnergyFunction, RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.explanation import Explanation, Order, explain
+from denseam.heads import Head, HeadName, Scores, largest_one
+from denseam.kernels import Kernel, Rule
+from denseam.kernels.choice import PRECISIONS
+from denseam.kernels.interface import Outcome, field_shifts
+from denseam.kernels.look import log_coefficients
+from denseam.memory import DenseMemories, one_energy
+from denseam.mesh import Mesh
+from denseam.onnx_graph import OnnxGraph
 from denseam.presets import Preset
 
 __all__ = ["DenseAM"]
 
 
-class DenseAM(Classifier):
-    """A dense associative memory, DAM_n (Eqs. 2.1 and 2.2).
+class DenseAM(DenseMemories, Classifier):
+    """A dense associative memory, DAM_n (Eqs. 2.1 and 2.2): a front, memories, and heads.
 
     Sizes: B images, N visible neurons, K memories, C classes. Images are ``visible``: (B, N) in
     [-1, 1], of the model's dtype and on its device. For an image v, with component i of memory mu
@@ -26,16 +34,19 @@ class DenseAM(Classifier):
         off^mu  = sum_i xi_i^mu v_i - sum_c xi_c^mu       the field with all class neurons at -1
         on_c^mu = off^mu + 2 xi_c^mu                      the field with neuron c at +1
         E = -sum_mu F_n(field^mu),   F_n(x) = x^n for x >= 0, else 0                  (Eq. 2.2)
-        Y_c = tanh(beta (E_off - E_on_c)),   beta = 1 / T^n                           (Eq. 2.1)
+        Y_c = tanh(beta (E_off - E_on_c)),   beta = 1 / F(T) = 1 / T^n                (Eq. 2.1)
 
-    and the label is the argmax of Y.
+    and the label is the argmax of Y. ``energy`` puts another function in the place of F_n.
 
     Args:
         n_visible: N, pixels of an image.
         n_classes: C.
         n_memories: K.
         power: 1 <= n <= 10^6, of the rectified polynomial F_n. Whole numbers are fastest.
-        temperature: T > 0; beta = 1 / T^n is derived from it. Decisions do not depend on it.
+        temperature: T > 0, the field at which one memory makes a gap of 1. Decisions do not depend
+            on it.
+        energy: another energy function F, see ``denseam.energies``, instead of a power.
+        front: a module from inputs to (B, N), see ``denseam.fronts``; none by default.
         seed: of the initial memories, normal with mean -0.3 and deviation 0.3, clipped to [-1, 1].
         dtype: float32 or float64.
         device: where the memories live.
@@ -44,7 +55,12 @@ class DenseAM(Classifier):
         memories: (K, N + C) in [-1, 1], the only parameter: N visible components, then C votes.
 
     Raises:
-        InputError: for sizes below 1, n < 1, T <= 0, another seed or dtype.
+        InputError: for sizes below 1, n < 1, T <= 0, another seed or dtype, and for both or neither
+            of power and energy.
+
+    >>> model = DenseAM(784, 10, n_memories=50, power=30, temperature=600.0)
+    >>> model.predict(torch.zeros(3, 784))
+    tensor([0, 0, 0])
     """
 
     kind: ClassVar[str] = "dam"
@@ -57,43 +73,46 @@ class DenseAM(Classifier):
         20: Preset(30, 560, 560, 1 / 3, 0.02, 0.03, 0.02),
         30: Preset(30, 600, 600, 1 / 3, 0.02, 0.015, 0.01),
     }
-    products: ClassVar[tuple[str, ...]] = tuple(kernels.choice.PRODUCTS)
+    products: ClassVar[tuple[str, ...]] = PRECISIONS
+    dense: ClassVar[bool] = True
 
-    def energy_gap(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B, C): beta (E_off - E_on), the argument of tanh in Eq. 2.1.
+    def __init__(
+        self,
+        n_visible: int,
+        n_classes: int,
+        n_memories: int,
+        power: float | None = None,
+        temperature: float | None = None,
+        *,
+        energy: EnergyFunction | None = None,
+        **options: Any,
+    ) -> None:
+        self._energy = one_energy(power, energy)
+        if temperature is None:
+            raise InputError("temperature: wanted a number T > 0, the scale of an overlap")
+        super().__init__(n_visible, n_classes, n_memories, 1, temperature, **options)
 
-        Values beyond the range of the dtype are clamped to it.
+    @property
+    def power(self) -> float:
+        """n, of the rectified polynomial; infinite for an energy that grows faster."""
+        return self.energy.power
 
-        Raises:
-            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
-        """
-        return super().energy_gap(visible)
-
-    def log_energy(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B, C): log sum_mu F_n(on); the argmax of Y, but it never saturates.
-
-        -inf where no memory is active.
-
-        Raises:
-            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
-        """
-        return super().log_energy(visible)
-
-    def predict(self, visible: Tensor) -> Tensor:
-        """Labels, (B, N) -> (B,) int64: argmax of Y, decided before tanh can saturate.
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Return labels, (B, N) -> (B,) int64: argmax of Y, decided before tanh can saturate.
 
         An image on which no memory is active for any class gets 0; its ``log_energy`` says so.
 
         Raises:
-            InputError: when ``visible`` is not (B, N) in [-1, 1] in the model's dtype.
+            InputError: as for ``energy_gap``.
         """
-        self._check(visible)
-        return kernels.decide(visible, self.memories, self.power)
+        self._check(inputs)
+        with torch.no_grad():
+            return kernels.labels(self.visible(inputs), self.memories, self.energy)
 
     def explain(
         self, visible: Tensor, count: int = 10, *, label: int | None = None, by: Order = "share"
     ) -> Explanation:
-        """Which memories make the energy of the predicted class, and of another one.
+        """Explain a label: which memories make the energy of its class, and of another one.
 
         The equations stand in ``denseam.explanation``; ``figures.explanation`` draws it.
 
@@ -113,30 +132,167 @@ class DenseAM(Classifier):
         predicted = self.predict(visible)
         if len(predicted) != 1:
             raise InputError(f"visible holds {len(predicted)} images: one is explained at a time")
+        with torch.no_grad():
+            image = self.visible(visible)[0]
         return explain(
-            visible[0], self.memories, self.power, int(predicted),
-            count=count, label=label, by=by,
-        )  # fmt: skip
+            image, self.memories, self.energy, int(predicted), count=count, label=label, by=by
+        )
 
-    def exact_scores(self, visible: Tensor) -> Tensor:
+    def exact_scores(self, inputs: Tensor) -> Tensor:
         """(B, N) -> (B, C) float64: log-energies before they are rounded to the model's dtype.
 
         Classes of mnist-n30 differ by 0.003 to 0.2 where log-energies are near 196: in float32, one
         step of which is 1.5e-5 there, one attacked image in five is a tie that is none. Where no
         memory is active it is the least one that an active memory can have in float32.
         """
-        keep = torch.is_grad_enabled() and (visible.requires_grad or self.memories.requires_grad)
-        rounded, _, values, scale = torch.ops.denseam.log_energy(
-            visible, self.memories, self.power, "", keep
-        )
-        exact = kernels.energies.exact_log_energy(kernels.Sums(values, scale), self.power)
-        finite = visible.detach().isfinite().all(dim=1, keepdim=True)
-        # The value of one and the gradient of the other.
-        slope = torch.where(rounded.isneginf(), 0.0, rounded - rounded.detach())
-        least = self.power * math.log(torch.finfo(torch.float32).tiny)
-        return torch.where(finite, exact + slope, torch.nan).clamp(min=least)
+        inputs, finite = bounded(inputs)
+        exact = self._exact_log_energy(self.visible(inputs))
+        return exact if finite is None else torch.where(finite, exact, torch.nan)
 
-    def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
+    def head(self, shape: torch.Size, head: HeadName) -> Head:
+        """Return a head whose directions do not underflow where gradients would."""
+        check_head(head)
+        if head == "tanh":
+            return super().head(shape, head)
+        visible_memories = self.visible_memories.detach().contiguous()
+
+        def scores(inputs: Tensor) -> Scores:
+            visible, back = self._through_front(inputs, shape)
+            seen = self.look(visible, every_class=head == "log_energy")
+
+            def pull(weights: Tensor) -> Tensor:
+                weights = largest_one(weights)
+                if head == "log_energy":
+                    shares = log_coefficients(weights, seen.sums, self.energy)
+                    coefficients = largest_one(shares.T).T
+                else:  # F'(s) / F(T) is common to an image's classes: left out
+                    off = -weights.T.sum(dim=0, keepdim=True)
+                    coefficients = torch.cat([weights.T, off]).to(visible.dtype)
+                gradients = seen.gradients(coefficients, class_gradient=False)
+                return back(gradients.to_images(visible_memories))
+
+            values = (
+                seen.log_energy() if head == "log_energy" else seen.energy_gap(self.temperature)
+            )
+            return Scores(values, seen.active, pull)
+
+        return scores
+
+    def _through_front(
+        self, inputs: Tensor, shape: torch.Size
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return visible (B, N) of flat inputs, and the way of a gradient back to these."""
+        if isinstance(self.front, nn.Identity):
+            return inputs, lambda gradient: gradient
+        with torch.enable_grad():
+            leaves = inputs.detach().requires_grad_()
+            visible = self.visible(leaves.reshape(-1, *shape))
+
+        def back(gradient: Tensor) -> Tensor:
+            return torch.autograd.grad(visible, leaves, gradient, retain_graph=True)[0]
+
+        return visible.detach(), back
+
+    def onnx(self, graph: OnnxGraph, visible: str, head: HeadName) -> tuple[str, str]:
+        """Add relative log-energies (B, C), and but for the head "log_energy" the energy gap.
+
+        Nothing of size (B, K, C) is held, and every class is on a scale of its own, h_c:
+
+            S_c      = sum_mu F(on_c) / F(h_c)                        >= 1 where a memory is active
+            relative = log F(h_c) / F(max_c h_c) + log S_c
+
+        Log-energies differ by about 0.01 where they are near 200, so what is common to all classes
+        is taken out before float32 can round.
+        """
+        F = self.energy.onnx(graph)
+        overlaps = graph("Gemm", visible, self.visible_memories, transB=1)
+        shifts = field_shifts(self.class_memories.detach().double())  # (K, C + 1)
+
+        def at_least(scale: str) -> str:
+            return scale if F.least is None else graph("Max", scale, F.least)
+
+        def class_sum(shift: Tensor) -> tuple[str, str]:
+            sizes = F.size(graph("Add", overlaps, shift))
+            top = graph.over("Max", sizes)  # (B, 1)
+            return top, graph.over("Sum", F.ratio(sizes, at_least(top), False))
+
+        classes = [class_sum(shift) for shift in shifts.T[:-1]]
+        tops, sums = (graph("Concat", *names, axis=1) for names in zip(*classes, strict=True))
+        top = at_least(graph.over("Max", tops))
+        scores = graph("Add", F.log_ratio(tops, top), graph("Log", sums))
+        if F.least is not None:
+            scores = graph("Max", scores, F.log_ratio(graph.constant(F.least), top))
         if head == "log_energy":
-            return kernels.log_energy(visible, self.memories, self.power)
-        return kernels.energy_gap(visible, self.memories, self.power, self.temperature)
+            return scores, ""
+        off_top, off = class_sum(shifts[:, -1])
+        scale = graph("Max", top, off_top)
+        on = graph("Mul", sums, F.ratio(tops, scale, False))
+        off = graph("Mul", off, F.ratio(off_top, scale, False))
+        # (on - off) F(scale) / F(T) as ``look.energy_gap`` has it: in float64, shrunk as a whole.
+        wide = torch.float64
+        T, one = graph.constant(self.temperature, wide), graph.constant(1.0, wide)
+
+        def room(limit: float, x: str) -> str:
+            most = graph("Max", graph.over("Max", graph("Abs", x)), one)
+            return graph("Div", graph.constant(limit, wide), most)
+
+        difference = graph.cast(graph("Sub", on, off), wide)
+        factor = F.ratio(graph.cast(scale, wide), T, True)
+        factor = graph("Min", factor, room(torch.finfo(wide).max / 2, difference))
+        gap = graph("Mul", difference, factor)
+        shrink = graph("Min", room(graph.largest, gap), one)
+        return scores, graph.cast(graph("Mul", gap, shrink), graph.dtype)
+
+    def learn(
+        self,
+        kernel: Kernel,
+        neurons: Tensor,
+        labels: Tensor,
+        velocity: Tensor,
+        rule: Rule,
+        *,
+        loss_power: float,
+        mesh: Mesh,
+    ) -> Outcome:
+        """Take one training step on a batch, through the kernels."""
+        return kernels.step(
+            kernel, self.energy, neurons, labels, self.memories.data, velocity, rule,
+            temperature=self.temperature, loss_power=loss_power, n_classes=self.n_classes,
+            mesh=mesh,
+        )  # fmt: skip
+
+    def largest_fields(self, overlaps: Tensor) -> Tensor:
+        """(K,) overlaps with their best image -> (K,): the fields, whatever class is on."""
+        if self.energy.size(torch.tensor(-1.0)) != 0:  # not rectified: always active
+            return torch.ones_like(overlaps)
+        return overlaps + field_shifts(self.class_memories.detach()).amax(dim=1)
+
+    def settings(self) -> dict[str, Any]:
+        settings = super().settings()
+        if not isinstance(self.energy, RectifiedPolynomial):
+            settings["power"] = None
+            settings["energy"] = {"name": self.energy.name, "parameters": self.energy.parameters}
+        return settings
+
+    @classmethod
+    def _restored(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        energy = settings.get("energy")
+        if energy is None:
+            return super()._restored(settings)
+        return {"energy": energies.by_name(energy["name"], tuple(energy["parameters"]))}
+
+    def extra_repr(self) -> str:
+        if isinstance(self.energy, RectifiedPolynomial):
+            return super().extra_repr()
+        return super().extra_repr().replace(f"power={self.power:g}", f"energy={self.energy}")
+
+    def get_extra_state(self) -> dict[str, Any]:
+        if isinstance(self.energy, RectifiedPolynomial):
+            return super().get_extra_state()
+        energy = (self.energy.name, self.energy.parameters)
+        return {**super().get_extra_state(), "energy": energy}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.temperature = state["temperature"]
+        name, parameters = state.get("energy", (RectifiedPolynomial.name, (state["power"],)))
+        self._energy = energies.by_name(name, tuple(parameters))

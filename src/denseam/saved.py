@@ -1,6 +1,7 @@
 """Saved models of every kind."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
         sha.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
         sha.update(value.detach().cpu().contiguous().numpy().tobytes())
     facts: dict[str, Any] = {"type": type(model).__name__}
-    if isinstance(model, DenseAM):
+    if isinstance(model, DenseAM) and model.kind == DenseAM.kind and math.isfinite(model.power):
         facts |= {"power": model.power, "temperature": model.temperature}
         facts["n_memories"] = model.n_memories
     elif isinstance(model, Classifier):

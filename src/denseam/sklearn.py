@@ -1,32 +1,26 @@
 """A scikit-learn estimator: dense associative memories for tables of numbers.
 
-A table becomes ``visible`` rows in [-1, 1] in three steps, each chosen on small data sets
-(docs/sklearn.md):
-
-* standardised, v = (x - mean) / (3 deviations), clipped;
-* repeated, where there are few features, until overlaps are large beside class neurons;
-* lifted onto a sphere, v -> (v, sqrt(R^2 - |v|^2)), where the largest overlap of a memory is with
-  its nearest row. The new component is spread over as many neurons as keep it in [-1, 1].
+A table becomes ``visible`` rows in [-1, 1] by the front ``fronts.Table``; docs/sklearn.md has the
+choices behind the defaults.
 """
 
 import contextlib
 import math
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from denseam.analysis import solve_beta
 from denseam.checks import plain
 from denseam.errors import InputError, MissingPackageError
-from denseam.kernels import choose
+from denseam.fronts import Table
+from denseam.kernels import Rule, choose, step
 from denseam.model import DenseAM
-from denseam.training.gradient import objective_gradient
-from denseam.training.optimizer import update
 
 try:
     from scipy.sparse import issparse
@@ -53,8 +47,6 @@ __all__ = ["DenseAMClassifier"]
 Array = NDArray[Any]
 
 # Chosen on small data sets; docs/sklearn.md has the measurements.
-_DEVIATIONS = 3.0  # of a feature, that become 1
-_LEAST_WIDTH = 32  # visible neurons before the lift
 _MEMORIES = 50, 300  # fewest and most by default
 _BATCH = 100
 _STEPS = 1000  # updates of a fit by default
@@ -65,45 +57,6 @@ _NOISE = 0.1  # deviation of what is added to the rows that memories begin as
 _CHUNK = 1000  # rows that are scaled or classified at once
 _ONE_THREAD = 5e7  # products per step up to which threads cost more than they bring
 _FLOOR = math.log(np.finfo(np.float64).tiny)  # of a log-energy, per power
-
-
-class _Scaling(NamedTuple):
-    """From rows of a table, dense or sparse, to visible rows; learned once."""
-
-    mean: Array  # (n_features,)
-    factor: Array  # (n_features,); 0 for a constant feature
-    repeats: int  # of all features
-    radius: float  # R^2 of the sphere
-
-    @classmethod
-    def of(cls, X: Any) -> "_Scaling":
-        """Learned from a table (M, n_features)."""
-        if issparse(X):
-            mean, variance = mean_variance_axis(X, axis=0)
-        else:
-            mean, variance = X.mean(axis=0), X.var(axis=0)
-        deviation = np.sqrt(variance)
-        varies = deviation > 1e-12 * np.abs(mean)
-        factor = np.where(varies, 1 / np.where(varies, _DEVIATIONS * deviation, 1), 0.0)
-        flat = cls(mean, factor, -(-_LEAST_WIDTH // X.shape[1]), 0.0)
-        chunks = (flat.scaled(X[rows]) for rows in gen_batches(X.shape[0], _CHUNK))
-        radius = max(float((v**2).sum(axis=1).max()) for v in chunks)
-        return flat._replace(radius=max(radius, 1.0))
-
-    @property
-    def n_visible(self) -> int:
-        return len(self.mean) * self.repeats + math.ceil(self.radius)
-
-    def scaled(self, X: Any) -> Array:
-        """(B, n_features) -> (B, n_features * repeats), clipped to [-1, 1]."""
-        dense = X.toarray() if issparse(X) else X
-        return np.tile(np.clip((dense - self.mean) * self.factor, -1, 1), (1, self.repeats))
-
-    def visible(self, X: Any) -> Array:
-        """(B, n_features) -> (B, n_visible)."""
-        v = self.scaled(X)
-        height = np.sqrt(np.maximum(self.radius - (v**2).sum(axis=1), 0) / math.ceil(self.radius))
-        return np.hstack([v, np.repeat(height[:, None], math.ceil(self.radius), axis=1)])
 
 
 class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -137,7 +90,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         classes_: (C,) labels.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
-        model_: the ``DenseAM``, float64.
+        model_: the ``DenseAM``, float64, with the front that takes rows of the table.
         temperature_: T.
         beta_sm_: of ``predict_proba``.
         n_iter_: epochs done by the last fit, or by all calls of ``partial_fit``.
@@ -152,7 +105,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     loss_curve_: list[float]
     validation_scores_: list[float] | None
     best_validation_score_: float | None
-    _scaling: _Scaling
+    _front: Table
     _velocity: Tensor  # (K, N + C)
     _steps: int
 
@@ -337,12 +290,12 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``default`` is K where ``n_memories`` is "auto".
         """
         K = default if self.n_memories == "auto" else int(self.n_memories)
-        self._scaling = _Scaling.of(X)
-        N, C = self._scaling.n_visible, len(self.classes_)
+        self._front = _front_of(X)
+        N, C = self._front.n_visible, len(self.classes_)
         self.model_ = DenseAM(N, C, K, float(self.power), 1.0)
         rows = _draw(labels, weights, K, rng)
         start = np.full((K, N + C), -1 / (C - 1))  # the class neurons of a memory sum to 0
-        start[:, :N] = self._scaling.visible(X[rows])
+        start[:, :N] = self._front(_rows(X[rows]))
         start[np.arange(K), N + labels[rows]] = 1
         start += rng.normal(0, _NOISE, start.shape)
         memories = self.model_.memories.data
@@ -384,12 +337,12 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model, M = self.model_, len(labels)
         memories = model.memories.data
         kernel = choose("cpu", memories.dtype).kernel
-        rule = {
-            "lr": self.learning_rate * left,
-            "momentum": self.momentum,
-            "gradient_scale": 1.0,
-            "floor": 1e-30,  # a guard against 0 / 0
-        }
+        rule = Rule(
+            momentum=self.momentum,
+            gradient_scale=1.0,
+            learning_rate=self.learning_rate * left,
+            floor=1e-30,  # a guard against 0 / 0
+        )
         targets, objective = torch.from_numpy(labels), 0.0
         drawn = torch.from_numpy(_draw(labels, weights, M, rng))
         for rows in drawn.tensor_split(self._batches(M)):
@@ -397,12 +350,11 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 batch = neurons[rows]
             else:
                 batch = self._neurons(neurons[rows.numpy()].toarray())
-            gradient, outcome = objective_gradient(
-                kernel, batch, targets[rows], memories, power=model.power,
+            outcome = step(
+                kernel, model.energy, batch, targets[rows], memories, self._velocity, rule,
                 temperature=model.temperature, loss_power=self.loss_power,
                 n_classes=model.n_classes,
             )  # fmt: skip
-            update(kernel, memories, self._velocity, gradient, rule)
             self._steps += 1
             objective += float(outcome.objective)
         self.n_iter_ += 1
@@ -430,12 +382,14 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         K, components = self.model_.memories.shape
         rows = -(-X.shape[0] // self._batches(X.shape[0]))
+        self.model_.front = nn.Identity()  # batches are behind it already
         self.model_.float()
         try:
             with threadpool_limits(1 if K * components * rows < _ONE_THREAD else None):
                 yield
         finally:
             self.model_.double()
+            self.model_.front = self._front
 
     def _calibrate(self, X: Any, labels: Array) -> None:
         """beta_sm on these samples; 1 where there is none that is finite and > 0."""
@@ -486,14 +440,34 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         floor = _FLOOR * self.model_.power
         with torch.no_grad():
             parts = [
-                self.model_.log_energy(self._visible(X[rows]))
+                self.model_.log_energy(self._inputs(X[rows]))
                 for rows in gen_batches(X.shape[0], _CHUNK)
             ]
         return np.asarray(torch.cat(parts).double().clamp(min=floor).numpy())
 
     def _visible(self, X: Any) -> Tensor:
         """(B, n_features) -> (B, N), of the model's dtype."""
-        return torch.from_numpy(self._scaling.visible(X)).to(self.model_.memories.dtype)
+        visible: Tensor = self._front(_rows(X))
+        return visible.to(self.model_.memories.dtype)
+
+    def _inputs(self, X: Any) -> Tensor:
+        """(B, n_features) -> what the model takes: rows, but visible ones while it trains."""
+        return _rows(X) if self.model_.front is self._front else self._visible(X)
+
+
+def _rows(X: Any) -> Tensor:
+    """Rows of a table, dense or sparse, as a tensor (B, n_features) float64."""
+    return torch.tensor(X.toarray() if issparse(X) else X)
+
+
+def _front_of(X: Any) -> Table:
+    """Learn the front of a table (M, n_features)."""
+    if issparse(X):
+        mean, variance = mean_variance_axis(X, axis=0)
+    else:
+        mean, variance = X.mean(axis=0), X.var(axis=0)
+    chunks = (_rows(X[rows]) for rows in gen_batches(X.shape[0], _CHUNK))
+    return Table.from_statistics(torch.from_numpy(mean), torch.from_numpy(variance), chunks)
 
 
 def _draw(labels: Array, weights: Array, count: int, rng: Any) -> Array:

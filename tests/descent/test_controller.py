@@ -9,7 +9,7 @@ from denseam import energy
 from denseam.descent import Stop, cross_boundary
 from denseam.descent.controller import heun
 from denseam.descent.goals import PaperObjective
-from denseam.descent.heads import energy_gap_head
+from denseam.descent.heads import head_of
 from denseam.descent.loop import Pace, descend
 from denseam.errors import InputError
 
@@ -74,7 +74,7 @@ def test_in_a_narrow_valley_it_takes_the_fixed_steps():
 def test_images_that_get_nowhere_stop():
     model, v = prototypes(20.0), images(6, 12)
     top = model.predict(v)
-    head = energy_gap_head(model)
+    head = head_of(model, torch.Size([model.n_visible]), log_energy=False)
     end = descend(
         head, v, PaperObjective(top, 4.0), Pace(0.05, 3000), advance=heun,
         crossed=lambda scores, rows: torch.zeros(len(rows), dtype=torch.bool),

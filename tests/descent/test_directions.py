@@ -6,10 +6,14 @@ from tests.descent.small import images, random_model
 
 from denseam import energy
 from denseam.descent.goals import CrossEntropy, Margin, PaperObjective, log_objective
-from denseam.descent.heads import energy_gap_head, log_energy_head
+from denseam.descent.heads import head_of
 from denseam.descent.loop import unit
 
 STEP = 1e-6
+
+
+def energy_gap_head(model):
+    return head_of(model, torch.Size([9]), log_energy=False)
 
 
 def finite_differences(function, visible):
@@ -51,7 +55,7 @@ def test_the_papers_objective_is_descended_along_its_gradient(power, loss_power)
 def test_margin_and_cross_entropy_follow_the_log_energy(power):
     model, v = random_model(power), images(5, 9)
     source, target = torch.tensor([0, 1, 2, 3, 0]), torch.tensor([1, 2, 3, 0, 2])
-    head = log_energy_head(model)
+    head = head_of(model, torch.Size([9]), log_energy=True)
 
     def log_energy(x):
         return energy.log_energy(x, model.memories.detach(), power)

@@ -18,6 +18,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from denseam.energies import Exponential, RectifiedPolynomial
 from denseam.kernels.triton import kernel, products
 from denseam.kernels.triton.device import batch, head, loops, matmul, rule
 
@@ -73,13 +74,17 @@ def facts(found: Any, capability: int) -> dict[str, Any]:
 
 
 def all_kernels(capability: int) -> dict[str, dict[str, Any]]:
-    whole, less = kernel._exponent(30), kernel._exponent(29)
-    fractional = kernel._exponent(7.25)
+    whole, fractional = (
+        kernel._body(RectifiedPolynomial(30)),
+        kernel._body(RectifiedPolynomial(7.25)),
+    )
+    less = kernel._body(RectifiedPolynomial(30), slope=True)
+    exponential = Exponential(0.05)
     sums = {"BLOCK_K": 32, "BLOCK_B": 128, "BLOCK_C": 16}
     weights = {"BLOCK_K": 16, "BLOCK_B": 128, "BLOCK_C": 16, "ONE_SCALE": True}
     joined = {"EVERY_CLASS": False, "BLOCK_T": 64, "BLOCK_B": 32}
     again = {"TOO_SMALL": 1e-25, "BLOCK_K": 32, "BLOCK_B": 64, "BLOCK_C": 16}
-    objective = {"POWER": 30.0, "LOSS_POWER": 30.0, "LIMIT": 88.0, "BLOCK_B": 16, "BLOCK_C": 16}
+    objective = {"LOSS_POWER": 30.0, "LIMIT": 88.0, "BLOCK_B": 16, "BLOCK_C": 16}
     found = {
         "sums": compiled(loops.partial_sums, capability, **whole, **sums),
         "sums, n = 7.25": compiled(loops.partial_sums, capability, **fractional, **sums),
@@ -91,7 +96,22 @@ def all_kernels(capability: int) -> dict[str, dict[str, Any]]:
             loops.weighted_powers, capability, **less, **weights, SHARES=False
         ),
         "class gradients": compiled(loops.class_gradients, capability, BLOCK_K=32, ROWS=16),
-        "head": compiled(head.head, capability, **objective),
+        "sums, exponential": compiled(
+            loops.partial_sums, capability, **kernel._body(exponential), **sums
+        ),
+        "weights, exponential": compiled(
+            loops.weighted_powers,
+            capability,
+            **kernel._body(exponential, slope=True),
+            **weights,
+            SHARES=True,
+        ),
+        "head": compiled(
+            head.head, capability, **kernel._head(RectifiedPolynomial(30)), **objective
+        ),
+        "head, exponential": compiled(
+            head.head, capability, **kernel._head(exponential), **objective
+        ),
         "update": compiled(rule.max_norm_step, capability, BLOCK=1024),
         "batch": compiled(batch.drawn_batch, capability, BYTES=True, BLOCK=1024),
     }

@@ -38,12 +38,12 @@ def kernels_on_the_card() -> Iterator[None]:
     if not ON_CARD or find_spec("triton") is None:
         yield
         return
-    from denseam.kernels import triton
+    from denseam.kernels.triton import kernel
 
     from .oncard import OnCard
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(triton, "TritonKernel", OnCard)
+        patch.setattr(kernel, "TritonKernel", OnCard)
         _forget_kernels()
         yield
     _forget_kernels()  # tests of other packages mean the card's own

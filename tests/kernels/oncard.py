@@ -49,7 +49,7 @@ def moved(method: Callable[..., Any]) -> Callable[..., Any]:
         if out is not None and any(out is value for value in arguments):
             given["out"] = copies[[out is value for value in arguments].index(True)]
         found = back(method(self, *copies, **given))
-        if method.__name__ in ("update", "update_by"):
+        if method.__name__ == "update":
             for original, copy in zip(arguments[:2], copies, strict=False):
                 original.copy_(copy)
         if out is not None:

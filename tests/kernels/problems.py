@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from denseam import energy
+from denseam.energies import RectifiedPolynomial
 from denseam.kernels import native
 
 needs_c = pytest.mark.skipif(native.library() is None, reason="the C kernels are not installed")
@@ -45,6 +46,10 @@ class Problem:
     memories: Tensor  # (K, N + C) in [-1, 1]
     power: float
     temperature: float
+
+    @property
+    def F(self) -> RectifiedPolynomial:  # noqa: N802
+        return RectifiedPolynomial(self.power)
 
     @property
     def n_visible(self) -> int:

@@ -143,7 +143,7 @@ def test_an_empty_batch_gives_empty_results(backend: str, grad: bool, dtype: tor
                 to_images, to_memories = torch.autograd.grad(found.sum(), (v, xi))
                 assert to_images.shape == (0, 7)
                 assert torch.equal(to_memories, torch.zeros_like(xi))
-        label = kernels.decide(v, xi, 5.0, backend=backend)
+        label = kernels.labels(v, xi, 5.0, backend=backend)
         assert label.shape == (0,)
         assert label.dtype is torch.int64
 
@@ -163,17 +163,17 @@ OPCHECK = (
 def test_operators_keep_the_rules_of_torch_library(
     backend: str, sizes: tuple[int, int, int, int]
 ) -> None:
-    p = make_problem(*sizes, power=4)
+    p, F = make_problem(*sizes, power=4), ("rectified_polynomial", [4.0])
     v, xi = leaves(p)
     transposed = p.visible.T.contiguous().T, p.memories.T.contiguous().T
     for inputs, keep in [((v, xi), True), ((p.visible, p.memories), False), (transposed, True)]:
         for op, constants in [
-            (torch.ops.denseam.energy_gap, (4.0, p.temperature, backend, keep)),
-            (torch.ops.denseam.log_energy, (4.0, backend, keep)),
+            (torch.ops.denseam.energy_gap, (*F, p.temperature, backend, keep)),
+            (torch.ops.denseam.log_energy, (*F, backend, keep)),
         ]:
             torch.library.opcheck(op.default, (*inputs, *constants), test_utils=OPCHECK)
-    decide = torch.ops.denseam.decide.default
-    torch.library.opcheck(decide, (p.visible, p.memories, 4.0, backend), test_utils=OPCHECK)
+    labels = torch.ops.denseam.labels.default
+    torch.library.opcheck(labels, (p.visible, p.memories, *F, backend), test_utils=OPCHECK)
 
 
 @each_backend
@@ -181,10 +181,10 @@ def test_operators_keep_the_rules_of_torch_library(
 def test_gradient_operator_keeps_the_rules_of_torch_library(
     backend: str, wanted: list[bool]
 ) -> None:
-    p = make_problem(5, 9, 7, 3, power=4)
+    p, F = make_problem(5, 9, 7, 3, power=4), ("rectified_polynomial", [4.0])
     coefficients, scale, overlaps = torch.randn(4, 5), torch.ones(4, 5), torch.randn(9, 5)
     for visible in (p.visible, p.visible.T.contiguous().T):
-        arguments = (coefficients, scale, overlaps, visible, p.memories, 4.0, backend, wanted)
+        arguments = (coefficients, scale, overlaps, visible, p.memories, *F, backend, wanted)
         torch.library.opcheck(torch.ops.denseam.gradients.default, arguments, test_utils=OPCHECK)
 
 

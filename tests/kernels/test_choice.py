@@ -90,7 +90,7 @@ def test_every_available_product_is_accurate(
     layouts = [(a, b), (a.T.contiguous().T, b), (a, b.T.contiguous().T)]
     layouts.append((torch.cat([a, a], dim=1)[:, :k], torch.cat([b, b], dim=1)[:, :k]))
     for left, right in layouts:
-        error = abs(products.PRODUCTS[name](left, right).numpy() - exact)
+        error = abs(products.FORMS[name](left, right).numpy() - exact)
         # k/2 eps is the worst case; a bfloat16 product would be 2^-9 of the size off.
         assert bool((error <= max(k / 8, 4) * torch.finfo(dtype).eps * size).all())
 
@@ -99,7 +99,7 @@ def test_every_available_product_is_accurate(
 def test_products_of_grid_numbers_are_exact(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     a, b = grid(generator, 65, 97), grid(generator, 33, 97)
-    assert torch.equal(products.PRODUCTS[name](a, b).double(), a.double() @ b.double().T)
+    assert torch.equal(products.FORMS[name](a, b).double(), a.double() @ b.double().T)
 
 
 @pytest.mark.usefixtures("fresh")
@@ -110,8 +110,8 @@ def test_inaccurate_and_missing_products_are_left_out(monkeypatch: pytest.Monkey
     def coarse(a: Tensor, b: Tensor) -> Tensor:
         return (a.bfloat16() @ b.bfloat16().T).float()
 
-    listed = {"torch": products.PRODUCTS["torch"], "missing": missing, "coarse": coarse}
-    monkeypatch.setattr(products, "PRODUCTS", listed)
+    listed = {"torch": products.FORMS["torch"], "missing": missing, "coarse": coarse}
+    monkeypatch.setattr(products, "FORMS", listed)
     assert products.available_products() == ("torch",)
     assert products.default_product() == "torch"
 
@@ -152,7 +152,7 @@ def test_kernel_uses_the_product_it_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         calls.append((tuple(a.shape), tuple(b.shape)))
         return a @ b.T
 
-    monkeypatch.setitem(products.PRODUCTS, "mine", mine)
+    monkeypatch.setitem(products.FORMS, "mine", mine)
     kernel = cpu.CpuKernel(product="mine")
     assert kernel.product == "mine"
     assert kernel.overlaps(torch.ones(2, 5), torch.ones(3, 5)).shape == (3, 2)
@@ -175,13 +175,13 @@ def test_overlaps_do_not_look_behind_the_pixels(name: str, dtype: torch.dtype) -
 def test_by_size_few_rows_are_ours_and_many_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     for name in ("torch", "dots"):
-        whole = products.PRODUCTS[name]
+        whole = products.FORMS[name]
         monkeypatch.setattr(
             products,
             f"_{name}_product",
             lambda a, b, name=name, whole=whole: calls.append(name) or whole(a, b),
         )
-    product, few, many = products.PRODUCTS["by-size"], torch.rand(64, 9), torch.rand(65, 9)
+    product, few, many = products.FORMS["by-size"], torch.rand(64, 9), torch.rand(65, 9)
     for a, b in ((few, many), (many, few), (few, few), (many, many), (few.T, few.T[:5])):
         torch.testing.assert_close(product(a, b), a @ b.T)
     assert calls == ["dots", "dots", "dots", "torch", "torch"]

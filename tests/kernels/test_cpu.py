@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from denseam import energy, kernels
-from denseam.kernels import cpu, native
+from denseam.energies import RectifiedPolynomial
+from denseam.kernels import Rule, cpu, native
 from denseam.kernels.interface import Sums
 
 from .problems import (
@@ -32,11 +33,11 @@ def sums_and_weights(p: Problem, *, every_class: bool = False) -> list[Tensor]:
     """Everything the two loops write, on overlaps that do not depend on a library."""
     kernel = cpu.CpuKernel("torch")
     overlaps = (p.memories[:, : p.n_visible].double() @ p.visible.double().T).to(p.visible.dtype)
-    sums = kernel.sums(overlaps, p.classes, p.power, every_class=every_class)
+    sums = kernel.sums(overlaps, p.classes, p.F, every_class=every_class)
     generator = torch.Generator().manual_seed(9)
     coefficients = torch.randn(sums.values.shape, generator=generator).to(overlaps.dtype)
     weights, to_classes = kernel.weights(
-        overlaps, p.classes, coefficients, sums.scale, p.power - 1, class_gradient=True
+        overlaps, p.classes, coefficients, sums.scale, p.F, class_gradient=True
     )
     assert to_classes is not None
     return [sums.values, sums.scale, coefficients, weights, to_classes]
@@ -93,9 +94,7 @@ def test_energies_are_right_for_a_thousand_images(C: int) -> None:
 def stepped(dtype: torch.dtype) -> list[Tensor]:
     generator = torch.Generator().manual_seed(2)
     state = [torch.randn(301, 57, generator=generator, dtype=dtype) for _ in range(3)]
-    cpu.CpuKernel("torch").update(
-        *state, momentum=0.7, gradient_scale=0.3, learning_rate=0.1, floor=1e-30
-    )
+    cpu.CpuKernel("torch").update(*state, Rule(0.7, 0.3, 0.1, 1e-30))
     return state
 
 
@@ -205,7 +204,7 @@ def test_strided_inputs_give_the_same_as_dense_ones() -> None:
             log = kernels.log_energy(v, xi, 20.0, backend="cpu")
             gradients = torch.autograd.grad(gap, (v, xi), upstream.T.contiguous().T)
             log_gradients = torch.autograd.grad(log.sum(), (v, xi))  # an expanded upstream
-            label = kernels.decide(v, xi, 20.0, backend="cpu")
+            label = kernels.labels(v, xi, 20.0, backend="cpu")
             results.append([gap.detach(), log.detach(), *gradients, *log_gradients, label])
         for found, wanted in zip(*results, strict=True):
             assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
@@ -213,11 +212,11 @@ def test_strided_inputs_give_the_same_as_dense_ones() -> None:
 
 def test_what_the_c_code_cannot_take_is_refused() -> None:
     kernel = cpu.CpuKernel("torch")
-    rule = {"momentum": 0.5, "gradient_scale": 1.0, "learning_rate": 0.1, "floor": 1e-30}
+    rule = Rule(0.5, 1.0, 0.1, 1e-30)
     dense = torch.zeros(4, 6)
     for bad in (torch.zeros(6, 4).T, torch.zeros(4, 6, dtype=torch.float64)):
         with pytest.raises(TypeError, match=r"\(4, 6\).*wanted contiguous torch.float32"):
-            kernel.update(dense, dense.clone(), bad, **rule)
+            kernel.update(dense, dense.clone(), bad, rule)
 
 
 def test_without_the_c_library_the_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,9 +257,10 @@ def test_few_images_are_summed_as_they_are_among_many(
     overlaps[0, 0] = overlaps[-1, 1] = 500  # the largest field is the first one's, the last one's
     classes = torch.rand(130, n_classes, generator=generator, dtype=dtype) * 2 - 1
     classes[:65, 0] *= 1000  # another class, far below the largest, has a scale of its own
-    many = kernel.sums(overlaps, classes, power, every_class=every_class)
+    F = RectifiedPolynomial(power)
+    many = kernel.sums(overlaps, classes, F, every_class=every_class)
     for count in (1, 2, 7, 8, 9, 15, 16, 17):
-        few = kernel.sums(overlaps[:, :count].contiguous(), classes, power, every_class=every_class)
+        few = kernel.sums(overlaps[:, :count].contiguous(), classes, F, every_class=every_class)
         assert torch.equal(few.values, many.values[:, :count])
         assert torch.equal(few.scale, many.scale[:, :count])
 
@@ -269,11 +269,11 @@ def test_energies_are_not_rounded_by_their_place() -> None:
     """Libraries take logarithms in one way in whole vectors, and in another at their end."""
     p = make_problem(100, 50, 20, 10, power=30)
     kernel = cpu.CpuKernel()
-    sums = kernel.sums(kernel.overlaps(p.visible, p.memories), p.classes, 30.0, every_class=True)
-    whole = kernel.energies(sums, 30.0, 7.0)
+    sums = kernel.sums(kernel.overlaps(p.visible, p.memories), p.classes, p.F, every_class=True)
+    whole = kernel.energies(sums, p.F, 7.0)
     for b in range(100):
         one = Sums(sums.values[:, b : b + 1], sums.scale[:, b : b + 1])
-        for found, among in zip(kernel.energies(one, 30.0, 7.0), whole, strict=True):
+        for found, among in zip(kernel.energies(one, p.F, 7.0), whole, strict=True):
             assert torch.equal(found[0], among[b])
 
 
@@ -284,11 +284,11 @@ def test_sums_of_an_image_do_not_depend_on_its_batch(dtype: torch.dtype, power: 
     generator = torch.Generator().manual_seed(0)
     memories = (2 * torch.rand(5, 80, generator=generator) - 1).to(dtype)
     visible = (2 * torch.rand(300, 77, generator=generator) - 1).to(dtype)
-    kernel = cpu.CpuKernel("dots")
+    kernel, F = cpu.CpuKernel("dots"), RectifiedPolynomial(power)
 
     def sums(part: Tensor) -> Tensor:
         overlaps = kernel.overlaps(part, memories)
-        found = kernel.sums(overlaps, memories[:, 77:], power, every_class=True)
+        found = kernel.sums(overlaps, memories[:, 77:], F, every_class=True)
         return torch.cat([found.values, found.scale])
 
     whole = sums(visible)

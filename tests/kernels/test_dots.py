@@ -12,11 +12,11 @@ from tests.kernels.problems import DTYPES, grid, needs_c
 from torch import Tensor
 
 from denseam.kernels import native
-from denseam.kernels.products import PRODUCTS
+from denseam.kernels.products import FORMS
 
 pytestmark = needs_c
 
-dots = PRODUCTS["dots"]
+dots = FORMS["dots"]
 
 
 def rows(count: int, length: int, dtype: torch.dtype, seed: int) -> Tensor:
@@ -84,7 +84,7 @@ def test_nothing_between_the_rows_is_read(dtype: torch.dtype, length: int) -> No
 BEFORE_A_WALL = """
 import ctypes, mmap
 import torch
-from denseam.kernels.products import PRODUCTS
+from denseam.kernels.products import FORMS
 
 def at_the_end(values):
     pages = mmap.mmap(-1, 4 * mmap.PAGESIZE)
@@ -99,7 +99,7 @@ def at_the_end(values):
 for dtype in (torch.float32, torch.float64):
     for m, n, length in ((1, 1, 3), (6, 7, 16), (4, 3, 37), (11, 1, 19), (2, 9, 5)):
         a, b = torch.rand(m, length, dtype=dtype), torch.rand(n, length, dtype=dtype)
-        found = PRODUCTS["dots"](at_the_end(a), at_the_end(b))
+        found = FORMS["dots"](at_the_end(a), at_the_end(b))
         assert torch.allclose(found, a @ b.T)
 """
 

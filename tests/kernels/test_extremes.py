@@ -48,7 +48,7 @@ def check_finite(
     value, to_images, to_memories = log_and_gradients(p, backend)
     assert not bool(value.isnan().any() or (value == torch.inf).any())
     assert bool(to_images.isfinite().all() and to_memories.isfinite().all())
-    label = kernels.decide(p.visible, p.memories, p.power, backend=backend)
+    label = kernels.labels(p.visible, p.memories, p.power, backend=backend)
     assert bool(((label >= 0) & (label < C)).all())
 
 
@@ -138,7 +138,7 @@ def test_without_an_active_memory_all_is_zero_and_says_so(
     assert bool((value == -torch.inf).all())
     for gradient in gap_gradients + log_gradients:
         assert bool((gradient == 0).all())
-    assert not bool(kernels.decide(p.visible, memories, power, backend=backend).any())
+    assert not bool(kernels.labels(p.visible, memories, power, backend=backend).any())
 
 
 @pytest.mark.parametrize("power", [1, 2.5, 30])
@@ -190,7 +190,7 @@ def test_label_does_not_drown_in_a_large_off_term(backend: str, power: float) ->
     # off = 0.99, on = -0.01 and 0.01: beside off, both classes underflow in float32.
     memories = torch.tensor([[0.0, -0.5, -0.49]])
     visible = torch.zeros(3, 1)
-    assert kernels.decide(visible, memories, power, backend=backend).tolist() == [1, 1, 1]
+    assert kernels.labels(visible, memories, power, backend=backend).tolist() == [1, 1, 1]
     value = kernels.log_energy(visible, memories, power, backend=backend)
     assert bool((value[:, 0] == -torch.inf).all())
     assert value[0, 1] == pytest.approx(power * math.log(0.01), rel=1e-5)

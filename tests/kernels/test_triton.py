@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from denseam import data
+from denseam.energies import RectifiedPolynomial
 from denseam.errors import InputError
-from denseam.kernels import by_name, choice, choose
-from denseam.kernels.choice import Choice, with_products
+from denseam.kernels import Rule, by_name, choice, choose, triton
+from denseam.kernels.choice import Choice, with_precision
 
 from .conftest import ON_CARD
 from .problems import make_problem, needs_triton
@@ -56,15 +57,15 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_every_output_is_written_at_the_edges_of_tiles(B: int, K: int, C: int) -> None:
     p = make_problem(B, K, 5, C, power=30, seed=B + K)
-    kernel, reference = triton_kernel(), by_name("reference")
+    kernel, reference, F = triton_kernel(), by_name("reference"), p.F
     overlaps = (p.memories[:, :5] @ p.visible.T).to(DEVICE)
     classes = p.classes.to(DEVICE)  # its rows lie apart
-    sums = kernel.sums(overlaps, classes, 30.0, every_class=False)
-    wanted = reference.sums(overlaps, classes, 30.0, every_class=False)
+    sums = kernel.sums(overlaps, classes, F, every_class=False)
+    wanted = reference.sums(overlaps, classes, F, every_class=False)
     assert torch.equal(sums.scale, wanted.scale)
     torch.testing.assert_close(sums.values, wanted.values, rtol=2e-5, atol=1e-30)
     coefficients = torch.randn(C + 1, B).to(DEVICE)
-    arguments = (overlaps, classes, coefficients, sums.scale, 29.0)
+    arguments = (overlaps, classes, coefficients, sums.scale, F)
     found = kernel.weights(*arguments, class_gradient=True)
     for one, other in zip(found, reference.weights(*arguments, class_gradient=True), strict=True):
         assert not bool(one.isnan().any())
@@ -74,13 +75,13 @@ def test_every_output_is_written_at_the_edges_of_tiles(B: int, K: int, C: int) -
 
 def test_no_bit_changes_from_run_to_run() -> None:
     p = make_problem(200, 70, 9, 4, power=20)
-    kernel = triton_kernel()
+    kernel, F = triton_kernel(), p.F
     overlaps, classes = (p.memories[:, :9] @ p.visible.T).to(DEVICE), p.classes.to(DEVICE)
     runs = []
     for _ in range(2):
-        sums = kernel.sums(overlaps, classes, 20.0, every_class=True)
+        sums = kernel.sums(overlaps, classes, F, every_class=True)
         weights, gradient = kernel.weights(
-            overlaps, classes, sums.values, sums.scale, 19.0, class_gradient=True
+            overlaps, classes, sums.values, sums.scale, F, class_gradient=True
         )
         runs.append([sums.values, sums.scale, weights, gradient])
     for one, other in zip(*runs, strict=True):
@@ -92,7 +93,10 @@ def test_an_overlap_that_is_nan_is_not_silenced() -> None:
     overlaps = torch.ones(3, 2)
     overlaps[1, 0] = torch.nan
     sums = triton_kernel().sums(
-        overlaps.to(DEVICE), torch.zeros(3, 2, device=DEVICE), 3.0, every_class=False
+        overlaps.to(DEVICE),
+        torch.zeros(3, 2, device=DEVICE),
+        RectifiedPolynomial(3),
+        every_class=False,
     )
     assert sums.values.isnan().any(dim=0).tolist() == [True, False]
 
@@ -178,21 +182,21 @@ def test_batches_are_those_of_the_image_set() -> None:
 
 def test_numbers_on_the_card_are_those_of_the_host() -> None:
     p = make_problem(5, 9, 7, 3, power=3)
-    kernel = triton_kernel()
+    kernel, F = triton_kernel(), p.F
     overlaps = (p.memories[:, :7] @ p.visible.T).to(DEVICE)
-    sums = kernel.sums(overlaps, p.classes.to(DEVICE), 3.0, every_class=False)
+    sums = kernel.sums(overlaps, p.classes.to(DEVICE), F, every_class=False)
     labels = torch.tensor([0, 1, 2, 0, 1], device=DEVICE)
     there = torch.tensor(7.3, dtype=torch.float64, device=DEVICE)
-    found: tuple[Tensor, Outcome] = kernel.objective_at(sums, labels, 3.0, there, 4.0)
-    wanted = kernel.objective(sums, labels, 3.0, 7.3, 4.0)
+    found: tuple[Tensor, Outcome] = kernel.objective(sums, labels, F, there, 4.0)
+    wanted = kernel.objective(sums, labels, F, 7.3, 4.0)
     assert torch.equal(found[0], wanted[0])
     assert torch.equal(found[1].activity, wanted[1].activity)
 
     state = [torch.rand(4, 13, device=DEVICE) for _ in range(3)]
     other = [x.clone() for x in state]
-    rule = {"momentum": 0.6, "gradient_scale": 0.3, "learning_rate": 0.1, "floor": 1e-30}
-    kernel.update(*state, **rule)
-    kernel.update_by(*other, torch.tensor(list(rule.values()), device=DEVICE).double())
+    rule = Rule(0.6, 0.3, 0.1, 1e-30)
+    kernel.update(*state, rule)
+    kernel.update(*other, torch.tensor(rule, device=DEVICE).double())
     for one, two in zip(state, other, strict=True):
         torch.testing.assert_close(one, two)
 
@@ -216,19 +220,19 @@ def test_triton_runs_on_a_card(dtype: torch.dtype) -> None:
     chosen = choose("cuda", dtype)
     assert chosen.kernel is by_name("triton")
     assert "Triton" in chosen.reason
-    assert with_products(chosen, "full") is chosen.kernel
+    assert with_precision(chosen, "full") is chosen.kernel
     for products in ("tf32", "bfloat16"):
-        coarse = with_products(chosen, products)
+        coarse = with_precision(chosen, products)
         assert (coarse.name, coarse.product) == ("triton", products)
     with pytest.raises(InputError, match="8-bit products need the C kernels on the CPU: Triton"):
-        with_products(chosen, "8-bit")
+        with_precision(chosen, "8-bit")
 
 
 @pytest.mark.usefixtures("card")
 @pytest.mark.parametrize(
     ("place", "name", "value", "reason"),
     [
-        (choice, "find_spec", lambda _: None, r"pip install 'denseam\[gpu\]'"),
+        (triton, "find_spec", lambda _: None, r"pip install 'denseam\[gpu\]'"),
         (torch.cuda, "is_available", lambda: False, "no CUDA card"),
         (torch.cuda, "get_device_capability", lambda _=None: (7, 5), r"8\.0, this card has 7\.5"),
         (torch.version, "hip", "6.4", "ROCm"),
@@ -241,12 +245,12 @@ def test_where_triton_does_not_run_the_choice_says_why(
     chosen = choose("cuda:0", torch.float32)
     assert chosen.kernel is by_name("reference")
     with pytest.raises(InputError, match=f"tf32 products need the Triton kernels.*{reason}"):
-        with_products(chosen, "tf32")
+        with_precision(chosen, "tf32")
 
 
 def test_coarse_products_are_not_made_on_the_cpu() -> None:
     with pytest.raises(InputError, match="bfloat16 products need the Triton kernels on a CUDA"):
-        with_products(Choice(by_name("reference"), "none here"), "bfloat16")
+        with_precision(Choice(by_name("reference"), "none here"), "bfloat16")
 
 
 # ---- the compiler ----------------------------------------------------------------------------
@@ -262,7 +266,7 @@ def test_all_kernels_compile_for_a_card_that_is_not_here(tmp_path: Path) -> None
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) == 14
+    assert len(found) == 17
     for name, facts in found.items():
         assert facts["cubin"] > 0, name
         assert facts["registers"] <= 255, name

@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from denseam.errors import InputError
 from denseam.model import DenseAM
-from denseam.sklearn import DenseAMClassifier, _draw, _Scaling, _unit_gap
+from denseam.sklearn import DenseAMClassifier, _draw, _front_of, _rows, _unit_gap
 
 
 def quick(**parameters):
@@ -96,15 +96,14 @@ def test_a_constant_feature_is_passed_over(iris):
 
 def test_visible_rows_lie_on_a_sphere_in_the_cube():
     X = np.random.default_rng(0).normal(size=(200, 5)) ** 3
-    scaling = _Scaling.of(X)
-    v = scaling.visible(X)
-    assert v.shape == (200, scaling.n_visible)
-    assert np.abs(v).max() <= 1
-    assert np.allclose((v**2).sum(axis=1), scaling.radius)
-    beyond = scaling.visible(100 * X)
-    assert np.abs(beyond).max() == 1
-    sparse = _Scaling.of(sp.csr_array(X))
-    assert np.allclose(sparse.visible(sp.csr_array(X)), v)
+    front = _front_of(X)
+    v = front(_rows(X))
+    assert v.shape == (200, front.n_visible)
+    assert v.abs().max() <= 1
+    assert np.allclose((v**2).sum(axis=1), front.radius)
+    assert front(_rows(100 * X)).abs().max() == 1
+    sparse = _front_of(sp.csr_array(X))
+    assert np.allclose(sparse(_rows(sp.csr_array(X))), v)
 
 
 # ---- outputs ------------------------------------------------------------------------------------
@@ -225,11 +224,11 @@ def test_partial_fits_learn_and_keep_their_scaling(iris):
     order = np.random.default_rng(0).permutation(len(X))
     model = DenseAMClassifier(random_state=0)
     model.partial_fit(X[order[:60]], y[order[:60]], classes=[0, 1, 2])
-    mean = model._scaling.mean.copy()
+    mean = model._front.mean.clone()
     for _ in range(60):
         model.partial_fit(X[order], y[order])
     assert model.n_iter_ == 61
-    assert np.array_equal(model._scaling.mean, mean)
+    assert torch.equal(model._front.mean, mean)
     assert model.score(X, y) > 0.95
     model.partial_fit(X[y == 1], y[y == 1])  # a batch without the other classes
     with pytest.raises(InputError, match="not in classes"):

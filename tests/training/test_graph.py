@@ -23,7 +23,7 @@ on_card = pytest.param(
 @pytest.fixture
 def interpreted(monkeypatch):
     """Training on the CPU as if on a card: Triton's kernels, steps played as they are."""
-    monkeypatch.setattr(learner, "with_products", lambda *_: by_name("triton"))
+    monkeypatch.setattr(learner, "with_precision", lambda *_: by_name("triton"))
     monkeypatch.setattr(learner, "recordable", lambda *_: True)
     monkeypatch.setattr(graph, "recorded", lambda step: step)
 

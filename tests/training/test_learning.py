@@ -109,7 +109,7 @@ def test_memories_that_see_nothing_are_counted():
     learner.memories[:] = 0
     learner.memories[:, 25:] = 0.5  # -1.5 for off, -0.5 for on
     learner.memories[:2, 25:] = -0.5
-    assert learner.dead_memories(learner._batch(torch.arange(60))) == 10
+    assert learner.dead_memories(learner._batch(torch.arange(60), 0, 0)[0]) == 10
 
 
 class Diary(Callback):

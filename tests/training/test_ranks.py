@@ -17,10 +17,10 @@ import torch
 import denseam
 from denseam import train
 from denseam.data import Dataset
+from denseam.energies import RectifiedPolynomial
 from denseam.errors import InputError, LostRankError
-from denseam.kernels import choose
+from denseam.kernels import choose, look_at
 from denseam.mesh import Axis, Mesh, start
-from denseam.training.parts import decide
 from denseam.training.runs import RunFolder
 
 from . import ranks_job, small
@@ -155,8 +155,11 @@ def test_labels_by_parts_of_the_memories_hold_where_classes_underflow():
     memories[1, -1] = -0.99
     wanted = denseam.energy.log_energy(pixels.double(), memories.double(), 30).argmax(dim=1)
     assert wanted.tolist() == [9]
-    found = decide(choose().kernel, pixels, memories, 30.0, Axis("memory"))
-    assert found.tolist() == [9]
+    seen = look_at(
+        choose().kernel, RectifiedPolynomial(30), pixels, memories, 10, every_class=True,
+        axis=Axis("memory"),
+    )  # fmt: skip
+    assert seen.labels().tolist() == [9]
 
 
 def test_one_process_alone_needs_no_network():

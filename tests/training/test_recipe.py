@@ -230,6 +230,7 @@ OTHER = {
     "temperature_epochs": 3, "learning_rate": 1e-5, "learning_rate_decay": 0.75, "momentum": 0.0,
     "epochs": 41, "n_memories": 17, "per_class": 3, "seed": 2**32 - 1, "dtype": "float64",
     "products": "bfloat16", "network": "exponential", "binarised": True,
+    "energy": "exponential",
 }  # fmt: skip
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from denseam import DenseAM, MaxNormMomentum, energy
-from denseam.kernels import by_name
-from denseam.training.gradient import objective_gradient
-from denseam.training.optimizer import update
+from denseam.energies import RectifiedPolynomial
+from denseam.kernels import Rule, by_name, memory_gradient
+from denseam.kernels import step as training_step
 
 from . import nips16
 
@@ -54,12 +54,10 @@ def test_updates_of_the_training_loop_equal_the_formulas(kernel, n, m, T, ramp):
     neurons = torch.nn.functional.pad(v, (0, C))
 
     def step(T, scale, eps):
-        slope, outcome = objective_gradient(
-            by_name(kernel), neurons, labels, memories,
-            power=n, temperature=T, loss_power=m, n_classes=C,
-        )  # fmt: skip
-        rule = {"lr": eps, "momentum": P, "gradient_scale": scale, "floor": 1e-300}
-        update(by_name(kernel), memories, velocity, slope, rule)
+        arguments = (by_name(kernel), RectifiedPolynomial(n), neurons, labels, memories)
+        head = {"temperature": T, "loss_power": m, "n_classes": C}
+        slope, _ = memory_gradient(*arguments, **head)
+        outcome = training_step(*arguments, velocity, Rule(P, scale, eps, 1e-300), **head)
         return memories.numpy(), slope.numpy(), float(outcome.objective)
 
     check_steps(n, m, T, ramp, 0.2, step)
@@ -92,9 +90,9 @@ def test_the_loop_and_autograd_agree_on_labels_and_activity():
     model = DenseAM(N, C, K, 20, 6.5, dtype=torch.float64)
     model.memories.data.copy_(xi)
     for kernel in ("reference", "cpu"):
-        _, outcome = objective_gradient(
-            by_name(kernel), torch.nn.functional.pad(v, (0, C)), labels, xi,
-            power=20, temperature=6.5, loss_power=30, n_classes=C,
+        _, outcome = memory_gradient(
+            by_name(kernel), RectifiedPolynomial(20), torch.nn.functional.pad(v, (0, C)), labels,
+            xi, temperature=6.5, loss_power=30, n_classes=C,
         )  # fmt: skip
         assert torch.equal(outcome.predicted, model.predict(v))
         assert torch.allclose(outcome.activity, model(v), rtol=0, atol=1e-12)

@@ -245,18 +245,15 @@ def _to_pick(model: Classifier, among: Tensor | None) -> Tensor:
 
 def _contributions(model: DenseAM, images: ImageSet) -> tuple[Tensor, Tensor]:
     """Which memories see something, (K,) bool; how many contribute strongly, (M,) per image."""
-    kernel = choose(model.memories.device, model.memories.dtype).kernel
-    visible_memories = model.visible_memories.detach().contiguous()
     shifts = field_shifts(model.class_memories.detach())  # (K, C + 1)
+    F = model.energy
     alive = torch.zeros(model.n_memories, dtype=torch.bool, device=shifts.device)
     counts = []
     for part in visible_parts(model, images):
-        overlaps = kernel.overlaps(part, visible_memories)
-        alive |= overlaps.amax(dim=1) + shifts.amax(dim=1) > 0
-        field = overlaps.add_(shifts[:, model.predict(part)]).clamp_(min=0)  # (K, B)
-        largest = field.amax(dim=0)
-        share = field.div_(torch.where(largest > 0, largest, 1)).pow_(model.power)
-        counts.append((share > STRONG).sum(dim=0))
+        look = model.look(model.visible(part))
+        alive |= model.largest_fields(look.overlaps.amax(dim=1)) > 0
+        field = look.overlaps + shifts[:, look.labels()]  # (K, B)
+        counts.append((F.ratio(field, F.scale(field, dim=0)) > STRONG).sum(dim=0))
     return alive, torch.cat(counts)
 
 

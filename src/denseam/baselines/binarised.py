@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from denseam.checks import number
 from denseam.classifier import Classifier, HeadName
+from denseam.errors import InputError
+from denseam.onnx_graph import OnnxGraph
 
 __all__ = ["Binarised", "binarise"]
 
@@ -23,14 +25,16 @@ class Binarised(Classifier):
         threshold: pixels at or below it become -1; visible units.
 
     Raises:
-        InputError: for a threshold outside [-1, 1).
+        InputError: for a threshold outside [-1, 1), and for a network with a front.
     """
 
     kind: ClassVar[str] = "binarised"
 
     def __init__(self, network: Classifier, *, threshold: float = 0.0) -> None:
         nn.Module.__init__(self)  # it has no memories of its own
-        self.network = network
+        if not isinstance(network.front, nn.Identity):
+            raise InputError("network: wanted one without a front, to binarise what it looks at")
+        self.network, self.front = network, nn.Identity()
         self.threshold = number("threshold", threshold, least=-1, below=1)
         self.n_visible, self.n_classes = network.n_visible, network.n_classes
 
@@ -58,6 +62,11 @@ class Binarised(Classifier):
     def exact_scores(self, visible: Tensor) -> Tensor:
         finite = visible.detach().isfinite().all(dim=1, keepdim=True)
         return torch.where(finite, self.network.exact_scores(self._seen(visible)), torch.nan)
+
+    def onnx(self, graph: OnnxGraph, visible: str, head: HeadName) -> tuple[str, str]:
+        nothing = graph("Mul", visible, 0.0)  # but NaN where the pixel is no number
+        hard = graph("Where", graph("Greater", visible, self.threshold), 1.0, -1.0)
+        return self.network.onnx(graph, graph("Add", hard, nothing), head)
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
         return self.network._scores(self._seen(visible), head)  # noqa: SLF001

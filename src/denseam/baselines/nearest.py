@@ -10,12 +10,15 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from denseam import fronts
 from denseam.checks import choice
-from denseam.classifier import Classifier, HeadName
+from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.data.pixels import to_bytes, to_visible
 from denseam.data.validate import check_labels, check_visible
-from denseam.kernels.products import PRODUCTS, default_product
+from denseam.heads import HeadName
+from denseam.kernels.products import FORMS, default_product
+from denseam.onnx_graph import OnnxGraph
 from denseam.presets import Preset
 
 __all__ = ["Metric", "NearestNeighbour"]
@@ -39,6 +42,7 @@ class NearestNeighbour(Classifier):
         n_classes: C.
         metric: "l2", or "overlap", which is the limit of DAM_n.
         temperature: T > 0, the scale of the energy gap.
+        front: a module from inputs to (B, N); the training images are behind it already.
 
     Raises:
         InputError: for images or labels that do not fit, or another metric.
@@ -60,11 +64,14 @@ class NearestNeighbour(Classifier):
         *,
         metric: Metric = "l2",
         temperature: float = 10.0,
+        front: nn.Module | None = None,
     ) -> None:
         n_visible = visible.shape[-1]
         check_visible(visible, n_visible, allow_empty=False)
         check_labels(labels, n_classes, len(visible))
-        super().__init__(n_visible, n_classes, 1, 1.0, temperature, dtype=visible.dtype)
+        super().__init__(
+            n_visible, n_classes, 1, 1.0, temperature, front=front, dtype=visible.dtype
+        )
         order = labels.argsort(stable=True)  # class by class, for one maximum over each
         votes = 2 * nn.functional.one_hot(labels[order], n_classes).to(visible) - 1
         memories = torch.cat([visible[order], votes], dim=1)
@@ -76,10 +83,18 @@ class NearestNeighbour(Classifier):
 
     @classmethod
     def of(
-        cls, images: ImageSet, *, metric: Metric = "l2", dtype: torch.dtype = torch.float32
+        cls,
+        images: ImageSet,
+        *,
+        metric: Metric = "l2",
+        dtype: torch.dtype = torch.float32,
+        front: nn.Module | None = None,
     ) -> Self:
-        """The nearest neighbours among these images."""
-        return cls(images.visible(dtype), images.labels, images.n_classes, metric=metric)
+        """Return the nearest neighbours among these images, as a front shows them."""
+        visible = images.visible(dtype)
+        with torch.no_grad():
+            visible = visible if front is None else front(visible)
+        return cls(visible, images.labels, images.n_classes, metric=metric, front=front)
 
     @property
     def power(self) -> float:
@@ -108,7 +123,7 @@ class NearestNeighbour(Classifier):
         # On whole rows, with class neurons at 0: a product wants its operands dense.
         neurons = nn.functional.pad(visible, (0, self.n_classes))
         ours = visible.device.type == "cpu" and visible.dtype is torch.float32
-        found = PRODUCTS[default_product() if ours else "torch"](neurons, self.memories.detach())
+        found = FORMS[default_product() if ours else "torch"](neurons, self.memories.detach())
         if self.metric == "l2":
             found -= self.half_lengths
         first, best = 0, list[Tensor]()
@@ -120,6 +135,35 @@ class NearestNeighbour(Classifier):
             first += count
         return torch.stack(best, dim=1)
 
+    def onnx(self, graph: OnnxGraph, visible: str, head: HeadName) -> tuple[str, str]:
+        memories = graph.constant(self.visible_memories)  # (M, N), class by class
+        halves = [-self.visible_memories.square().sum(dim=1) / 2] if self.metric == "l2" else []
+        similar = graph("Gemm", visible, memories, *halves, transB=1)  # (B, M)
+        places, first = list[str](), 0
+        for count in self.counts:
+            start = first if count else 0  # of a class without images any one will do
+            bounds = map(graph.integers, (start, start + max(count, 1), 1))
+            place = graph("ArgMax", graph("Slice", similar, *bounds), axis=1, keepdims=1)
+            places.append(graph("Add", place, graph.integers(start)))
+            first += count
+        nearest = graph("Gather", memories, graph("Concat", *places, axis=1))  # (B, C, N)
+        image = graph("Unsqueeze", visible, graph.integers(1))
+        if self.metric == "l2":
+            apart = graph("Sub", image, nearest)
+            squared = graph("ReduceSum", graph("Mul", apart, apart), graph.integers(2), keepdims=0)
+            scores = graph("Neg", squared)
+        else:
+            scores = graph("ReduceSum", graph("Mul", image, nearest), graph.integers(2), keepdims=0)
+        if 0 in self.counts:
+            absent = torch.tensor([0.0 if count else -torch.inf for count in self.counts])
+            scores = graph("Add", scores, absent)
+        if head == "log_energy":
+            return scores, ""
+        two = graph("TopK", scores, graph.integers(2), out="two", more=("places",), axis=1)
+        best, second = (graph("Gather", two, graph.integers(i), axis=1) for i in (0, 1))
+        other = graph("Where", graph("Equal", scores, best), second, best)
+        return scores, graph("Div", graph("Sub", scores, other), self.temperature**2)
+
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         pixels = self.visible_memories
         grey = to_bytes(pixels.double())
@@ -127,7 +171,8 @@ class NearestNeighbour(Classifier):
             pixels = pixels.to(dtype)
         elif torch.equal(_visible(grey), pixels):
             pixels = grey  # an image: a quarter of the size, nothing lost
-        return {"pixels": pixels, "labels": self.class_memories.argmax(dim=1)}
+        labels = self.class_memories.argmax(dim=1)
+        return {"pixels": pixels, "labels": labels, **fronts.tensors(self.front)}
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -136,6 +181,7 @@ class NearestNeighbour(Classifier):
             "temperature": self.temperature,
             "n_visible": self.n_visible,
             "n_classes": self.n_classes,
+            **fronts.settings(self.front),
         }
 
     @classmethod
@@ -143,6 +189,7 @@ class NearestNeighbour(Classifier):
         return cls(
             _visible(tensors["pixels"]), tensors["labels"], int(settings["n_classes"]),
             metric=settings["metric"], temperature=settings["temperature"],
+            front=fronts.restore(tensors, settings),
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -7,14 +7,17 @@ training rule applies to them as it stands.
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from denseam.classifier import Classifier, HeadName
-from denseam.energy import rectified_polynomial
+from denseam.classifier import Classifier
+from denseam.data import ImageSet
+from denseam.energies import rectified_polynomial
 from denseam.errors import InputError
+from denseam.heads import HeadName
+from denseam.onnx_graph import LEAST, OnnxGraph
 from denseam.presets import Preset
 
 __all__ = ["PolynomialNetwork", "RBFNetwork", "ReLUNetwork"]
@@ -40,7 +43,7 @@ class PolynomialNetwork(Classifier):
         n_memories: K, the hidden neurons.
         power: n > 1 of the dual DAM_n; hidden neurons have n - 1.
         temperature: T > 0.
-        seed, dtype, device: as for ``DenseAM``.
+        options: ``front``, ``seed``, ``dtype`` and ``device``, as for ``DenseAM``.
 
     Raises:
         InputError: for sizes below 1, n <= 1, T <= 0 or another dtype.
@@ -58,17 +61,29 @@ class PolynomialNetwork(Classifier):
         n_memories: int,
         power: float,
         temperature: float,
-        *,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        **options: Any,
     ) -> None:
-        super().__init__(
-            n_visible, n_classes, n_memories, power, temperature,
-            seed=seed, dtype=dtype, device=device,
-        )  # fmt: skip
+        super().__init__(n_visible, n_classes, n_memories, power, temperature, **options)
         if not self.power > 1:
             raise InputError(f"power = {power!r}: hidden neurons have n - 1, wanted n > 1")
+
+    def onnx(self, graph: OnnxGraph, visible: str, head: HeadName) -> tuple[str, str]:
+        overlaps = graph("Gemm", visible, self.visible_memories, transB=1)
+        hidden, exponent = graph("Relu", graph("Div", overlaps, self.temperature)), self.power - 1
+        factor = 2 * self.power / self.temperature
+        if exponent == 1:
+            gap = graph("Mul", graph("MatMul", hidden, self.class_memories), factor)
+            return gap, gap
+        # On the scale of the largest neuron, the gap bounded, the label kept.
+        wide, top = torch.float64, graph.over("Max", hidden)
+        powers = graph("Pow", graph("Div", hidden, graph("Max", top, LEAST)), exponent)
+        scale = graph(
+            "Mul", graph("Pow", graph.cast(top, wide), exponent), graph.constant(factor, wide)
+        )
+        scale = graph("Min", scale, graph.constant(ROOM * graph.largest, wide))
+        votes = graph("MatMul", powers, self.class_memories)
+        gap = graph("Mul", votes, graph.cast(scale, graph.dtype))
+        return gap, gap
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
         exponent, largest = self.power - 1, torch.finfo(visible.dtype).max
@@ -105,17 +120,11 @@ class ReLUNetwork(PolynomialNetwork):
         n_memories: int,
         power: float = 2.0,
         temperature: float = 20.0,
-        *,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        **options: Any,
     ) -> None:
         if power != 2:
             raise InputError(f"power = {power!r}: a ReLU network is the dual of n = 2")
-        super().__init__(
-            n_visible, n_classes, n_memories, power, temperature,
-            seed=seed, dtype=dtype, device=device,
-        )  # fmt: skip
+        super().__init__(n_visible, n_classes, n_memories, power, temperature, **options)
 
 
 class RBFNetwork(Classifier):
@@ -132,7 +141,7 @@ class RBFNetwork(Classifier):
         n_memories: K, the centres.
         power: 2: there is no other Gaussian.
         temperature: T > 0, the width, in visible units of L2.
-        seed, dtype, device: as for ``DenseAM``.
+        options: ``front``, ``seed``, ``dtype`` and ``device``, as for ``DenseAM``.
 
     Raises:
         InputError: for sizes below 1, T <= 0, another n or another dtype.
@@ -151,20 +160,14 @@ class RBFNetwork(Classifier):
         n_memories: int,
         power: float = 2.0,
         temperature: float = 10.0,
-        *,
-        seed: int = 0,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        **options: Any,
     ) -> None:
         if power != 2:
             raise InputError(f"power = {power!r}: a Gaussian has 2")
-        super().__init__(
-            n_visible, n_classes, n_memories, power, temperature,
-            seed=seed, dtype=dtype, device=device,
-        )  # fmt: skip
+        super().__init__(n_visible, n_classes, n_memories, power, temperature, **options)
 
     def at_images(self, visible: Tensor, labels: Tensor, *, seed: int) -> None:
-        """Put the centres at random ones of these images (M, N), each voting for its class."""
+        """Put the centres at random images of these (M, N), each voting for its class."""
         generator = torch.Generator().manual_seed(seed)
         picked = torch.randperm(len(visible), generator=generator)[: self.n_memories]
         picked = picked.repeat(-(-self.n_memories // len(picked)))[: self.n_memories]
@@ -173,6 +176,24 @@ class RBFNetwork(Classifier):
             self.class_memories.fill_(0).scatter_(
                 1, labels[picked].to(self.memories.device)[:, None], 0.1
             )
+
+    def begin_at(self, images: ImageSet, *, seed: int) -> None:
+        """Put the centres at random images of a set."""
+        with torch.no_grad():
+            inputs = images.visible(self.memories.dtype, self.memories.device)
+            self.at_images(self.visible(inputs), images.labels, seed=seed)
+
+    def largest_fields(self, overlaps: Tensor) -> Tensor:
+        return torch.ones_like(overlaps)  # a Gaussian is never quite 0
+
+    def onnx(self, graph: OnnxGraph, visible: str, head: HeadName) -> tuple[str, str]:
+        centres = self.visible_memories
+        lengths = graph.over("Sum", graph("Mul", visible, visible))
+        rest = graph("Gemm", visible, centres, centres.square().sum(dim=1), alpha=-2.0, transB=1)
+        squared = graph("Relu", graph("Add", lengths, rest))
+        hidden = graph("Exp", graph("Div", squared, -(self.temperature**2)))
+        gap = graph("MatMul", hidden, self.class_memories)
+        return gap, gap
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
         centres = self.visible_memories

@@ -14,8 +14,9 @@ from denseam.classifier import Classifier
 from denseam.descent import cross_boundary
 from denseam.descent.boundary import Mode
 from denseam.descent.goals import PaperObjective
-from denseam.descent.heads import energy_gap_head
+from denseam.descent.heads import head_of
 from denseam.descent.loop import Pace, descend
+from denseam.energies import as_function
 from denseam.kernels import by_name
 from denseam.model import DenseAM
 
@@ -29,7 +30,8 @@ def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -
     problem = Problem.random(B, K, 784, 10, power)
     model = DenseAM(784, 10, K, power, problem.temperature)
     model.memories.data.copy_(problem.memories)
-    head, targets = energy_gap_head(model), (problem.labels + 1) % 10
+    head = head_of(model, torch.Size([784]), log_energy=False)
+    targets = (problem.labels + 1) % 10
 
     def iterations() -> None:
         descend(head, problem.visible, PaperObjective(targets, 30.0), Pace(1e-3, _STEPS - 1))
@@ -42,16 +44,16 @@ def measure_iteration(power: float, rounds: int, B: int = 1000, K: int = 2000) -
 
 def _kernels(problem: Problem) -> Callable[[], Tensor]:
     """Return a step of the kernels: overlaps, sums, weights, the product to the images."""
-    kernel = by_name("cpu")
+    kernel, F = by_name("cpu"), as_function(problem.power)
     visible_memories = problem.memories[:, :784].contiguous()
     classes = problem.memories[:, 784:]
     coefficients = torch.ones(11, len(problem.visible))
 
     def step() -> Tensor:
         overlaps = kernel.overlaps(problem.visible, visible_memories)
-        sums = kernel.sums(overlaps, classes, problem.power, every_class=False)
+        sums = kernel.sums(overlaps, classes, F, every_class=False)
         weights, _ = kernel.weights(
-            overlaps, classes, coefficients, sums.scale, problem.power - 1, class_gradient=False
+            overlaps, classes, coefficients, sums.scale, F, class_gradient=False
         )
         return kernel.to_images(weights, visible_memories)
 

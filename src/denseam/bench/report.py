@@ -15,7 +15,7 @@ from denseam.bench.timing import milliseconds, peak_bytes
 from denseam.data import Dataset
 from denseam.errors import DenseAMError
 from denseam.kernels import autograd, by_name, choose
-from denseam.kernels.products import PRODUCTS, default_product
+from denseam.kernels.products import FORMS, default_product
 from denseam.training import Recipe, train
 from denseam.training.environment import processor
 from denseam.version import __version__
@@ -123,10 +123,10 @@ def measure_inference(power: float, rounds: int, n_images: int = 10_000) -> Row:
     problem = Problem.random(n_images, 2000, N_VISIBLE, 10, power)
     memories = problem.memories
     dense = memories[:, :N_VISIBLE].contiguous()
-    multiply = PRODUCTS[default_product()]
+    multiply = FORMS[default_product()]
 
     def predict() -> object:
-        return autograd.decide(problem.visible, memories, power)
+        return autograd.labels(problem.visible, memories, power)
 
     def product() -> None:
         for start in range(0, n_images, autograd.CHUNK):

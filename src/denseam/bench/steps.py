@@ -14,15 +14,15 @@ from torch import Tensor
 
 from denseam import energy
 from denseam.data.pixels import to_visible
-from denseam.kernels import Kernel, by_name
-from denseam.kernels.products import PRODUCTS, available_products
-from denseam.training.gradient import objective_gradient
-from denseam.training.optimizer import update
+from denseam.energies import as_function
+from denseam.kernels import Kernel, Rule, by_name
+from denseam.kernels import step as training_step
+from denseam.kernels.products import FORMS, available_products
 
 __all__ = ["RULE", "STEPS", "Problem", "Step", "kernel_step", "products_alone"]
 
 Step = Callable[[], object]
-RULE = {"lr": 0.01, "momentum": 0.9, "gradient_scale": 1.0, "floor": 1e-30}
+RULE = Rule(momentum=0.9, gradient_scale=1.0, learning_rate=0.01, floor=1e-30)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def products_alone(problem: Problem) -> Step:
     n_visible = problem.visible.shape[1]
     memories = problem.memories[:, :n_visible].contiguous()
     weights = torch.randn(memories.shape[0], problem.visible.shape[0])
-    multiply = PRODUCTS[_fastest(problem, memories, weights)]
+    multiply = FORMS[_fastest(problem, memories, weights)]
 
     def step() -> None:
         multiply(memories, problem.visible)
@@ -81,7 +81,7 @@ def _fastest(problem: Problem, memories: Tensor, weights: Tensor) -> str:
     from denseam.bench.timing import milliseconds  # noqa: PLC0415
 
     steps = {
-        name: lambda m=PRODUCTS[name]: (m(memories, problem.visible), m(weights, problem.visible.T))
+        name: lambda m=FORMS[name]: (m(memories, problem.visible), m(weights, problem.visible.T))
         for name in available_products()
     }
     times = milliseconds(steps, rounds=3)
@@ -93,14 +93,13 @@ def kernel_step(kernel: Kernel, problem: Problem) -> Step:
     # As the training loop draws a batch: class neurons, at 0, behind the pixels.
     n_classes = problem.memories.shape[1] - problem.visible.shape[1]
     neurons = torch.nn.functional.pad(problem.visible, (0, n_classes))
+    F = as_function(problem.power)
 
     def step() -> None:
-        gradient, _ = objective_gradient(
-            kernel, neurons, problem.labels, problem.memories, power=problem.power,
-            temperature=problem.temperature, loss_power=problem.loss_power,
-            n_classes=n_classes,
+        training_step(
+            kernel, F, neurons, problem.labels, problem.memories, problem.velocity, RULE,
+            temperature=problem.temperature, loss_power=problem.loss_power, n_classes=n_classes,
         )  # fmt: skip
-        update(kernel, problem.memories, problem.velocity, gradient, RULE)
 
     return step
 
@@ -134,9 +133,9 @@ def _autograd_step(problem: Problem, objective: Callable[[Problem, Tensor], Tens
     def step() -> None:
         (gradient,) = torch.autograd.grad(objective(problem, memories), memories)
         with torch.no_grad():
-            problem.velocity.mul_(RULE["momentum"]).sub_(gradient)
-            largest = problem.velocity.abs().amax(dim=1, keepdim=True).clamp(min=RULE["floor"])
-            memories.addcdiv_(problem.velocity, largest, value=RULE["lr"]).clamp_(-1, 1)
+            problem.velocity.mul_(RULE.momentum).sub_(gradient)
+            largest = problem.velocity.abs().amax(dim=1, keepdim=True).clamp(min=RULE.floor)
+            memories.addcdiv_(problem.velocity, largest, value=RULE.learning_rate).clamp_(-1, 1)
 
     return step
 
@@ -172,10 +171,10 @@ def nips16(problem: Problem) -> Step:
         activity = np.tanh((h_on**n - h_off**n).sum(axis=0))
         slope = (activity - target) ** int(2 * m - 1) * (1 - activity**2)
         gradient = (slope * h_on ** (n - 1)) @ on.T - (slope * h_off ** (n - 1)) @ off.T
-        np.multiply(velocity, RULE["momentum"], out=velocity)
+        np.multiply(velocity, RULE.momentum, out=velocity)
         np.subtract(velocity, gradient, out=velocity)
-        largest = np.maximum(np.abs(velocity).max(axis=1, keepdims=True), RULE["floor"])
-        np.clip(memories + RULE["lr"] * velocity / largest, -1, 1, out=memories)
+        largest = np.maximum(np.abs(velocity).max(axis=1, keepdims=True), RULE.floor)
+        np.clip(memories + RULE.learning_rate * velocity / largest, -1, 1, out=memories)
 
     return step
 

@@ -142,7 +142,7 @@ def check_images(model: nn.Module, visible: Tensor) -> None:
     Images must be there, in [-1, 1], of the model's dtype and on its device.
     """
     if isinstance(model, Classifier) or not isinstance(visible, Tensor) or visible.ndim < 2:
-        n_visible = model.n_visible if isinstance(model, Classifier) else 1
+        n_visible = model.n_inputs if isinstance(model, Classifier) else 1
         check_visible(visible, n_visible, allow_empty=False)
     else:
         check_visible(visible.flatten(1), visible[0].numel(), allow_empty=False)

@@ -114,7 +114,7 @@ def _noise(
     if shape is None:
         if not isinstance(model, Classifier):
             raise InputError("noise for a module of another kind: wanted the shape of one image")
-        shape = (model.n_visible,)
+        shape = (model.n_inputs,)
     generator = torch.Generator().manual_seed(seed_of(seed))
     noise = (deviation * torch.randn(count, *shape, generator=generator)).clamp_(-1, 1)
     weight = next(model.parameters(), None)

@@ -136,8 +136,8 @@ def rubbish_set(
     height, width = (whole("shape", side) for side in shape)
     chunk, per_class = whole("chunk", chunk), whole("per_class", per_class)
     taken = tuple(input_shape or (height * width,))
-    if isinstance(model, Classifier) and taken != (model.n_visible,):
-        raise InputError(f"shape = {shape}: the model's images have {model.n_visible} pixels")
+    if isinstance(model, Classifier) and taken != (model.n_inputs,):
+        raise InputError(f"shape = {shape}: the model's images have {model.n_inputs} pixels")
     weight, blank = next(model.parameters(), None), torch.zeros(1, *taken)
     n_classes = outputs(model, blank if weight is None else blank.to(weight), 1)[1].shape[1]
     chosen, names = check_classes(classes, n_classes), tuple(class_names)

@@ -114,6 +114,7 @@ class NetworkDetector(Detector):
             )
         super().__init__(network)
         self.network, self.score, self.shape = network, score, shape
+        self.n_visible = network.n_inputs  # what its front takes
         self.n_classes, self.needs_reference = network.n_classes, score.needs_reference
 
     @property
@@ -175,7 +176,7 @@ def detector_of(detector: object, score: Score, shape: tuple[int, int] | None) -
     if isinstance(detector, str | Path):
         detector = load_any(detector)
     if isinstance(detector, Classifier):
-        return NetworkDetector(detector, score, shape or square(detector.n_visible))
+        return NetworkDetector(detector, score, shape or square(detector.n_inputs))
     if isinstance(detector, Scorer) or callable(detector):
         return Detector(detector)
     raise InputError(

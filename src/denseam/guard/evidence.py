@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from denseam.classifier import Classifier
-from denseam.kernels import Kernel, choose
+from denseam.kernels import Kernel, choose, look_at
 from denseam.kernels.cpu import CpuKernel
 from denseam.model import DenseAM
 
@@ -80,9 +80,10 @@ def evidence(
     else:
         log_energy, gap, overlaps = _energies(model, visible)
     if distance and isinstance(model, DenseAM):
+        seen = model.visible(visible)
         if overlaps is None:
-            overlaps = model.visible_memories.detach() @ visible.detach().T
-        far = _to_winner(model, visible, overlaps, log_energy.detach().argmax(dim=1))
+            overlaps = model.visible_memories.detach() @ seen.detach().T
+        far = _to_winner(model, seen, overlaps, log_energy.detach().argmax(dim=1))
     else:
         far = torch.full_like(gap[:, 0], torch.nan)
     return Evidence(log_energy, gap, _pixels(visible.double(), shape), far)
@@ -115,10 +116,12 @@ def _energies(model: DenseAM, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     By the kernels alone, which are loaded sooner than the operators of autograd.
     """
-    kernel = _kernel(model)
-    overlaps = kernel.overlaps(visible, model.memories)
-    sums = kernel.sums(overlaps, model.class_memories, model.power, every_class=True)
-    return *kernel.energies(sums, model.power, model.temperature), overlaps
+    with torch.no_grad():
+        look = look_at(
+            _kernel(model), model.energy, model.visible(visible), model.memories.detach(),
+            model.n_classes, every_class=True,
+        )  # fmt: skip
+    return *look.kernel.energies(look.sums, look.F, model.temperature), look.overlaps
 
 
 @cache
@@ -128,7 +131,7 @@ def _batch_invariant() -> CpuKernel:
 
 def _kernel(model: DenseAM) -> Kernel:
     """Return the usual kernel, on the CPU with the product that does not know of a batch."""
-    kernel = choose(model.memories.device, model.memories.dtype).kernel
+    kernel = choose(model.memories.device, model.memories.dtype, model.energy).kernel
     return _batch_invariant() if isinstance(kernel, CpuKernel) else kernel
 
 

@@ -15,7 +15,8 @@ from denseam.checks import image_shape
 from denseam.classifier import HEADS, Classifier, HeadName
 from denseam.errors import InputError, MissingPackageError
 from denseam.files import write_bytes
-from denseam.interop.graph import Graph, build
+from denseam.interop.graph import build
+from denseam.onnx_graph import OnnxGraph
 from denseam.saved import describe_model
 from denseam.version import __version__
 
@@ -72,9 +73,9 @@ def export_onnx(
     size = model.memories.numel() * model.memories.element_size()
     if size > _LIMIT:
         raise InputError(f"memories of {size / 1e9:.1f} GB: an ONNX file holds up to 2 GB")
-    pixels = (1, *_shape(model.n_visible, shape)) if takes == "images" else (model.n_visible,)
+    pixels = (1, *_shape(model.n_inputs, shape)) if takes == "images" else (model.n_inputs,)
     need_onnx()
-    graph = Graph(model.memories.dtype)
+    graph = OnnxGraph(model.memories.dtype)
     build(graph, model, head, takes)
     write_bytes(Path(path), _serialised(graph, model, takes, pixels, _facts(model, head)))
 
@@ -92,7 +93,7 @@ def need_onnx() -> None:
 
 
 def _serialised(
-    graph: Graph, model: Classifier, takes: str, pixels: tuple[int, ...], facts: dict[str, Any]
+    graph: OnnxGraph, model: Classifier, takes: str, pixels: tuple[int, ...], facts: dict[str, Any]
 ) -> bytes:
     """Return the contents of the file, checked."""
     import onnx  # noqa: PLC0415
@@ -127,7 +128,7 @@ def _facts(model: Classifier, head: str) -> dict[str, Any]:
     facts = {
         "denseam": __version__,
         "network": inner.kind,
-        "power": model.power,
+        **({"power": model.power} if math.isfinite(model.power) else {}),
         "temperature": model.temperature,
         "head": head,
         "sha256": describe_model(inner)["sha256"],

@@ -1,7 +1,8 @@
 """Energy gap and log-energy as differentiable operators on top of a back end.
 
 Registered with `torch.library`, so that autograd knows their first derivatives and `torch.compile`
-takes them as they are, without a graph break. Inputs are not checked here: `model.py` does that.
+takes them as they are, without a graph break. An operator takes no objects, so an energy function
+goes through as its name and parameters. Inputs are not checked here: `classifier.py` does that.
 """
 
 from typing import Any, NoReturn
@@ -9,12 +10,14 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from denseam import energies
+from denseam.energies import EnergyFunction, as_function
 from denseam.errors import SecondDerivativeError
-from denseam.kernels import energies
+from denseam.kernels import look
 from denseam.kernels.choice import by_name, choose
 from denseam.kernels.interface import Kernel, Sums
 
-__all__ = ["decide", "energy_gap", "log_energy"]
+__all__ = ["energy_gap", "exact_log_energy", "labels", "log_energy"]
 
 # Images that go through the kernels at once where no overlaps need to be kept for a gradient:
 # large enough for full speed, small enough that 8 MB of overlaps (K = 2000) stay in the cache.
@@ -25,31 +28,61 @@ AUTO = ""
 
 
 def energy_gap(
-    visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str | None = None
+    visible: Tensor,
+    memories: Tensor,
+    energy: EnergyFunction | float,
+    temperature: float,
+    backend: str | None = None,
 ) -> Tensor:
     """(B, N), (K, N + C) -> (B, C); see ``energy.energy_gap``. ``backend`` as in ``by_name``."""
-    keep = _needs_gradient(visible, memories)
-    out: Tensor = _gap_op(visible, memories, power, temperature, backend or AUTO, keep)[0]
+    F, keep = as_function(energy), _needs_gradient(visible, memories)
+    out: Tensor = torch.ops.denseam.energy_gap(
+        visible, memories, F.name, F.parameters, temperature, backend or AUTO, keep
+    )[0]
     return out
 
 
 def log_energy(
-    visible: Tensor, memories: Tensor, power: float, backend: str | None = None
+    visible: Tensor, memories: Tensor, energy: EnergyFunction | float, backend: str | None = None
 ) -> Tensor:
     """(B, N), (K, N + C) -> (B, C); see ``energy.log_energy``."""
+    return _log_energy(visible, memories, as_function(energy), backend)[0]
+
+
+def exact_log_energy(visible: Tensor, memories: Tensor, energy: EnergyFunction | float) -> Tensor:
+    """(B, N), (K, N + C) -> (B, C) float64: before it is rounded, with the rounded one's gradient.
+
+    Where no memory is active it is ``F.least_log``.
+    """
+    F = as_function(energy)
+    rounded, _, values, scale = _log_energy(visible, memories, F, None)
+    exact = look.log_energy(Sums(values, scale), F)
+    # The value of one and the gradient of the other.
+    slope = torch.where(rounded.isneginf(), 0.0, rounded - rounded.detach())
+    return (exact + slope).clamp(min=F.least_log)
+
+
+def labels(
+    visible: Tensor, memories: Tensor, energy: EnergyFunction | float, backend: str | None = None
+) -> Tensor:
+    """(B, N), (K, N + C) -> (B,) int64, from sums that neither saturate nor overflow."""
+    F = as_function(energy)
+    out: Tensor = torch.ops.denseam.labels(visible, memories, F.name, F.parameters, backend or AUTO)
+    return out
+
+
+def _log_energy(
+    visible: Tensor, memories: Tensor, F: EnergyFunction, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     keep = _needs_gradient(visible, memories)
-    out: Tensor = _log_op(visible, memories, power, backend or AUTO, keep)[0]
-    return out
+    outputs: tuple[Tensor, Tensor, Tensor, Tensor] = torch.ops.denseam.log_energy(
+        visible, memories, F.name, F.parameters, backend or AUTO, keep
+    )
+    return outputs
 
 
-def decide(visible: Tensor, memories: Tensor, power: float, backend: str | None = None) -> Tensor:
-    """(B, N), (K, N + C) -> (B,) int64: the label, from sums that neither saturate nor overflow."""
-    out: Tensor = _decide_op(visible, memories, power, backend or AUTO)
-    return out
-
-
-def _kernel(backend: str, like: Tensor) -> Kernel:
-    return by_name(backend) if backend else choose(like.device, like.dtype).kernel
+def _kernel(backend: str, like: Tensor, F: EnergyFunction) -> Kernel:
+    return by_name(backend) if backend else choose(like.device, like.dtype, F).kernel
 
 
 def _needs_gradient(*inputs: Tensor) -> bool:
@@ -57,67 +90,82 @@ def _needs_gradient(*inputs: Tensor) -> bool:
 
 
 def _sums(
-    visible: Tensor, memories: Tensor, power: float, backend: str, keep: bool, every_class: bool
+    visible: Tensor,
+    memories: Tensor,
+    F: EnergyFunction,
+    backend: str,
+    *,
+    keep: bool,
+    every_class: bool,
 ) -> tuple[Sums, Tensor]:
-    """The sums of a batch and, with ``keep``, its overlaps (K, B), else an empty tensor."""
-    kernel, class_memories = _kernel(backend, visible), memories[:, visible.shape[1] :]
-    parts = []
-    overlaps = visible.new_empty(0)
-    n_images = max(1, visible.shape[0])  # an empty batch is one empty chunk
-    size = n_images if keep else CHUNK
-    for start in range(0, n_images, size):
-        overlaps = kernel.overlaps(visible[start : start + size], memories)
-        parts.append(kernel.sums(overlaps, class_memories, power, every_class=every_class))
-    if len(parts) == 1:
-        return parts[0], overlaps if keep else visible.new_empty(0)
-    values = torch.cat([p.values for p in parts], dim=1)
-    return Sums(values, torch.cat([p.scale for p in parts], dim=1)), visible.new_empty(0)
-
-
-def _sizes(visible: Tensor, memories: Tensor, keep: bool) -> tuple[int, int, int, int]:
-    n_images, n_visible = visible.shape
-    n_classes = memories.shape[1] - n_visible
-    return n_images, n_classes, memories.shape[0] if keep else 0, n_images if keep else 0
+    """Return the sums of a batch and, with ``keep``, its overlaps (K, B), else an empty tensor."""
+    kernel, n_classes = _kernel(backend, visible, F), memories.shape[1] - visible.shape[1]
+    size = max(1, len(visible)) if keep else CHUNK
+    looks = [  # an empty batch is one empty chunk
+        look.look_at(kernel, F, visible[i : i + size], memories, n_classes, every_class=every_class)
+        for i in range(0, max(1, len(visible)), size)
+    ]
+    overlaps = looks[0].overlaps if keep else visible.new_empty(0)
+    if len(looks) == 1:
+        return looks[0].sums, overlaps
+    values = torch.cat([each.sums.values for each in looks], dim=1)
+    return Sums(values, torch.cat([each.sums.scale for each in looks], dim=1)), overlaps
 
 
 def _shapes(
     visible: Tensor, memories: Tensor, keep: bool, scales: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The outputs of the operators below without their contents, for tracing."""
-    B, C, kept_k, kept_b = _sizes(visible, memories, keep)
-    overlaps = visible.new_empty(kept_k, kept_b) if keep else visible.new_empty(0)
+    B, C = visible.shape[0], memories.shape[1] - visible.shape[1]
     return (
         visible.new_empty(B, C),
-        overlaps,
+        visible.new_empty(memories.shape[0], B) if keep else visible.new_empty(0),
         visible.new_empty(C + 1, B),
         visible.new_empty(scales or C + 1, B),
     )
 
 
-# ---- operators -------------------------------------------------------------------------------
+# ---- operators: `energy` and `parameters` are those of `energies.by_name` -----------------------
 
 
 @torch.library.custom_op("denseam::energy_gap", mutates_args=())
 def _gap_op(
-    visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str, keep: bool
+    visible: Tensor,
+    memories: Tensor,
+    energy: str,
+    parameters: list[float],
+    temperature: float,
+    backend: str,
+    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    sums, overlaps = _sums(visible, memories, power, backend, keep, every_class=False)
-    return energies.energy_gap(sums, power, temperature), overlaps, sums.values, sums.scale
+    F = energies.by_name(energy, tuple(parameters))
+    sums, overlaps = _sums(visible, memories, F, backend, keep=keep, every_class=False)
+    gap = look.energy_gap(sums, F, temperature, visible.dtype).to(visible.dtype)
+    return gap, overlaps, sums.values, sums.scale
 
 
 @torch.library.custom_op("denseam::log_energy", mutates_args=())
 def _log_op(
-    visible: Tensor, memories: Tensor, power: float, backend: str, keep: bool
+    visible: Tensor,
+    memories: Tensor,
+    energy: str,
+    parameters: list[float],
+    backend: str,
+    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    sums, overlaps = _sums(visible, memories, power, backend, keep, every_class=True)
-    return energies.log_energy(sums, power), overlaps, sums.values, sums.scale
+    F = energies.by_name(energy, tuple(parameters))
+    sums, overlaps = _sums(visible, memories, F, backend, keep=keep, every_class=True)
+    log = look.log_energy(sums, F).clamp(max=torch.finfo(visible.dtype).max)
+    return log.to(visible.dtype), overlaps, sums.values, sums.scale
 
 
-@torch.library.custom_op("denseam::decide", mutates_args=())
-def _decide_op(visible: Tensor, memories: Tensor, power: float, backend: str) -> Tensor:
+@torch.library.custom_op("denseam::labels", mutates_args=())
+def _labels_op(
+    visible: Tensor, memories: Tensor, energy: str, parameters: list[float], backend: str
+) -> Tensor:
+    F = energies.by_name(energy, tuple(parameters))
     # Without every_class a large off term could take all classes to 0.
-    sums, _ = _sums(visible, memories, power, backend, keep=False, every_class=True)
-    return energies.decide(sums, power)
+    return look.winners(_sums(visible, memories, F, backend, keep=False, every_class=True)[0], F)
 
 
 @torch.library.custom_op("denseam::gradients", mutates_args=())
@@ -127,37 +175,52 @@ def _gradients_op(
     overlaps: Tensor,
     visible: Tensor,
     memories: Tensor,
-    power: float,
+    energy: str,
+    parameters: list[float],
     backend: str,
-    wanted: list[bool],
+    needed: list[bool],
 ) -> tuple[Tensor, Tensor]:
-    """To the images and to the memories; an empty tensor for the one that is not wanted."""
-    n_visible = visible.shape[1]
-    gradients = energies.Gradients(
-        _kernel(backend, visible), overlaps, memories[:, n_visible:], coefficients, scale, power,
-        class_gradient=wanted[1],
+    """To the images and to the memories; an empty tensor for the one that is not needed."""
+    F = energies.by_name(energy, tuple(parameters))
+    seen = look.Look(
+        _kernel(backend, visible, F), F, overlaps, memories[:, visible.shape[1] :],
+        Sums(coefficients, scale),
     )  # fmt: skip
+    gradients = seen.gradients(coefficients, class_gradient=needed[1])
     nothing = visible.new_empty(0)
-    to_images = gradients.to_images_of_whole(memories) if wanted[0] else nothing
-    return to_images, gradients.to_memories(visible) if wanted[1] else nothing.clone()
+    to_images = gradients.to_images_of_whole(memories) if needed[0] else nothing
+    return to_images, gradients.to_memories(visible) if needed[1] else nothing.clone()
 
 
 @_gap_op.register_fake
 def _(
-    visible: Tensor, memories: Tensor, power: float, temperature: float, backend: str, keep: bool
+    visible: Tensor,
+    memories: Tensor,
+    energy: str,
+    parameters: list[float],
+    temperature: float,
+    backend: str,
+    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _shapes(visible, memories, keep, scales=1)
 
 
 @_log_op.register_fake
 def _(
-    visible: Tensor, memories: Tensor, power: float, backend: str, keep: bool
+    visible: Tensor,
+    memories: Tensor,
+    energy: str,
+    parameters: list[float],
+    backend: str,
+    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _shapes(visible, memories, keep)
 
 
-@_decide_op.register_fake
-def _(visible: Tensor, memories: Tensor, power: float, backend: str) -> Tensor:
+@_labels_op.register_fake
+def _(
+    visible: Tensor, memories: Tensor, energy: str, parameters: list[float], backend: str
+) -> Tensor:
     return visible.new_empty(visible.shape[0], dtype=torch.int64)
 
 
@@ -168,24 +231,25 @@ def _(
     overlaps: Tensor,
     visible: Tensor,
     memories: Tensor,
-    power: float,
+    energy: str,
+    parameters: list[float],
     backend: str,
-    wanted: list[bool],
+    needed: list[bool],
 ) -> tuple[Tensor, Tensor]:
     nothing = visible.new_empty(0)
     return (
-        visible.new_empty(visible.shape) if wanted[0] else nothing,
-        memories.new_empty(memories.shape) if wanted[1] else nothing.clone(),
+        visible.new_empty(visible.shape) if needed[0] else nothing,
+        memories.new_empty(memories.shape) if needed[1] else nothing.clone(),
     )
 
 
-# ---- their derivatives -----------------------------------------------------------------------
+# ---- their derivatives ---------------------------------------------------------------------------
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Both operators alike: visible, memories and power come first, backend and keep last."""
-    visible, memories, ctx.power, *rest = inputs
-    ctx.temperature, ctx.backend = (rest[0] if len(rest) == 3 else None), rest[-2]
+    """Save what both operators share: the temperature stands between, where there is one."""
+    visible, memories, ctx.energy, ctx.parameters, *temperature, ctx.backend, _keep = inputs
+    ctx.temperature = temperature[0] if temperature else None
     _, overlaps, values, scale = output
     ctx.mark_non_differentiable(overlaps, values, scale)
     ctx.save_for_backward(visible, memories, overlaps, values, scale)
@@ -193,16 +257,19 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _backward(ctx: Any, upstream: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
     visible, memories, overlaps, values, scale = ctx.saved_tensors
+    F = energies.by_name(ctx.energy, tuple(ctx.parameters))
     if ctx.temperature is None:
-        coefficients = energies.log_coefficients(upstream, Sums(values, scale), ctx.power)
+        coefficients = look.log_coefficients(upstream, Sums(values, scale), F)
     else:
-        coefficients = energies.gap_coefficients(upstream, scale, ctx.power, ctx.temperature)
-    wanted = list(ctx.needs_input_grad[:2])
-    found = _gradients_op(
-        coefficients, scale, overlaps, visible, memories, ctx.power, ctx.backend, wanted
-    )
-    gradients = [g if want else None for g, want in zip(found, wanted, strict=True)]
-    return (*gradients, *[None] * (len(ctx.needs_input_grad) - 2))
+        coefficients = look.gap_coefficients(upstream, scale, F, ctx.temperature)
+    needed = list(ctx.needs_input_grad[:2])
+    gradients = _gradients_op(
+        coefficients, scale, overlaps, visible, memories, ctx.energy, ctx.parameters, ctx.backend,
+        needed,
+    )  # fmt: skip
+    pairs = zip(gradients, needed, strict=True)
+    returned = [gradient if need else None for gradient, need in pairs]
+    return (*returned, *[None] * (len(ctx.needs_input_grad) - 2))
 
 
 def _refuse(ctx: Any, *upstream: Tensor) -> NoReturn:

@@ -1,24 +1,32 @@
-"""The fast kernels for processors: C for the powers, `products` for the matrix products.
+"""The fast kernels for processors: C for energy functions, `products` for the matrix products.
 
-`cpu_kernels.c` says how the loops are laid out.
+`cpu_loops.h` says how the loops are laid out, `functions/` has what differs from F to F.
 """
+
+import ctypes
+from functools import cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from denseam.energies import EnergyFunction
 from denseam.kernels import native
-from denseam.kernels.interface import Outcome, Sums, with_classes
+from denseam.kernels.interface import Kernel, Outcome, Rule, Sums, whole_rows, with_classes
 from denseam.kernels.native import call, pointer, rows
-from denseam.kernels.products import PRODUCTS, TAKE_GAPS, default_product
+from denseam.kernels.products import FORMS, TAKE_GAPS, available_products, default_product
 
 
-class CpuKernel:
-    """See ``interface.Kernel``. float32 and float64, on the CPU.
+class CpuKernel(Kernel):
+    """See ``interface.Kernel``. float32 and float64, on the CPU, for functions written in C.
 
-    ``product`` names the matrix product, one of ``PRODUCTS``; by default this processor's.
+    ``product`` names the form of the matrix product, one of ``FORMS``; by default this
+    processor's.
     """
 
-    name = "cpu"
+    name: ClassVar[str] = "cpu"
+    records_steps: ClassVar[bool] = False
+    copies_rows: ClassVar[bool] = True
 
     def __init__(self, product: str | None = None) -> None:
         if native.library() is None:
@@ -32,14 +40,18 @@ class CpuKernel:
             self._product = default_product()
         return self._product
 
+    def with_product(self, product: str | None) -> Kernel:
+        known = product != self.product and product in available_products()
+        return CpuKernel(product) if known else self
+
     def _multiply(self, a: Tensor, b: Tensor) -> Tensor:
         """(m, k), (n, k) -> (m, n): a @ b.T."""
-        return PRODUCTS[self.product](a, b)
+        return FORMS[self.product](a, b)
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
         if self.product in TAKE_GAPS:
-            seen = memories[:, : visible.shape[1]]
-            return self._multiply(_whole_rows(seen), _whole_rows(visible))
+            visible_memories = memories[:, : visible.shape[1]]
+            return self._multiply(whole_rows(visible_memories), whole_rows(visible))
         # Whole rows of memories, and class neurons at 0: it is the images that are copied.
         return self._multiply(memories, with_classes(visible, memories))
 
@@ -50,33 +62,33 @@ class CpuKernel:
         return self._multiply(weights.T, visible_memories.T)
 
     def sums(
-        self, overlaps: Tensor, class_memories: Tensor, power: float, *, every_class: bool
+        self, overlaps: Tensor, class_memories: Tensor, F: EnergyFunction, *, every_class: bool
     ) -> Sums:
         (K, B), C = overlaps.shape, class_memories.shape[1]
-        overlaps, classes = overlaps.contiguous(), _whole_rows(class_memories)
+        overlaps, classes = overlaps.contiguous(), whole_rows(class_memories)
         values = overlaps.new_empty(C + 1, B)
         scale = overlaps.new_empty(C + 1 if every_class else 1, B)
-        call("sums", overlaps, *rows(classes), K, B, C, float(power),
+        call(f"{F.name}_sums", overlaps, *rows(classes), K, B, C, parameters(F),
               int(every_class), scale, values)  # fmt: skip
         return Sums(values, scale)
 
-    def energies(self, sums: Sums, power: float, temperature: float) -> tuple[Tensor, Tensor]:
+    def energies(self, sums: Sums, F: EnergyFunction, temperature: float) -> tuple[Tensor, Tensor]:
         (rows, B), scale = sums.values.shape, sums.scale.contiguous()
         log_energy, gap = torch.empty(2, B, rows - 1, dtype=torch.float64)
-        call("energies", sums.values.contiguous(), scale, len(scale), B, rows - 1, float(power),
-             float(temperature), pointer(log_energy, torch.float64),
+        call(f"{F.name}_energies", sums.values.contiguous(), scale, len(scale), B, rows - 1,
+             parameters(F), float(temperature), pointer(log_energy, torch.float64),
              pointer(gap, torch.float64))  # fmt: skip
         return log_energy, gap
 
     def objective(
-        self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
+        self, sums: Sums, labels: Tensor, F: EnergyFunction, temperature: float, loss_power: float
     ) -> tuple[Tensor, Outcome]:
         (rows, B), labels = sums.values.shape, labels.contiguous()
         activity = torch.empty(B, rows - 1, dtype=torch.float64)
         objective, predicted = torch.empty(B, dtype=torch.float64), torch.empty_like(labels)
         coefficients = torch.empty_like(sums.values)
-        call("objective", sums.values, sums.scale, pointer(labels, torch.int64), B, rows - 1,
-              float(power), float(temperature), float(loss_power),
+        call(f"{F.name}_objective", sums.values, sums.scale, pointer(labels, torch.int64), B,
+              rows - 1, parameters(F), float(temperature), float(loss_power),
               pointer(activity, torch.float64), pointer(predicted, torch.int64),
               pointer(objective, torch.float64), coefficients)  # fmt: skip
         return coefficients, Outcome(activity, predicted, objective.sum())
@@ -87,36 +99,43 @@ class CpuKernel:
         class_memories: Tensor,
         coefficients: Tensor,
         scale: Tensor,
-        exponent: float,
+        F: EnergyFunction,
         *,
         class_gradient: bool,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         (K, B), C = overlaps.shape, class_memories.shape[1]
-        overlaps, classes = overlaps.contiguous(), _whole_rows(class_memories)
+        overlaps, classes = overlaps.contiguous(), whole_rows(class_memories)
         weights = torch.empty_like(overlaps) if out is None else out
         to_classes = overlaps.new_empty(K, C) if class_gradient else None
-        call("weights", overlaps, *rows(classes), K, B, C, float(exponent),
+        call(f"{F.name}_weights", overlaps, *rows(classes), K, B, C, parameters(F),
               scale.contiguous(), len(scale), coefficients.contiguous(), weights,
               to_classes)  # fmt: skip
         return weights, to_classes
 
-    def update(
-        self,
-        memories: Tensor,
-        velocity: Tensor,
-        gradient: Tensor,
-        *,
-        momentum: float,
-        gradient_scale: float,
-        learning_rate: float,
-        floor: float,
-    ) -> None:
-        K, components = memories.shape
-        call("update", memories, velocity, gradient, K, components, float(momentum),
-              float(gradient_scale), float(learning_rate), float(floor))  # fmt: skip
+    def update(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Rule) -> None:
+        call("update", memories, velocity, gradient, *memories.shape, *map(float, rule))
 
 
-def _whole_rows(x: Tensor) -> Tensor:
-    """A matrix whose rows are contiguous, at any distance: column slices are not copied."""
-    return x if x.stride(1) == 1 else x.contiguous()
+@cache
+def parameters(F: EnergyFunction) -> ctypes.c_void_p:
+    """Return where C finds the parameters of a function, which stay there."""
+    numbers = (ctypes.c_double * len(F.parameters))(*F.parameters)
+    _KEPT.append(numbers)
+    return ctypes.c_void_p(ctypes.addressof(numbers))
+
+
+_KEPT: list[ctypes.Array[ctypes.c_double]] = []
+
+
+def obstacle(device: torch.device, dtype: torch.dtype, F: EnergyFunction) -> str | None:
+    """Return why these kernels cannot serve tensors and a function, or None where they can."""
+    if device.type != "cpu":
+        return f"no kernels of our own for {device.type!r}"
+    if dtype not in (torch.float32, torch.float64):
+        return f"the C kernels know float32 and float64, not {dtype}"
+    if native.library() is None:
+        return native.obstacle()
+    if not native.knows(f"{F.name}_sums"):
+        return f"the energy function {F.name!r} has no C kernels"
+    return None

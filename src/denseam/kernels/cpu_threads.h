@@ -20,6 +20,13 @@
 #define INLINE static inline __attribute__((always_inline))
 #define EXPORT __attribute__((visibility("default")))
 
+/* One binary for every x86-64: the loader picks the widest vectors it can use. */
+#if defined(__x86_64__) && defined(__gnu_linux__)
+#define WIDEST __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDEST
+#endif
+
 enum { MAX_THREADS = 256 };
 enum { OK = 0, OUT_OF_MEMORY = 1 };
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from denseam.kernels.cpu import CpuKernel
-from denseam.kernels.interface import with_classes
+from denseam.kernels.interface import Kernel, with_classes
 
 __all__ = ["EightBitKernel", "available"]
 
@@ -45,6 +45,9 @@ class EightBitKernel(CpuKernel):
     @property
     def product(self) -> str:
         return "8-bit"
+
+    def with_product(self, product: str | None) -> Kernel:
+        return self
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
         """(B, N) in [-1, 1], (K, N or more) in [-1, 1] -> (K, B)."""

@@ -5,25 +5,30 @@ Arrays with C + 1 rows hold one row for each class neuron switched on and a last
 
     field[c, k, b] = overlap[k, b] + 2 class[k, c] - sum_c' class[k, c']      (c < C)
     field[C, k, b] = overlap[k, b]                 - sum_c' class[k, c']
-    sums[c, b]     = sum_k relu(field[c, k, b] / scale[c, b])^power
+    sums[c, b]     = sum_k F(field[c, k, b]) / F(scale[c, b])
 
-``scale`` is the image's largest field (or the class's, see ``every_class``), so that no power
-overflows and a sum that matters never underflows; temperature enters only afterwards.
+``scale`` is the image's largest field (or the class's, see ``every_class``), as the energy function
+F counts it, so that nothing overflows and a sum that matters never underflows; temperature enters
+only afterwards.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from denseam.energies import EnergyFunction
+
+__all__ = ["Kernel", "Outcome", "Rule", "Sums", "field_shifts", "whole_rows", "with_classes"]
+
 
 @dataclass(frozen=True)
 class Sums:
-    """Energies of a batch on a scale of their own: E = -(scale^n) * values."""
+    """Energies of a batch on a scale of their own: E = -F(scale) * values."""
 
-    values: Tensor  # (C + 1, B), >= 0; row C is `off`
-    scale: Tensor  # (C + 1, B), or (1, B) for all rows; >= 0, and 0 where no memory is active
+    values: Tensor  # (C + 1, B); row C is `off`
+    scale: Tensor  # (C + 1, B), or (1, B) for all rows
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,41 @@ class Outcome:
     objective: Tensor  # () float64: C
 
 
-class Kernel(Protocol):
-    """The operations that every back end provides."""
+class Rule(NamedTuple):
+    """Numbers of the max-norm momentum rule, see ``training.optimizer``."""
 
-    name: str
+    momentum: float  # p
+    gradient_scale: float  # s
+    learning_rate: float  # eps
+    floor: float  # velocities below it move less than eps
+
+
+class Kernel(Protocol):
+    """The operations that every back end provides.
+
+    ``temperature`` is a number; back ends that record steps also take a float64 tensor () on their
+    device, and a ``rule`` (4,) in the order of ``Rule``.
+    """
+
+    name: ClassVar[str]
+    records_steps: ClassVar[bool]  # whether a whole step runs without the host
+    copies_rows: ClassVar[bool]  # whether products copy operands with gaps between their rows
+
+    @property
+    def product(self) -> str | None:
+        """The name of the matrix product in use, where there is a choice of them."""
+        return None
+
+    def with_product(self, product: str | None) -> "Kernel":
+        """Return this back end with another product, or as it is where it lacks that one."""
+        return self
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
         """(B, N), (K, N or more) -> (K, B): of the visible neurons, whatever stands behind them."""
         ...
 
     def sums(
-        self, overlaps: Tensor, class_memories: Tensor, power: float, *, every_class: bool
+        self, overlaps: Tensor, class_memories: Tensor, F: EnergyFunction, *, every_class: bool
     ) -> Sums:
         """(K, B), (K, C) -> ``Sums``.
 
@@ -54,17 +83,21 @@ class Kernel(Protocol):
         """
         ...
 
-    def energies(self, sums: Sums, power: float, temperature: float) -> tuple[Tensor, Tensor]:
-        """The log-energy and the energy gap, (B, C) float64 each: see ``energies``."""
+    def energies(self, sums: Sums, F: EnergyFunction, temperature: float) -> tuple[Tensor, Tensor]:
+        """Return log-energy and energy gap, (B, C) float64 each: see ``look``."""
         ...
 
     def objective(
-        self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
+        self,
+        sums: Sums,
+        labels: Tensor,  # (B,) int64
+        F: EnergyFunction,
+        temperature: Any,
+        loss_power: float,
     ) -> tuple[Tensor, Outcome]:
-        """The head of training, Eqs. 2.1 and 2.3, from sums without ``every_class``.
+        """Return the coefficients of ``weights`` for dC/dxi, (C + 1, B), and the outcome.
 
-        Returns the coefficients, (C + 1, B), that ``weights`` needs for the gradient of C, and
-        the outcome. (B, C) numbers only, so in float64 throughout.
+        The objective is Eq. 2.3; ``sums`` are on one scale for all classes.
         """
         ...
 
@@ -74,12 +107,12 @@ class Kernel(Protocol):
         class_memories: Tensor,
         coefficients: Tensor,
         scale: Tensor,
-        exponent: float,
+        F: EnergyFunction,
         *,
         class_gradient: bool,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """weights[k, b] = sum_c coefficients[c, b] relu(field[c, k, b] / scale[c, b])^exponent.
+        """weights[k, b] = sum_c coefficients[c, b] F'(field[c, k, b]) / F'(scale[c, b]).
 
         ``coefficients`` is (C + 1, B), ``scale`` that or (1, B). Returns the weights (K, B), in
         ``out`` where given (which may be ``overlaps``), and with ``class_gradient`` what follows
@@ -95,18 +128,8 @@ class Kernel(Protocol):
         """(K, B), (K, N) -> (B, N)."""
         ...
 
-    def update(
-        self,
-        memories: Tensor,
-        velocity: Tensor,
-        gradient: Tensor,
-        *,
-        momentum: float,
-        gradient_scale: float,
-        learning_rate: float,
-        floor: float,
-    ) -> None:
-        """One step of the max-norm momentum rule in place; all three tensors are (K, N + C)."""
+    def update(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Any) -> None:
+        """Take a step of the max-norm momentum rule in place; all three are (K, N + C)."""
         ...
 
 
@@ -123,3 +146,8 @@ def field_shifts(class_memories: Tensor) -> Tensor:
     """(K, C) -> (K, C + 1): what is added to a memory's overlap for each class on, and for off."""
     total = class_memories.sum(dim=1, keepdim=True)
     return torch.cat([2 * class_memories - total, -total], dim=1)
+
+
+def whole_rows(x: Tensor) -> Tensor:
+    """Return a matrix with contiguous rows, at any distance: column slices are not copied."""
+    return x if x.stride(1) == 1 else x.contiguous()

@@ -1,7 +1,7 @@
 """The C library: found once, and its functions called with tensors.
 
 It is handed the thread pool that PyTorch has already started, and as many threads as PyTorch may
-use. `cpu_kernels.c` and `cpu_dots.c` say what it does.
+use. `cpu_loops.h`, `cpu_update.c` and `cpu_dots.c` say what it does.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["call", "library", "obstacle", "pointer", "rows", "vector_bits"]
+__all__ = ["call", "knows", "library", "obstacle", "pointer", "rows", "vector_bits"]
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -20,6 +20,11 @@ _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 def library() -> ctypes.CDLL | None:
     """The compiled loops, or None where there are none that this machine can load."""
     return _loaded()[0]
+
+
+def knows(operation: str) -> bool:
+    """Return whether the library has an operation, in float32."""
+    return hasattr(library(), f"denseam_{operation}_f32")
 
 
 def obstacle() -> str:

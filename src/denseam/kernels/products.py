@@ -21,7 +21,7 @@ from torch import Tensor
 
 from denseam.kernels import native
 
-__all__ = ["PRODUCTS", "TAKE_GAPS", "Product", "available_products", "default_product"]
+__all__ = ["FORMS", "TAKE_GAPS", "Product", "available_products", "default_product"]
 
 Product = Callable[[Tensor, Tensor], Tensor]  # (m, k), (n, k) -> (m, n): a @ b.T
 
@@ -54,7 +54,7 @@ def _dots_product(a: Tensor, b: Tensor) -> Tensor:
     if a.numel() == 0 or b.numel() == 0:
         return _torch_product(a, b)
     if a.stride(1) != 1 or b.stride(1) != 1:  # not the rows that it is made for
-        return PRODUCTS["onednn" if "onednn" in available_products() else "torch"](a, b)
+        return FORMS["onednn" if "onednn" in available_products() else "torch"](a, b)
     out = a.new_empty(len(a), len(b))
     native.call("dots", *native.rows(a), *native.rows(b), len(a), len(b), a.shape[1], out)
     return out
@@ -66,7 +66,7 @@ def _by_size_product(a: Tensor, b: Tensor) -> Tensor:
     return _dots_product(a, b) if rows and few else _torch_product(a, b)
 
 
-PRODUCTS: dict[str, Product] = {
+FORMS: dict[str, Product] = {
     "torch": _torch_product,
     "onednn": _onednn_product,
     "dots": _dots_product,
@@ -86,7 +86,7 @@ def available_products() -> tuple[str, ...]:
     exact = a.double() @ b.double().T
     tolerance = 4 * float((_torch_product(a, b) - exact).abs().max())
     names = ["torch"]
-    for name, product in PRODUCTS.items():
+    for name, product in FORMS.items():
         try:
             if name != "torch" and float((product(a, b) - exact).abs().max()) <= tolerance:
                 names.append(name)

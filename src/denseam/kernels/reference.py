@@ -1,17 +1,21 @@
-"""The kernels in plain PyTorch: any dtype, any device, no compiler. The measure for the others.
+"""The kernels in plain PyTorch: any dtype, any energy function, no compiler.
 
-Loops over classes, so that nothing of size (B, K, C) is held; the rest is what `energy.py` says.
+The measure for the others. Loops over classes, so that nothing of size (B, K, C) is held; the rest
+is what `energy.py` says. Decisions and coefficients are in float64, which a device must have.
 """
+
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from denseam import energy
-from denseam.kernels import energies
-from denseam.kernels.interface import Outcome, Sums, field_shifts
+from denseam.energies import EnergyFunction
+from denseam.kernels import look
+from denseam.kernels.interface import Kernel, Outcome, Rule, Sums, field_shifts
 
-# A sum below this part of the image's best has lost terms to underflow.
-_TOO_SMALL = {
+# A sum below this share of the image's best has lost terms to underflow.
+TOO_SMALL = {
     torch.float32: 1e-25,
     torch.float64: 1e-280,
     torch.bfloat16: 1e-25,
@@ -19,44 +23,47 @@ _TOO_SMALL = {
 }
 
 
-class ReferenceKernel:
+class ReferenceKernel(Kernel):
     """See ``interface.Kernel``."""
 
-    name = "reference"
+    name: ClassVar[str] = "reference"
+    records_steps: ClassVar[bool] = False
+    copies_rows: ClassVar[bool] = True
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
         return memories[:, : visible.shape[1]] @ visible.T
 
     def sums(
-        self, overlaps: Tensor, class_memories: Tensor, power: float, *, every_class: bool
+        self, overlaps: Tensor, class_memories: Tensor, F: EnergyFunction, *, every_class: bool
     ) -> Sums:
         shifts = field_shifts(class_memories)  # (K, C + 1)
-        top = shifts.amax(dim=1, keepdim=True)
-        row_scale = (overlaps + top).amax(dim=0).clamp(min=0)  # (B,)
+        ends = (overlaps + end[:, None] for end in (shifts.amin(dim=1), shifts.amax(dim=1)))
+        low, high = (F.scale(field, dim=0)[0] for field in ends)
+        row_scale = torch.maximum(low, high)  # (B,)
         scale = row_scale.repeat(shifts.shape[1] if every_class else 1, 1)
         values = overlaps.new_empty(shifts.shape[1], overlaps.shape[1])
         for c, shift in enumerate(shifts.T):
-            field = (overlaps + shift[:, None]).clamp_(min=0)
-            values[c] = _scaled_power(field, row_scale, power).sum(dim=0)
-            lost = (values[c] < _TOO_SMALL[field.dtype]) & (row_scale > 0)
+            field = overlaps + shift[:, None]
+            values[c] = F.ratio(field, row_scale).sum(dim=0)
+            lost = (values[c] < TOO_SMALL[field.dtype]) & F.active(row_scale)
             if every_class and c < len(shifts.T) - 1 and bool(lost.any()):
-                scale[c] = field.amax(dim=0)
-                values[c] = _scaled_power(field, scale[c], power).sum(dim=0)
+                scale[c] = torch.where(lost, F.scale(field, dim=0)[0], row_scale)
+                again = F.ratio(field, scale[c]).sum(dim=0)
+                values[c] = torch.where(lost, again, values[c])
         return Sums(values, scale)
 
-    def energies(self, sums: Sums, power: float, temperature: float) -> tuple[Tensor, Tensor]:
-        gap = energies.exact_energy_gap(sums, power, temperature)
-        return energies.exact_log_energy(sums, power), gap
+    def energies(self, sums: Sums, F: EnergyFunction, temperature: float) -> tuple[Tensor, Tensor]:
+        return look.log_energy(sums, F), look.energy_gap(sums, F, temperature)
 
     def objective(
-        self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
+        self, sums: Sums, labels: Tensor, F: EnergyFunction, temperature: Any, loss_power: float
     ) -> tuple[Tensor, Outcome]:
-        gap = energies.exact_energy_gap(sums, power, temperature)
+        gap = look.energy_gap(sums, F, temperature)
         activity = torch.tanh(gap)
         target = energy.targets(labels, gap.shape[1], torch.float64)
         slope = energy.objective_gradient(activity, target, loss_power)
         upstream = energy.class_activity_gradient(slope, activity)
-        coefficients = energies.gap_coefficients(upstream, sums.scale, power, temperature)
+        coefficients = look.gap_coefficients(upstream, sums.scale, F, temperature)
         value = energy.objective(activity, target, loss_power)
         return coefficients, Outcome(activity, gap.argmax(dim=1), value)
 
@@ -66,7 +73,7 @@ class ReferenceKernel:
         class_memories: Tensor,
         coefficients: Tensor,
         scale: Tensor,
-        exponent: float,
+        F: EnergyFunction,
         *,
         class_gradient: bool,
         out: Tensor | None = None,
@@ -76,8 +83,7 @@ class ReferenceKernel:
         weights = torch.zeros_like(overlaps)
         shares = torch.empty_like(shifts)  # (K, C + 1)
         for c, shift in enumerate(shifts.T):
-            field = (overlaps + shift[:, None]).clamp_(min=0)
-            share = _scaled_power(field, scale[c], exponent) * coefficients[c]
+            share = F.slope_ratio(overlaps + shift[:, None], scale[c]) * coefficients[c]
             weights += share
             shares[:, c] = share.sum(dim=1)
         if out is not None:
@@ -91,25 +97,8 @@ class ReferenceKernel:
     def to_images(self, weights: Tensor, visible_memories: Tensor) -> Tensor:
         return weights.T @ visible_memories
 
-    def update(
-        self,
-        memories: Tensor,
-        velocity: Tensor,
-        gradient: Tensor,
-        *,
-        momentum: float,
-        gradient_scale: float,
-        learning_rate: float,
-        floor: float,
-    ) -> None:
-        velocity.mul_(momentum).sub_(gradient, alpha=gradient_scale)
-        floor = max(floor, torch.finfo(velocity.dtype).tiny)  # 1e-30 is 0 in float16
+    def update(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Rule) -> None:
+        velocity.mul_(rule.momentum).sub_(gradient, alpha=rule.gradient_scale)
+        floor = max(rule.floor, torch.finfo(velocity.dtype).tiny)  # 1e-30 is 0 in float16
         largest = velocity.abs().amax(dim=1, keepdim=True).clamp(min=floor)
-        memories.addcdiv_(velocity, largest, value=learning_rate).clamp_(-1, 1)
-
-
-def _scaled_power(field: Tensor, scale: Tensor, exponent: float) -> Tensor:
-    """(field / scale)^exponent for (K, B) and (B,); 0 where the field is, whatever the exponent."""
-    # Divided, not multiplied by 1 / scale: that is infinite for a subnormal scale.
-    powers = (field / torch.where(scale > 0, scale, torch.ones_like(scale))) ** exponent
-    return powers if exponent > 0 else powers * (field > 0)
+        memories.addcdiv_(velocity, largest, value=rule.learning_rate).clamp_(-1, 1)

@@ -10,21 +10,33 @@ for MNIST). Classes differ in size, so in one epoch
 The order is a function of seed and epoch alone, which is what makes a run resumable to the bit.
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
-__all__ = ["batches_per_epoch", "epoch_indices"]
+from denseam.classifier import Classifier
+from denseam.errors import InputError
+
+__all__ = ["BatchRule", "batches_per_epoch", "changed_batch", "epoch_indices"]
+
+BatchRule = Callable[..., Any]
+"""(model, inputs (B, n_inputs), labels (B,)) -> inputs, or (inputs, labels); see ``train``."""
+
+_PLACE = ("seed", "epoch", "batch")  # keywords that a rule may ask for
 
 
 def batches_per_epoch(n_images: int, n_classes: int, per_class: int) -> int:
-    """How many batches an epoch has; at least one."""
+    """Return the number of batches of an epoch, at least one."""
     return max(1, round(n_images / (n_classes * per_class)))
 
 
 def epoch_indices(
     labels: Tensor, n_classes: int, per_class: int, *, seed: int, epoch: int
 ) -> Tensor:
-    """The images of every batch of an epoch: (batches, n_classes * per_class) int64.
+    """Return the images of every batch of an epoch: (batches, n_classes * per_class) int64.
 
     ``labels`` is (M,), with at least one image of every class. Within a batch the images come
     class by class: the order does not matter to a sum.
@@ -40,15 +52,72 @@ def epoch_indices(
 
 
 def _draw(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` of the members: each of them equally often, give or take one."""
+    """Draw ``count`` of the members, each of them equally often, give or take one."""
     rounds = -(-count // len(members))
     order = [members[torch.randperm(len(members), generator=generator)] for _ in range(rounds)]
     return torch.cat(order)[:count]
 
 
 def _mix(seed: int, epoch: int) -> int:
-    """Distinct for every epoch of a run, and for every run with a seed below 4294.
+    """Return a seed that is distinct for every epoch, and every run with a seed below 4294.
 
     The generator keeps 32 bits; above, an epoch of one seed may be another epoch of another seed.
     """
     return (seed * 1_000_003 + epoch) % 2**32
+
+
+def changed_batch(
+    rule: BatchRule,
+    model: Classifier,
+    inputs: Tensor,  # (B, n_inputs)
+    labels: Tensor,  # (B,)
+    *,
+    seed: int,
+    epoch: int,
+    number: int,
+    rank: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Return what a rule makes of a batch, and its labels.
+
+    PyTorch's generators are seeded by seed, epoch, number of the batch and data rank around the
+    call, and are as before afterwards: whatever a rule draws from them is the same when a run
+    goes on. It gets any of "seed", "epoch" and "batch" that it has a keyword for.
+
+    Raises:
+        InputError: for a result that is no batch like the one that was handed in.
+    """
+    place = dict(zip(_PLACE, (seed, epoch, number), strict=True))
+    keywords = {name: place[name] for name in _keywords(rule)}
+    devices = [inputs.device] if inputs.is_cuda else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(_mix(_mix(_mix(seed, epoch), number), rank))
+        changed = rule(model, inputs, labels, **keywords)
+    learned, targets = changed if isinstance(changed, tuple) else (changed, labels)
+    _check_batch(learned, targets, inputs, labels)
+    return learned.detach(), targets
+
+
+def _keywords(rule: BatchRule) -> list[str]:
+    try:
+        parameters = inspect.signature(rule).parameters.values()
+    except (TypeError, ValueError):  # a callable without a signature
+        return []
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return list(_PLACE)
+    return [each.name for each in parameters if each.name in _PLACE]
+
+
+def _check_batch(learned: Any, targets: Any, inputs: Tensor, labels: Tensor) -> None:
+    for name, after, before in (("inputs", learned, inputs), ("labels", targets, labels)):
+        fits = isinstance(after, Tensor) and after.dtype is before.dtype
+        if not (fits and after.shape[1:] == before.shape[1:] and after.device == before.device):
+            shape = tuple(after.shape) if isinstance(after, Tensor) else ""
+            kind = after.dtype if isinstance(after, Tensor) else type(after).__name__
+            raise InputError(
+                f"batch returned {name} {kind} {shape}: wanted {before.dtype} "
+                f"{('B', *before.shape[1:])} on {before.device}"
+            )
+    if not len(learned) or len(learned) != len(targets):
+        raise InputError(f"batch returned {len(learned)} inputs with {len(targets)} labels")
+    if not bool(learned.isfinite().all()):
+        raise InputError("batch returned inputs that are NaN or infinite")

@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from denseam.kernels import Kernel, cpu
-from denseam.kernels.products import available_products
+from denseam.kernels import Kernel
 from denseam.mesh import Mesh
 from denseam.version import __version__
 
@@ -17,7 +16,7 @@ _CHANGES_BITS = ("torch", "device", "threads", "kernel", "ranks")
 
 
 def describe(device: torch.device, kernel: Kernel, mesh: Mesh) -> dict[str, Any]:
-    """The facts of this process for ``run.json``."""
+    """Return the facts of this process for ``run.json``."""
     return {
         "denseam": __version__,
         "torch": torch.__version__,
@@ -26,26 +25,18 @@ def describe(device: torch.device, kernel: Kernel, mesh: Mesh) -> dict[str, Any]
         "device": str(device),
         "threads": torch.get_num_threads(),
         "kernel": kernel.name,
-        "product": _product(kernel),
+        "product": kernel.product,
         "ranks": str(mesh),
     }
 
 
-def _product(kernel: Kernel) -> str | None:
-    """The matrix product of a back end that has a choice of them."""
-    return getattr(kernel, "product", None)
-
-
 def kernel_as_before(kernel: Kernel, there: dict[str, Any]) -> Kernel:
-    """The same back end with the matrix product that a run began with, where there is that."""
-    if there["kernel"] == kernel.name == "cpu" and there["product"] != _product(kernel):
-        known = there["product"] in available_products()
-        return cpu.CpuKernel(there["product"]) if known else kernel
-    return kernel
+    """Return the back end with the matrix product that a run began with, where it has that."""
+    return kernel.with_product(there["product"]) if there["kernel"] == kernel.name else kernel
 
 
 def changes(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """What is different here, in words, of all that changes the bits of a result.
+    """Return what is different here, in words, of all that changes the bits of a result.
 
     ``here`` is with the kernel that goes on: another product is one that there is not here.
     """
@@ -61,7 +52,7 @@ def changes(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 
 def processor() -> str:
-    """What the machine calls its processor, for tables of times."""
+    """Return the name of the processor, for tables of times."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from denseam.kernels import Kernel, energies
+from denseam.energies import EnergyFunction
+from denseam.kernels import Kernel, Rule, step
 from denseam.training.tally import Tally
 
 if TYPE_CHECKING:
-    from denseam.kernels.triton import TritonKernel
+    from denseam.kernels.triton.kernel import TritonKernel
 
 __all__ = ["ResidentSteps", "recordable", "recorded"]
 
@@ -29,8 +30,8 @@ _ALIGNMENT = 16  # components
 
 
 def recordable(kernel: Kernel, device: torch.device) -> bool:
-    """Whether the steps of a dense associative memory can be played without the host."""
-    return kernel.name == "triton" and device.type == "cuda"
+    """Return whether the steps of a dense associative memory can be played without the host."""
+    return kernel.records_steps and device.type == "cuda"
 
 
 def recorded(step: Callable[[], None]) -> Callable[[], None]:
@@ -56,7 +57,7 @@ class ResidentSteps:
         labels: (M,) int64.
         shape: (K, N + C) of the memories.
         batches: (batches, B), the shape of an epoch's order.
-        power: n.
+        F: the energy function.
         loss_power: m.
         dtype: of memories and velocity.
     """
@@ -69,12 +70,12 @@ class ResidentSteps:
         *,
         shape: torch.Size,
         batches: tuple[int, int],
-        power: float,
+        F: EnergyFunction,
         loss_power: float,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self._kernel, self._pixels, self._labels = kernel, pixels, labels
-        self._power, self._loss_power = power, loss_power
+        self.F, self._loss_power = F, loss_power
         (K, components), device = shape, pixels.device
         self._n_visible = pixels.shape[1]
         self._n_classes = components - self._n_visible
@@ -100,11 +101,11 @@ class ResidentSteps:
         velocity: Tensor,  # (K, N + C), in and out
         *,
         temperature: float,
-        rule: dict[str, float],
+        rule: Rule,
         tally: Tally,
         on_batch: Callable[[int], None],
     ) -> None:
-        """Play a step for every batch; ``rule`` as ``optimizer.update`` takes it.
+        """Play a step for every batch.
 
         ``on_batch`` is told of every step that has been asked for: the card may still be at it.
         """
@@ -125,7 +126,7 @@ class ResidentSteps:
         velocity: Tensor,
         *,
         temperature: float,
-        rule: dict[str, float],
+        rule: Rule,
     ) -> None:
         """Take up what the next steps begin with; arguments as for ``epoch``."""
         self._fill(self._memories, memories)
@@ -133,8 +134,7 @@ class ResidentSteps:
         self._order.copy_(order)
         self._number.zero_()
         self._temperature.fill_(temperature)
-        names = ("momentum", "gradient_scale", "lr", "floor")
-        self._rule.copy_(torch.tensor([rule[name] for name in names], dtype=torch.float64))
+        self._rule.copy_(torch.tensor(rule, dtype=torch.float64))
 
     def play(self) -> None:
         """Ask for the step of the next batch; after the last one comes the first again."""
@@ -157,21 +157,14 @@ class ResidentSteps:
         padded[:, -self._n_classes :] = whole[:, self._n_visible :]
 
     def _step(self) -> None:
-        """As ``gradient.objective_gradient`` and ``optimizer.update``, all numbers on the card."""
-        kernel, classes = self._kernel, self._memories[:, -self._n_classes :]
-        neurons, labels = kernel.draw(
+        """Take ``kernels.step`` with all numbers on the card."""
+        neurons, labels = self._kernel.draw(
             self._pixels, self._labels, self._order, self._number, self._memories
         )
-        overlaps = kernel.overlaps(neurons, self._memories)
-        sums = kernel.sums(overlaps, classes, self._power, every_class=False)
-        coefficients, outcome = kernel.objective_at(
-            sums, labels, self._power, self._temperature, self._loss_power
-        )
-        gradients = energies.Gradients(
-            kernel, overlaps, classes, coefficients, sums.scale, self._power, out=overlaps
-        )
-        gradient = gradients.to_whole_memories(neurons)
-        kernel.update_by(self._memories, self._velocity, gradient, self._rule)
+        outcome = step(
+            self._kernel, self.F, neurons, labels, self._memories, self._velocity, self._rule,
+            temperature=self._temperature, loss_power=self._loss_power, n_classes=self._n_classes,
+        )  # fmt: skip
         self._activity.index_copy_(0, self._number, outcome.activity[None])
         self._predicted.index_copy_(0, self._number, outcome.predicted[None])
         self._objective.index_copy_(0, self._number, outcome.objective[None])

@@ -7,9 +7,11 @@ reason short of being killed, what waits is written.
 """
 
 import time
+from typing import Any
 
 import torch
 
+from denseam import fronts
 from denseam.data import ImageSet
 from denseam.errors import FileFormatError
 from denseam.training import environment
@@ -37,23 +39,35 @@ class Keeping:
         self._state: Checkpoint | None = None  # after the last of them
         self._next = 0.0  # when to write again
 
-    def take_up(self, images: ImageSet, *, resume: bool) -> tuple[list[EpochRecord], list[str]]:
-        """The epochs that are done, and what is otherwise than when they were, in words.
+    def claim(self, images: ImageSet, *, resume: bool) -> dict[str, Any]:
+        """Make the folder this run's; returns the environment that the run began in.
+
+        It is the same on all processes.
 
         Raises:
             RunFolderError: when the folder belongs to another run.
             FileFormatError: when it is damaged.
         """
+        learner = self.learner
+        here = environment.describe(learner.memories.device, learner.kernel, learner.mesh)
+        if self.folder is not None:
+            front = fronts.settings(learner.model.front)
+            data = {"name": images.name, "digest": images.digest()}
+            facts = {"data": data, "environment": here, **front}
+            here = self.folder.claim(learner.recipe, facts, resume=resume)["environment"]
+        return dict(learner.mesh.told(here)) if self._kept else here
+
+    def load(self) -> list[EpochRecord]:
+        """Put the last checkpoint into the learner of every process; returns its epochs.
+
+        Raises:
+            FileFormatError: when the folder is damaged.
+        """
         if not self._kept:
-            return [], []
+            return []
         if self.folder is None:
-            return self._agree([], None), []
+            return self._agree([], None)
         learner, folder = self.learner, self.folder
-        here = environment.describe(learner.memories.device, learner.kernel, learner.mesh)
-        data = {"name": images.name, "digest": images.digest()}
-        found = folder.claim(learner.recipe, {"data": data, "environment": here}, resume=resume)
-        learner.kernel = environment.kernel_as_before(learner.kernel, found["environment"])
-        here = environment.describe(learner.memories.device, learner.kernel, learner.mesh)
         shape = torch.Size((learner.n_memories, learner.memories.shape[1]))
         state = folder.load(shape, learner.memories.dtype)
         records = []
@@ -65,23 +79,16 @@ class Keeping:
                     f"after epoch {state.epochs}: the run folder is damaged, choose another"
                 )
         write_records(folder.records, records)
-        return self._agree(records, state), environment.changes(found["environment"], here)
+        return self._agree(records, state)
 
     def _agree(self, records: list[EpochRecord], state: Checkpoint | None) -> list[EpochRecord]:
-        """The same product, epochs and memories on all processes: those of the first."""
+        """Spread epochs and memories of the first process to all."""
         learner = self.learner
-        product = getattr(learner.kernel, "product", None)
-        told = learner.mesh.told(
-            {
-                "records": [record.to_json() for record in records],
-                "environment": {"kernel": learner.kernel.name, "product": product},
-            }
-        )
-        learner.kernel = environment.kernel_as_before(learner.kernel, told["environment"])
-        if told["records"]:
+        told = learner.mesh.told([record.to_json() for record in records])
+        if told:
             learner.mesh.scatter(state.memories if state else None, learner.memories)
             learner.mesh.scatter(state.velocity if state else None, learner.velocity)
-        return [EpochRecord.from_json(fields) for fields in told["records"]]
+        return [EpochRecord.from_json(fields) for fields in told]
 
     def keep(self, record: EpochRecord) -> None:
         """Keep what an epoch came to: on the disk of the first process, or until it goes there.

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from denseam.baselines import NearestNeighbour
+from denseam.baselines import NETWORKS
 from denseam.classifier import Classifier, check_device
 from denseam.data import Dataset, ImageSet
 from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, InputError
 from denseam.evaluation import check_fit
 from denseam.mesh import Mesh
-from denseam.model import DenseAM
-from denseam.training.batches import batches_per_epoch
+from denseam.training import environment
+from denseam.training.batches import BatchRule, batches_per_epoch
 from denseam.training.callbacks import Callback
 from denseam.training.health import HealthCheck, diverged
 from denseam.training.keeping import Keeping
@@ -57,6 +58,8 @@ def train(
     test: ImageSet | None = None,
     device: torch.device | str = "cpu",
     mesh: Mesh | None = None,
+    front: nn.Module | None = None,
+    batch: BatchRule | None = None,
 ) -> TrainResult:
     """Train a network by the procedure of NIPS16, appendix A: a ``DenseAM``, by default.
 
@@ -77,12 +80,18 @@ def train(
             same call, on images of their own copy. The first one writes the folder, calls the
             callbacks and returns the whole model; where memories are divided, the models of the
             others have only theirs.
+        front: a module before the memories, see ``denseam.fronts``; it is saved with the model.
+        batch: a callable that changes every batch before its gradient: ``batch(model, inputs,
+            labels)`` with inputs (B, N) as the front takes them and labels (B,) returns inputs, or
+            (inputs, labels), to learn from: other images, shifted or attacked ones, or more of
+            them. It may ask for ``seed``, ``epoch`` and ``batch`` (its number) by keyword, and
+            PyTorch's random numbers are seeded from them around the call, so that a run that uses
+            nothing else goes on to the same bits.
 
     Raises:
         InputError: for images that cannot be trained on, such as a class without examples; for a
-            device that is not there; for a mesh that divides what cannot be divided; for a recipe
-            by which objective or memories leave the range of numbers, after the epoch in which
-            they do, which is not kept.
+            device that is not there; for a mesh that divides what cannot be divided; if training
+            diverges, after the diverged epoch, which is not saved.
         LostRankError: when another process of the mesh has died.
         RunFolderError: when ``out`` belongs to another recipe or other data, or is in use.
         FileFormatError: when the checkpoint in ``out`` is damaged.
@@ -99,10 +108,10 @@ def train(
         raise InputError(f"test: wanted an ImageSet, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
     mesh = mesh or Mesh()
-    _check_divisible(recipe, images, test, mesh)
+    _check_divisible(recipe, images, test, mesh, batch)
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
-    learner = Learner(recipe, images, device, mesh)
+    learner = Learner(recipe, images, device, mesh, front=front, batch=batch)
     run = _Run(learner, test, list(callbacks), Keeping(learner, folder, kept=out is not None))
     with folder.locked() if folder is not None else nullcontext():
         return run.finish(resume=resume)
@@ -120,15 +129,19 @@ class _Run:
         self.callbacks = callbacks if learner.mesh.first else []
 
     def finish(self, *, resume: bool) -> TrainResult:
-        """Train the epochs that are left; nearest neighbours learn by heart, in none."""
+        """Train the epochs that are left; nearest neighbours have none."""
         recipe, learner = self.recipe, self.learner
-        records, changes = self.keeping.take_up(learner.images, resume=resume)
+        before = self.keeping.claim(learner.images, resume=resume)
+        learner.kernel = environment.kernel_as_before(learner.kernel, before)
+        records = self.keeping.load()
+        here = environment.describe(learner.memories.device, learner.kernel, learner.mesh)
+        changes = environment.changes(before, here)
         if changes:
             self._warn(
                 f"going on with another {', '.join(changes)} than the run began with: the result "
                 "will be as good, but not the same to the bit"
             )
-        if recipe.network != NearestNeighbour.kind:
+        if learner.model.learns:
             self._train(records)
             learner.model.temperature = recipe.temperature_at(recipe.epochs - 1)
         self.keeping.finish()
@@ -176,7 +189,7 @@ class _Run:
         return record
 
     def _check_finite(self, epoch: int, objective: float) -> None:
-        """InputError where there is nothing to go on with; on all processes alike."""
+        """Raise InputError where there is nothing to go on with; on all processes alike."""
         found = [] if math.isfinite(objective) else ["objective"]
         what = next(iter([*self.learner.not_finite(), *found]), None)
         if what is None:
@@ -199,15 +212,24 @@ class _Run:
         warnings.warn(message, DenseAMWarning, stacklevel=4 + depth)
 
 
-def _check_divisible(recipe: Recipe, images: ImageSet, test: ImageSet | None, mesh: Mesh) -> None:
-    """InputError where there is less to do, or to hold, than there are processes."""
+def _check_divisible(
+    recipe: Recipe,
+    images: ImageSet,
+    test: ImageSet | None,
+    mesh: Mesh,
+    batch: BatchRule | None,
+) -> None:
+    """Raise InputError where there is less to do, or to hold, than there are processes."""
     D, M = mesh.data.size, mesh.memory.size
-    batch = recipe.per_class * images.n_classes
-    if batch < D:
-        raise InputError(f"batches of {batch} images among {D} data ranks: wanted one for each")
+    size = recipe.per_class * images.n_classes
+    if size < D:
+        raise InputError(f"batches of {size} images among {D} data ranks: wanted one for each")
     if test is not None and len(test) < D:
         raise InputError(f"{len(test)} test images among {D} data ranks: wanted one for each")
-    if M > 1 and recipe.network != DenseAM.kind:
-        raise InputError(f"memory_ranks = {M}: only the memories of a dam can be divided")
+    if M > 1 and not NETWORKS[recipe.network].dense:
+        able = " or ".join(name for name, network in NETWORKS.items() if network.dense)
+        raise InputError(f"memory_ranks = {M}: only the memories of {able} can be divided")
+    if M > 1 and batch is not None:
+        raise InputError(f"memory_ranks = {M}: a batch callable needs a model with all memories")
     if recipe.n_memories < M:
         raise InputError(f"{recipe.n_memories} memories among {M} memory ranks: too few")

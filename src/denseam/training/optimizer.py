@@ -8,7 +8,7 @@ from torch import Tensor
 
 from denseam.checks import number
 from denseam.errors import InputError
-from denseam.kernels import Kernel, choose
+from denseam.kernels import Rule, choose
 
 __all__ = ["MaxNormMomentum"]
 
@@ -82,13 +82,13 @@ class MaxNormMomentum(torch.optim.Optimizer):
             for memories in group["params"]:
                 if memories.grad is None:
                     continue
-                update(
-                    choose(memories.device, memories.dtype).kernel,
-                    memories.data,
-                    self.velocity(memories),
-                    memories.grad,
-                    group,
-                )
+                target = memories.data.contiguous()  # itself, if it is
+                names = ("momentum", "gradient_scale", "lr", "floor")
+                rule = Rule(*(float(group[name]) for name in names))
+                kernel = choose(memories.device, memories.dtype).kernel
+                kernel.update(target, self.velocity(memories), memories.grad.contiguous(), rule)
+                if target.data_ptr() != memories.data_ptr():
+                    memories.data.copy_(target)
         return loss
 
     def velocity(self, memories: Tensor) -> Tensor:
@@ -109,24 +109,3 @@ def _check_group(group: dict[str, Any]) -> None:
             raise InputError(
                 f"parameter of shape {tuple(parameter.shape)}: wanted memories (K, N + C)"
             )
-
-
-def update(
-    kernel: Kernel, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: dict[str, Any]
-) -> None:
-    """One step in place: memories, velocity and gradient are (K, N + C).
-
-    ``rule`` is a parameter group: ``lr``, ``momentum``, ``gradient_scale``, ``floor``.
-    """
-    target = memories if memories.is_contiguous() else memories.contiguous()
-    kernel.update(
-        target,
-        velocity,
-        gradient.contiguous(),
-        momentum=rule["momentum"],
-        gradient_scale=rule["gradient_scale"],
-        learning_rate=rule["lr"],
-        floor=rule["floor"],
-    )
-    if target is not memories:
-        memories.copy_(target)

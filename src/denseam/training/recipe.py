@@ -12,8 +12,10 @@ from denseam.baselines import NETWORKS
 from denseam.checks import choice, exact, number, whole
 from denseam.classifier import check_power, check_temperature
 from denseam.data import ImageSet
+from denseam.energies import FUNCTIONS, RectifiedPolynomial
 from denseam.errors import InputError
-from denseam.kernels.choice import PRODUCTS
+from denseam.kernels.choice import PRECISIONS
+from denseam.model import DenseAM
 from denseam.presets import PAPER_EPOCHS, preset_at
 
 __all__ = ["COMMAND_EPOCHS", "Recipe"]
@@ -51,6 +53,8 @@ class Recipe:
             and "bfloat16" on a GPU (docs/gpu.md).
         network: "dam", or one of ``denseam.baselines``.
         binarised: show the network every pixel as -1 or +1.
+        energy: energy function of a "dam", matched to power and temperature, see
+            ``denseam.energies``.
 
     Raises:
         InputError: for a value out of range, and for a ramp where (T_i / T_f)^n exceeds the square
@@ -70,9 +74,10 @@ class Recipe:
     per_class: int = 100
     seed: int = field(default=0, metadata={"least": 0, "most": MOST_SEED})
     dtype: str = field(default="float32", metadata={"choices": ("float32", "float64")})
-    products: str = field(default="full", metadata={"choices": PRODUCTS})
+    products: str = field(default="full", metadata={"choices": PRECISIONS})
     network: str = field(default="dam", metadata={"choices": NETWORKS, "option": "model"})
     binarised: bool = field(default=False, metadata={"choices": (True, False)})
+    energy: str = field(default=RectifiedPolynomial.name, metadata={"choices": FUNCTIONS})
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -93,6 +98,8 @@ class Recipe:
                 f"{self.products} products are for network {', '.join(map(repr, able))}, not "
                 f"{self.network!r}"
             )
+        if self.energy != RectifiedPolynomial.name and self.network != DenseAM.kind:
+            raise InputError(f"energy = {self.energy!r}: network {self.network!r} has its own")
         self._check_ramp()
 
     def _check_ramp(self) -> None:

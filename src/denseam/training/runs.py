@@ -100,6 +100,8 @@ class RunFolder:
             environment = found["environment"]
             _ = environment["kernel"], environment["product"]
             difference = _differences(Recipe.from_json(found["recipe"]), recipe)
+            if found.get("front") != facts.get("front"):
+                difference.append(f"front: {found.get('front')} there, {facts.get('front')} here")
             if found["data"]["digest"] != facts["data"]["digest"]:
                 difference.append(f"data: {found['data']['name']} there, not the images given here")
         except (KeyError, TypeError, InputError) as error:

@@ -1,14 +1,18 @@
 """The back end itself: which kernel runs on what, with which tiles."""
 
 import math
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import Any, ClassVar
 
 import torch
 import triton
 from torch import Tensor
 
-from denseam.kernels import energies
-from denseam.kernels.interface import Outcome, Sums
+from denseam.energies import EnergyFunction
+from denseam.kernels import look
+from denseam.kernels.interface import Kernel, Outcome, Rule, Sums, whole_rows
+from denseam.kernels.reference import TOO_SMALL
 from denseam.kernels.triton.device.batch import drawn_batch
 from denseam.kernels.triton.device.head import head
 from denseam.kernels.triton.device.loops import (
@@ -24,35 +28,40 @@ from denseam.kernels.triton.products import Products, multiply, on_device_of
 __all__ = ["TritonKernel"]
 
 _BLOCK_C = 16  # class components that are loaded at once
-_TOO_SMALL = {torch.float32: 1e-25, torch.float64: 1e-280}  # as in `reference`
 _ROOM = 40  # powers of two that gradients may grow by in sums over memories and classes
 
 
-class TritonKernel:
+class TritonKernel(Kernel):
     """See ``interface.Kernel``. float32 and float64, on cards of compute capability 8.0 and up.
 
-    Nothing here waits for the card. ``objective_at`` and ``update_by`` take from its memory what
-    changes while one trains, so that a CUDA graph of a step can be played again and again.
+    Nothing here waits for the card. ``objective`` and ``update`` take from its memory what changes
+    while one trains, so that a CUDA graph of a step can be played again and again.
 
     Args:
         products: how float32 matrix products are made, see ``triton.products``. Overlaps of
             coarse ones are for training: decisions and attacks belong to full ones.
     """
 
-    name = "triton"
+    name: ClassVar[str] = "triton"
+    records_steps: ClassVar[bool] = True
+    copies_rows: ClassVar[bool] = False
 
     def __init__(self, products: Products = "full") -> None:
-        self.product = products
+        self._products = products
+
+    @property
+    def product(self) -> Products:
+        return self._products
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
         # Here copies cost little, and rows that begin anywhere cost much.
-        return multiply(memories[:, : visible.shape[1]].contiguous(), visible, self.product)
+        return multiply(memories[:, : visible.shape[1]].contiguous(), visible, self._products)
 
     def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:
-        return multiply(weights, visible.T, self.product)
+        return multiply(weights, visible.T, self._products)
 
     def to_images(self, weights: Tensor, visible_memories: Tensor) -> Tensor:
-        return multiply(weights.T, visible_memories.T, self.product)
+        return multiply(weights.T, visible_memories.T, self._products)
 
     def draw(
         self, pixels: Tensor, labels: Tensor, order: Tensor, number: Tensor, like: Tensor
@@ -73,48 +82,42 @@ class TritonKernel:
         return neurons, batch_labels
 
     def sums(
-        self, overlaps: Tensor, class_memories: Tensor, power: float, *, every_class: bool
+        self, overlaps: Tensor, class_memories: Tensor, F: EnergyFunction, *, every_class: bool
     ) -> Sums:
         (K, B), C = overlaps.shape, class_memories.shape[1]
-        overlaps, classes = overlaps.contiguous(), _whole_rows(class_memories)
+        overlaps, classes = overlaps.contiguous(), whole_rows(class_memories)
         values = overlaps.new_empty(C + 1, B)
         scale = overlaps.new_empty(C + 1 if every_class else 1, B)
         if B == 0:
             return Sums(values, scale)
-        raised, (block_k, block_b) = _exponent(power), _tile(C)
+        body, (block_k, block_b) = _body(F), _tile(C)
         tiles = triton.cdiv(K, block_k)
         scales, parts = overlaps.new_empty(tiles, B), overlaps.new_empty(tiles, C + 1, B)
         with on_device_of(overlaps):
             partial_sums[(triton.cdiv(B, block_b), tiles)](
-                overlaps, classes, scales, parts, classes.stride(0), K, B, C, **raised,
+                overlaps, classes, scales, parts, classes.stride(0), K, B, C, **body,
                 BLOCK_K=block_k, BLOCK_B=block_b, BLOCK_C=_BLOCK_C, num_warps=4,
             )  # fmt: skip
             joined_sums[(triton.cdiv(B, 32), C + 1)](
-                scales, parts, scale, values, tiles, B, C, **raised, EVERY_CLASS=every_class,
+                scales, parts, scale, values, tiles, B, C, **body, EVERY_CLASS=every_class,
                 BLOCK_T=64, BLOCK_B=32, num_warps=4,
             )  # fmt: skip
             if every_class:
                 rescaled_sums[(triton.cdiv(B, 64), C)](
-                    overlaps, classes, scale, values, classes.stride(0), K, B, C, **raised,
-                    TOO_SMALL=_TOO_SMALL[overlaps.dtype],
+                    overlaps, classes, scale, values, classes.stride(0), K, B, C, **body,
+                    TOO_SMALL=TOO_SMALL[overlaps.dtype],
                     BLOCK_K=32, BLOCK_B=64, BLOCK_C=_BLOCK_C, num_warps=4,
                 )  # fmt: skip
         return Sums(values, scale)
 
-    def energies(self, sums: Sums, power: float, temperature: float) -> tuple[Tensor, Tensor]:
-        gap = energies.exact_energy_gap(sums, power, temperature)
-        return energies.exact_log_energy(sums, power), gap
+    def energies(self, sums: Sums, F: EnergyFunction, temperature: float) -> tuple[Tensor, Tensor]:
+        return look.log_energy(sums, F), look.energy_gap(sums, F, temperature)
 
     def objective(
-        self, sums: Sums, labels: Tensor, power: float, temperature: float, loss_power: float
+        self, sums: Sums, labels: Tensor, F: EnergyFunction, temperature: Any, loss_power: float
     ) -> tuple[Tensor, Outcome]:
-        there = torch.full((), temperature, dtype=torch.float64, device=labels.device)
-        return self.objective_at(sums, labels, power, there, loss_power)
-
-    def objective_at(
-        self, sums: Sums, labels: Tensor, power: float, temperature: Tensor, loss_power: float
-    ) -> tuple[Tensor, Outcome]:
-        """``objective`` at a temperature that lies on the card, () float64."""
+        if not isinstance(temperature, Tensor):
+            temperature = torch.full((), temperature, dtype=torch.float64, device=labels.device)
         rows, B = sums.values.shape
         coefficients = torch.empty_like(sums.values)
         activity = torch.empty(B, rows - 1, dtype=torch.float64, device=labels.device)
@@ -127,7 +130,7 @@ class TritonKernel:
                 head[(triton.cdiv(B, block_b),)](
                     sums.values, sums.scale, labels.contiguous(), temperature,
                     activity, predicted, objective, coefficients, B, rows - 1,
-                    POWER=float(power), LOSS_POWER=float(loss_power), LIMIT=limit,
+                    **_head(F), LOSS_POWER=float(loss_power), LIMIT=limit,
                     BLOCK_B=block_b, BLOCK_C=block_c, num_warps=4,
                 )  # fmt: skip
         return coefficients, Outcome(activity, predicted, objective.sum())
@@ -138,13 +141,13 @@ class TritonKernel:
         class_memories: Tensor,
         coefficients: Tensor,
         scale: Tensor,
-        exponent: float,
+        F: EnergyFunction,
         *,
         class_gradient: bool,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         (K, B), C = overlaps.shape, class_memories.shape[1]
-        overlaps, classes = overlaps.contiguous(), _whole_rows(class_memories)
+        overlaps, classes = overlaps.contiguous(), whole_rows(class_memories)
         weights = torch.empty_like(overlaps) if out is None else out
         gradient = overlaps.new_zeros(K, C) if class_gradient and B == 0 else None
         if B == 0:
@@ -156,7 +159,7 @@ class TritonKernel:
         with on_device_of(overlaps):
             weighted_powers[(tiles, triton.cdiv(K, block_k))](
                 overlaps, classes, scale, coefficients, weights, shares, classes.stride(0),
-                K, B, C, **_exponent(exponent), SHARES=class_gradient, ONE_SCALE=len(scale) == 1,
+                K, B, C, **_body(F, slope=True), SHARES=class_gradient, ONE_SCALE=len(scale) == 1,
                 BLOCK_K=block_k, BLOCK_B=block_b, BLOCK_C=_BLOCK_C, num_warps=4,
             )  # fmt: skip
             if class_gradient:
@@ -169,22 +172,10 @@ class TritonKernel:
         return weights, gradient
 
     def update(
-        self,
-        memories: Tensor,
-        velocity: Tensor,
-        gradient: Tensor,
-        *,
-        momentum: float,
-        gradient_scale: float,
-        learning_rate: float,
-        floor: float,
+        self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Rule | Tensor
     ) -> None:
-        rule = (momentum, gradient_scale, learning_rate, floor)
-        there = torch.tensor(rule, dtype=torch.float64, device=memories.device)
-        self.update_by(memories, velocity, gradient, there)
-
-    def update_by(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Tensor) -> None:
-        """``update`` by a rule on the card: momentum, gradient_scale, learning_rate, floor."""
+        if not isinstance(rule, Tensor):
+            rule = torch.tensor(rule, dtype=torch.float64, device=memories.device)
         K, components = memories.shape
         block = triton.next_power_of_2(components)
         with on_device_of(memories):
@@ -194,17 +185,29 @@ class TritonKernel:
             )  # fmt: skip
 
 
-def _exponent(power: float) -> dict[str, Any]:
-    """What ``powers.raised`` needs, constants to the compiler."""
-    whole = math.floor(power)
-    return {"WHOLE": whole, "BITS": max(whole.bit_length() - 1, 0), "FRACTION": power - whole}
+@cache
+def _body(F: EnergyFunction, *, slope: bool = False) -> dict[str, Any]:
+    """Return what the loops need of F, or of its slope: constants to the compiler."""
+    functions = _functions(F)
+    A, B, C = functions.slope_constants(F) if slope else functions.constants(F)
+    return {
+        "CLEANED": functions.cleaned, "PREPARED": functions.prepared,
+        "RELATIVE": functions.relative, "A": A, "B_": B, "C_": C,
+    }  # fmt: skip
+
+
+@cache
+def _head(F: EnergyFunction) -> dict[str, Any]:
+    """Return what the head of training needs of F."""
+    functions = _functions(F)
+    A, _, _ = functions.constants(F)
+    return {"GAP_FACTOR": functions.gap_factor, "LOG2_PULL": functions.log2_pull, "A": A}
+
+
+def _functions(F: EnergyFunction) -> Any:
+    return import_module(f"denseam.kernels.triton.device.functions.{F.name}")
 
 
 def _tile(n_classes: int) -> tuple[int, int]:
     """Memories and images of a tile of the sums; what its parts take is at most one overlaps."""
     return (32, 128) if n_classes < 32 else (128, 32)
-
-
-def _whole_rows(x: Tensor) -> Tensor:
-    """A matrix whose rows are contiguous, at any distance: column slices are not copied."""
-    return x if x.stride(1) == 1 else x.contiguous()

@@ -1,15 +1,14 @@
 """The head of training on the card: from sums to the coefficients of the gradient, in float64.
 
-    g = (scale / T)^n (values_c - values_off),  Y = tanh g,  C = sum |Y - t|^(2m)    Eqs. 2.1, 2.3
+    g = F(scale) / F(T) (values_c - values_off),  Y = tanh g,  C = sum |Y - t|^(2m)   Eqs. 2.1, 2.3
 
-As `energies.exact_energy_gap` and `energies.gap_coefficients`, without a wait for the host. Powers
-of what may be 1e30 go through logarithms, so that nothing overflows on the way.
+As `look.energy_gap` and `look.gap_coefficients`, without a wait for the host. What may be 1e30 goes
+through logarithms, so that nothing overflows on the way.
 """
 
 import triton
 import triton.language as tl
 
-# Powers of two. A gap beyond 2^1000 saturates tanh whatever it is multiplied with.
 _LARGEST = tl.constexpr(1000.0)
 _TINY = tl.constexpr(2.0**-1022)
 
@@ -33,7 +32,9 @@ def head(
     coefficients,  # out: (C + 1, B)
     B,
     C,
-    POWER: tl.constexpr,
+    GAP_FACTOR: tl.constexpr,
+    LOG2_PULL: tl.constexpr,
+    A: tl.constexpr,
     LOSS_POWER: tl.constexpr,
     LIMIT: tl.constexpr,  # log2 of the largest coefficient
     BLOCK_B: tl.constexpr,
@@ -45,12 +46,12 @@ def head(
     inside, valid = b < B, c < C
     mask = inside[:, None] & valid[None, :]
     T = tl.load(temperature)
-    field = tl.load(scale + b, mask=inside, other=0.0).to(tl.float64) / T
+    field = tl.load(scale + b, mask=inside, other=0.0).to(tl.float64)
     on = tl.load(values + c[None, :] * B + b[:, None], mask=mask, other=0.0).to(tl.float64)
     off = tl.load(values + tl.cast(C, tl.int64) * B + b, mask=inside, other=0.0).to(tl.float64)
     label = tl.load(labels + b, mask=inside, other=0)
 
-    gap = (on - off[:, None]) * _power(field, POWER)[:, None]
+    gap = (on - off[:, None]) * GAP_FACTOR(field, T, A)[:, None]
     tl.store(predicted + b, tl.argmax(tl.where(mask, gap, float("-inf")), axis=1), mask=inside)
     decay = tl.exp(-2 * tl.abs(gap))
     Y = tl.where(gap < 0, -1.0, 1.0) * ((1 - decay) / (1 + decay))
@@ -66,10 +67,9 @@ def head(
     pull = sign * (power * (2 * LOSS_POWER) * (1 - Y * Y))  # sign is in float32
     total = tl.sum(pull, axis=1)
     most = tl.maximum(tl.max(tl.abs(pull), axis=1), tl.abs(total))
-    usable = (most > 0) & ((field > 0) | (POWER == 1))
+    usable = most > 0
     whole = tl.where(usable, most, 1.0)
-    size = tl.log2(whole) + tl.log2(POWER / T)
-    size += (POWER - 1) * tl.log2(tl.maximum(field, _TINY))
+    size = tl.log2(whole) + LOG2_PULL(field, T, A)
     unit = tl.where(usable, tl.exp2(tl.minimum(size, LIMIT)) / whole, 0.0)
     dtype = coefficients.dtype.element_ty
     at = coefficients + c[None, :] * B + b[:, None]

@@ -1,9 +1,10 @@
 """The two loops over memories, images and classes.
 
-A program holds one tile of overlaps, (BLOCK_K, BLOCK_B), in registers and raises its fields to the
-power class by class. What it leaves behind are sums over one side of the tile: a BLOCK_K-th or a
+A program holds one tile of overlaps, (BLOCK_K, BLOCK_B), in registers and evaluates F of its fields
+class by class. What it leaves behind are sums over one side of the tile: a BLOCK_K-th or a
 BLOCK_B-th of B x K x C numbers, added up in a fixed order by a second, small kernel, so that no bit
-depends on which program came first.
+depends on which program came first. CLEANED, PREPARED and RELATIVE are functions of `functions/`,
+with the constants A, B_ and C_ of the energy function.
 
 ``partial_sums`` divides by the largest field of the *tile* and image; ``joined_sums`` brings the
 tiles to the image's largest in float64. So overlaps are read once, not once more for a maximum.
@@ -12,14 +13,31 @@ tiles to the image's largest in float64. So overlaps are read once, not once mor
 import triton
 import triton.language as tl
 
-from denseam.kernels.triton.device.powers import (
-    SMALLEST,
-    class_shift,
-    class_totals,
-    raised,
-    reciprocal,
-    relative_field,
-)
+
+@triton.jit
+def class_totals(classes, stride, k, present, C, BLOCK_C: tl.constexpr):
+    """Of the memories k: the sum of their class components, and the largest, at least 0."""
+    total = tl.zeros_like(k).to(classes.dtype.element_ty)
+    largest = total
+    rows = classes + k.to(tl.int64) * stride
+    for first in range(0, C, BLOCK_C):
+        c = first + tl.arange(0, BLOCK_C)
+        mask = present[:, None] & (c < C)[None, :]
+        part = tl.load(rows[:, None] + c[None, :], mask=mask, other=0.0)
+        total += tl.sum(part, axis=1)
+        largest = tl.maximum(largest, tl.max(part, axis=1))
+    return total, largest
+
+
+@triton.jit
+def class_shift(classes, stride, k, present, total, c, C):
+    """What is added to the overlaps of memories k with class c on; all off for c = C.
+
+    -inf for memories that are not there: their fields are 0.
+    """
+    rows = classes + k.to(tl.int64) * stride
+    vote = tl.load(rows + c, mask=present & (c < C), other=0.0)
+    return tl.where(present, 2 * vote - total, float("-inf"))
 
 
 @triton.jit
@@ -39,14 +57,17 @@ def partial_sums(
     K,
     B,
     C,
-    WHOLE: tl.constexpr,
-    BITS: tl.constexpr,
-    FRACTION: tl.constexpr,
+    CLEANED: tl.constexpr,
+    PREPARED: tl.constexpr,
+    RELATIVE: tl.constexpr,
+    A: tl.constexpr,
+    B_: tl.constexpr,
+    C_: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_B: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """sum_k relu(field / scale)^n over a tile of memories; scale: the largest field in it."""
+    """sum_k F(field) / F(scale) over a tile of memories; scale: the largest field in it."""
     tile = tl.program_id(1).to(tl.int64)
     k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
@@ -55,15 +76,14 @@ def partial_sums(
     total, largest = class_totals(classes, stride, k, present, C, BLOCK_C)
     top = tl.where(present, 2 * largest - total, float("-inf"))
     scale = tl.max(overlap + top[:, None], axis=0)
-    scale = tl.where(scale >= SMALLEST, scale, 0.0).to(overlap.dtype)
+    scale = CLEANED(scale).to(overlap.dtype)
     tl.store(scales + tile * B + b, scale, mask=inside)
-    inverse = reciprocal(scale)[None, :]
+    against = PREPARED(scale)[None, :]
     for c in range(C + 1):
         shift = class_shift(classes, stride, k, present, total, c, C)
-        x = relative_field(overlap, shift[:, None], inverse)
-        powers = raised(x, WHOLE, BITS, FRACTION)
+        values = RELATIVE(overlap + shift[:, None], against, A, B_, C_)
         at = sums + (tile * (C + 1) + c) * B + b
-        tl.store(at, tl.sum(powers, axis=0), mask=inside)
+        tl.store(at, tl.sum(values, axis=0), mask=inside)
 
 
 @triton.jit
@@ -75,9 +95,12 @@ def joined_sums(
     tiles,
     B,
     C,
-    WHOLE: tl.constexpr,
-    BITS: tl.constexpr,
-    FRACTION: tl.constexpr,
+    CLEANED: tl.constexpr,  # noqa: ARG001, loops share their constants
+    PREPARED: tl.constexpr,
+    RELATIVE: tl.constexpr,
+    A: tl.constexpr,
+    B_: tl.constexpr,
+    C_: tl.constexpr,
     EVERY_CLASS: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_B: tl.constexpr,
@@ -86,22 +109,23 @@ def joined_sums(
     c = tl.program_id(1)
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
     inside = b < B
-    best = tl.zeros((BLOCK_B,), scales.dtype.element_ty)
+    best = tl.full((BLOCK_B,), float("-inf"), scales.dtype.element_ty)
     for first in range(0, tiles, BLOCK_T):
         t = first + tl.arange(0, BLOCK_T).to(tl.int64)
         mask = (t < tiles)[:, None] & inside[None, :]
-        part = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=0.0)
+        part = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=float("-inf"))
         best = tl.maximum(best, tl.max(part, axis=0))
-    whole = tl.where(best > 0, best, 1.0).to(tl.float64)
+    best = tl.where(inside, best, 0.0)
+    against = PREPARED(best.to(tl.float64))[None, :]
     value = tl.zeros((BLOCK_B,), tl.float64)
     for first in range(0, tiles, BLOCK_T):
         t = first + tl.arange(0, BLOCK_T).to(tl.int64)
         mask = (t < tiles)[:, None] & inside[None, :]
-        part = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=0.0)
-        ratio = raised(part.to(tl.float64) / whole[None, :], WHOLE, BITS, FRACTION)
+        part = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=float("-inf"))
+        ratio = RELATIVE(part.to(tl.float64), against, A, B_, C_)
         at = sums + (t[:, None] * (C + 1) + c) * B + b[None, :]
-        own = tl.load(at, mask=mask, other=0.0).to(tl.float64)
-        value += tl.sum(ratio * own, axis=0)
+        share = tl.load(at, mask=mask, other=0.0).to(tl.float64)
+        value += tl.sum(ratio * share, axis=0)
     tl.store(values + c.to(tl.int64) * B + b, value.to(values.dtype.element_ty), mask=inside)
     if EVERY_CLASS:
         tl.store(scale + c.to(tl.int64) * B + b, best, mask=inside)
@@ -120,9 +144,12 @@ def rescaled_sums(
     B,
     C,
     TOO_SMALL: tl.constexpr,
-    WHOLE: tl.constexpr,
-    BITS: tl.constexpr,
-    FRACTION: tl.constexpr,
+    CLEANED: tl.constexpr,
+    PREPARED: tl.constexpr,
+    RELATIVE: tl.constexpr,
+    A: tl.constexpr,
+    B_: tl.constexpr,
+    C_: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_B: tl.constexpr,
     BLOCK_C: tl.constexpr,
@@ -137,9 +164,9 @@ def rescaled_sums(
     at = c.to(tl.int64) * B + b
     before = tl.load(scale + at, mask=inside, other=0.0)
     value = tl.load(values + at, mask=inside, other=1.0)
-    lost = inside & (before > 0) & (value < TOO_SMALL)
+    lost = inside & (value < TOO_SMALL)
     if tl.max(lost.to(tl.int32), axis=0) > 0:
-        best = tl.zeros_like(before)
+        best = tl.full((BLOCK_B,), float("-inf"), before.dtype)
         for first in range(0, K, BLOCK_K):
             k = first + tl.arange(0, BLOCK_K)
             present = k < K
@@ -147,19 +174,18 @@ def rescaled_sums(
             shift = class_shift(classes, stride, k, present, total, c, C)
             overlap = _tile(overlaps, k, present, b, inside, B)
             best = tl.maximum(best, tl.max(overlap + shift[:, None], axis=0))
-        best = tl.where(best >= SMALLEST, best, 0.0).to(before.dtype)
-        inverse = reciprocal(best)[None, :]
-        own = tl.zeros_like(before)
+        best = CLEANED(best).to(before.dtype)
+        against = PREPARED(best)[None, :]
+        again = tl.zeros_like(before)
         for first in range(0, K, BLOCK_K):
             k = first + tl.arange(0, BLOCK_K)
             present = k < K
             total, _ = class_totals(classes, stride, k, present, C, BLOCK_C)
             shift = class_shift(classes, stride, k, present, total, c, C)
             overlap = _tile(overlaps, k, present, b, inside, B)
-            x = relative_field(overlap, shift[:, None], inverse)
-            own += tl.sum(raised(x, WHOLE, BITS, FRACTION), axis=0)
+            again += tl.sum(RELATIVE(overlap + shift[:, None], against, A, B_, C_), axis=0)
         tl.store(scale + at, best, mask=lost)
-        tl.store(values + at, own, mask=lost)
+        tl.store(values + at, again, mask=lost)
 
 
 @triton.jit
@@ -174,32 +200,34 @@ def weighted_powers(
     K,
     B,
     C,
-    WHOLE: tl.constexpr,
-    BITS: tl.constexpr,
-    FRACTION: tl.constexpr,
+    CLEANED: tl.constexpr,  # noqa: ARG001, loops share their constants
+    PREPARED: tl.constexpr,
+    RELATIVE: tl.constexpr,
+    A: tl.constexpr,
+    B_: tl.constexpr,
+    C_: tl.constexpr,
     SHARES: tl.constexpr,
     ONE_SCALE: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_B: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """sum_c coefficient relu(field / scale)^e of a tile, and what each class adds to a memory."""
+    """sum_c coefficient F'(field) / F'(scale) of a tile, and what each class adds to a memory."""
     tile = tl.program_id(0).to(tl.int64)
     k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
     present, inside = k < K, b < B
     overlap = _tile(overlaps, k, present, b, inside, B)
     total, _ = class_totals(classes, stride, k, present, C, BLOCK_C)
-    inverse = reciprocal(tl.load(scale + b, mask=inside, other=0.0))
+    against = PREPARED(tl.load(scale + b, mask=inside, other=0.0))
     weight = tl.zeros_like(overlap)
     for c in range(C + 1):
         row = tl.cast(c, tl.int64) * B + b
         if not ONE_SCALE:
-            inverse = reciprocal(tl.load(scale + row, mask=inside, other=0.0))
+            against = PREPARED(tl.load(scale + row, mask=inside, other=0.0))
         factor = tl.load(coefficients + row, mask=inside, other=0.0)
         shift = class_shift(classes, stride, k, present, total, c, C)
-        x = relative_field(overlap, shift[:, None], inverse[None, :])
-        share = raised(x, WHOLE, BITS, FRACTION) * factor[None, :]
+        share = RELATIVE(overlap + shift[:, None], against[None, :], A, B_, C_) * factor[None, :]
         weight += share
         if SHARES:
             at = shares + (tile * (C + 1) + c) * K + k

@@ -1,0 +1,61 @@
+"""Energy functions F: what a network makes of the fields of its memories (Eq. 2.2).
+
+To add one: a subclass of ``EnergyFunction``, or of ``Homogeneous`` where it is a power, in a file
+of its own, and its row in ``FUNCTIONS``. It then trains, is saved, attacked, explained and
+exported by the back end in plain PyTorch; ``EnergyFunction`` says which files make it fast.
+"""
+
+from functools import cache
+
+from denseam.energies.base import EnergyFunction, Homogeneous
+from denseam.energies.exponential import Exponential
+from denseam.energies.polynomial import (
+    MOST_POWER,
+    RectifiedPolynomial,
+    rectified_polynomial,
+    rectified_polynomial_slope,
+)
+from denseam.errors import InputError
+
+__all__ = [
+    "FUNCTIONS",
+    "MOST_POWER",
+    "EnergyFunction",
+    "Exponential",
+    "Homogeneous",
+    "RectifiedPolynomial",
+    "as_function",
+    "by_name",
+    "rectified_polynomial",
+    "rectified_polynomial_slope",
+]
+
+FUNCTIONS: dict[str, type[EnergyFunction]] = {
+    function.name: function for function in (RectifiedPolynomial, Exponential)
+}
+"""Every energy function that can be saved and trained, by its name."""
+
+
+def as_function(energy: EnergyFunction | float) -> EnergyFunction:
+    """Return an energy function as it is, and the rectified polynomial of a power n.
+
+    Raises:
+        InputError: for anything else.
+    """
+    return energy if isinstance(energy, EnergyFunction) else RectifiedPolynomial(energy)
+
+
+def by_name(name: str, parameters: tuple[float, ...]) -> EnergyFunction:
+    """Return the function of a row of ``FUNCTIONS``, with its ``parameters``.
+
+    Raises:
+        InputError: for a name that is in no row, or parameters out of range.
+    """
+    if name not in FUNCTIONS:
+        raise InputError(f"energy = {name!r}: wanted {', '.join(FUNCTIONS)}")
+    return _made(FUNCTIONS[name], parameters)
+
+
+@cache
+def _made(kind: type[EnergyFunction], parameters: tuple[float, ...]) -> EnergyFunction:
+    return kind(*parameters)

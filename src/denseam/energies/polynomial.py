@@ -1,0 +1,88 @@
+"""The rectified polynomial of the paper (Eq. 2.2)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from denseam.checks import number
+from denseam.energies.base import Homogeneous, OnnxFunction, nonzero, quotient
+from denseam.onnx_graph import OnnxGraph
+
+__all__ = [
+    "MOST_POWER",
+    "RectifiedPolynomial",
+    "rectified_polynomial",
+    "rectified_polynomial_slope",
+]
+
+MOST_POWER = 1e6  # a field of float32 is off by 6e-8, its power by 6 % here and by all beyond
+
+
+def rectified_polynomial(x: Tensor, power: float) -> Tensor:
+    """Return F_n(x) = x^n for x >= 0, else 0 (Eq. 2.2)."""
+    return x.clamp(min=0) ** power
+
+
+def rectified_polynomial_slope(x: Tensor, power: float) -> Tensor:
+    """Return F_n'(x) = n x^(n-1) for x > 0, else 0; zero at the kink of F_1."""
+    return torch.where(x > 0, power * x.clamp(min=0) ** (power - 1), torch.zeros_like(x))
+
+
+@dataclass(frozen=True)
+class RectifiedPolynomial(Homogeneous):
+    """F_n(x) = x^n for x >= 0, else 0 (Eq. 2.2).
+
+    Args:
+        n: the power, 1 <= n <= 10^6. Whole numbers are fastest.
+
+    Raises:
+        InputError: for another n.
+
+    >>> RectifiedPolynomial(3).value(torch.tensor([-1.0, 2.0]))
+    tensor([0., 8.])
+    """
+
+    name: ClassVar[str] = "rectified_polynomial"
+    n: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", number("power", self.n, least=1, most=MOST_POWER))
+
+    @classmethod
+    def matched(cls, power: float, temperature: float) -> Self:  # noqa: ARG003, a power has no scale
+        return cls(power)
+
+    @property
+    def power(self) -> float:
+        return self.n
+
+    def value(self, x: Tensor) -> Tensor:
+        return rectified_polynomial(x, self.n)
+
+    def slope(self, x: Tensor) -> Tensor:
+        return rectified_polynomial_slope(x, self.n)
+
+    def log(self, x: Tensor) -> Tensor:
+        return self.n * x.clamp(min=0).log()
+
+    def slope_ratio(self, x: Tensor, y: Tensor | float) -> Tensor:
+        powers = quotient(x.clamp(min=0), y) ** (self.n - 1)
+        return powers if self.n > 1 else powers * (x > 0)
+
+    def pull(self, x: Tensor, y: Tensor | float) -> Tensor:
+        return (self.n / nonzero(y)) * self.slope_ratio(x, y)
+
+    def size(self, x: Tensor) -> Tensor:
+        return x.clamp(min=0)
+
+    def onnx(self, graph: OnnxGraph) -> OnnxFunction:
+        def ratio(x: str, y: str, wide: bool) -> str:
+            del wide  # a power's type is that of its base
+            return graph("Pow", graph("Div", x, y), self.n)
+
+        def log_ratio(x: str, y: str) -> str:
+            return graph("Mul", graph("Log", graph("Div", x, y)), self.n)
+
+        return OnnxFunction(lambda x: graph("Relu", x), ratio, log_ratio)

@@ -1,0 +1,169 @@
+"""The front for pictures: other sizes, colours and papers than the memories know."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from denseam.checks import whole
+from denseam.errors import InputError
+from denseam.fronts.base import Front
+from denseam.onnx_graph import OnnxGraph
+
+__all__ = ["Pixels"]
+
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+_INK = 20 / 28  # of a picture's side, that MNIST's digits take
+_PAPER = -1.0  # visible units
+
+
+class Pixels(Front):
+    """Pictures in [-1, 1] of one size as pictures of another, as memories know them.
+
+    In this order: a crop; grey; inverted, where ink is dark on light paper; resized without
+    changing proportions, on a background of -1; with ``centre``, as MNIST was made: the ink's
+    bounding box is scaled to 20/28 of the side and its centre of mass comes to the middle.
+
+    Args:
+        input_shape: (H, W), or (3, H, W) of colours.
+        shape: (h, w) of the result; N = h w.
+        crop: (top, left, height, width) to look at; everything by default.
+        invert: turn white paper black.
+        centre: find the ink of every picture, and centre it.
+
+    Raises:
+        InputError: for a shape that is none, or a crop beyond the picture.
+
+    >>> Pixels((3, 60, 40), (28, 28), invert=True)(torch.ones(2, 3, 60, 40)).shape
+    torch.Size([2, 784])
+    """
+
+    name: ClassVar[str] = "pixels"
+    rows: Tensor  # (h, height): resizes by rows @ picture @ columns.T
+    columns: Tensor  # (w, width)
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        shape: Sequence[int] = (28, 28),
+        *,
+        crop: Sequence[int] | None = None,
+        invert: bool = False,
+        centre: bool = False,
+    ) -> None:
+        sizes = tuple(whole("input_shape", side) for side in input_shape)
+        if len(sizes) not in (2, 3) or (len(sizes) == 3 and sizes[0] != 3):
+            raise InputError(f"input_shape = {tuple(input_shape)}: wanted (H, W) or (3, H, W)")
+        if len(shape) != 2:
+            raise InputError(f"shape = {tuple(shape)}: wanted (h, w)")
+        h, w = (whole("shape", side) for side in shape)
+        super().__init__(sizes, h * w)
+        H, W = sizes[-2:]
+        box = (0, 0, H, W) if crop is None else tuple(whole("crop", x, 0) for x in crop)
+        if len(box) != 4 or not (
+            box[2] and box[3] and box[0] + box[2] <= H and box[1] + box[3] <= W
+        ):
+            raise InputError(
+                f"crop = {crop}: wanted (top, left, height, width) inside {H} x {W} pixels"
+            )
+        self.shape, self.crop, self.invert, self.centre = (h, w), box, invert, centre
+        scale = min(h / box[2], w / box[3])
+        self.register_buffer("rows", _resizing(box[2], h, scale), persistent=False)
+        self.register_buffer("columns", _resizing(box[3], w, scale), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, *input_shape) or (B, n_inputs) in [-1, 1] -> (B, N) in [-1, 1]."""
+        top, left, height, width = self.crop
+        pictures = inputs.reshape(-1, *self.input_shape)
+        pictures = pictures[..., top : top + height, left : left + width]
+        if pictures.ndim == 4:
+            luma = torch.tensor(_LUMA).to(pictures)
+            pictures = (pictures * luma[:, None, None]).sum(dim=1)
+        if self.invert:
+            pictures = -pictures
+        if self.centre:
+            return torch.stack([self._centred(picture) for picture in pictures]).flatten(1)
+        above = self.rows.to(inputs) @ (pictures - _PAPER) @ self.columns.to(inputs).T
+        return (above + _PAPER).clamp(-1, 1).flatten(1)
+
+    def _centred(self, picture: Tensor) -> Tensor:
+        """(H, W) -> (h, w): its ink, in the size and the place that MNIST's digits have."""
+        h, w = self.shape
+        picture = picture - _PAPER  # paper is 0, and stays so wherever it is padded
+        ink = picture.detach() > picture.detach().amax() / 2
+        if not bool(ink.any()):
+            return picture.new_full((h, w), _PAPER)
+        top, bottom = _ends(ink.any(dim=1))
+        left, right = _ends(ink.any(dim=0))
+        box = picture[top:bottom, left:right]
+        scale = min(_INK * h / box.shape[0], _INK * w / box.shape[1])
+        size = [max(1, round(scale * side)) for side in box.shape]
+        small = interpolate(
+            box[None, None], size=size, mode="bilinear", antialias=True, align_corners=False
+        )[0, 0]  # fmt: skip
+        mass = small.detach().clamp(min=0)
+        total = mass.sum()
+        offsets = [
+            round(side / 2 - 0.5 - float((mass.sum(dim=1 - axis) @ _places(mass, axis)) / total))
+            for axis, side in enumerate((h, w))
+        ]
+        return _placed(small, (h, w), offsets) + _PAPER
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "input_shape": list(self.input_shape),
+            "shape": list(self.shape),
+            "crop": list(self.crop),
+            "invert": self.invert,
+            "centre": self.centre,
+        }
+
+    def onnx(self, graph: OnnxGraph, inputs: str) -> str:
+        if self.centre:
+            raise InputError("a front that centres pictures one by one has no ONNX graph")
+        top, left, height, width = self.crop
+        axes = (len(self.input_shape) - 1, len(self.input_shape))
+        integers = graph.integers
+        v = graph(
+            "Slice", inputs, integers(top, left), integers(top + height, left + width),
+            integers(*axes),
+        )  # fmt: skip
+        if len(self.input_shape) == 3:
+            v = graph("Mul", v, torch.tensor(_LUMA)[:, None, None])
+            v = graph("ReduceSum", v, integers(1), keepdims=0)
+        v = graph("Sub", graph("Neg", v) if self.invert else v, _PAPER)
+        v = graph("MatMul", graph("MatMul", self.rows, v), self.columns.T.contiguous())
+        return graph("Flatten", graph("Clip", graph("Add", v, _PAPER), -1.0, 1.0), axis=1)
+
+
+def _resizing(length: int, target: int, scale: float) -> Tensor:
+    """(target, length): bilinear resizing by ``scale`` of one axis, in the middle of the target."""
+    size = min(target, max(1, round(scale * length)))
+    lines = torch.eye(length, dtype=torch.float64)[None, None]  # (1, 1, length, length)
+    resized = interpolate(
+        lines, size=(size, length), mode="bilinear", antialias=True, align_corners=False
+    )[0, 0]  # fmt: skip
+    before = (target - size) // 2
+    return pad(resized, (0, 0, before, target - size - before))
+
+
+def _ends(present: Tensor) -> tuple[int, int]:
+    """Return the first place that is present, and the one behind the last."""
+    places = present.nonzero()[:, 0]
+    return int(places[0]), int(places[-1]) + 1
+
+
+def _places(x: Tensor, axis: int) -> Tensor:
+    return torch.arange(x.shape[axis], dtype=x.dtype, device=x.device)
+
+
+def _placed(picture: Tensor, shape: tuple[int, int], offsets: Sequence[int]) -> Tensor:
+    """Return a picture on paper of another shape, as far inside as it fits."""
+    padding: list[int] = []
+    for side, length, offset in zip(picture.shape, shape, offsets, strict=True):
+        before = max(0, min(math.floor(offset), length - side))
+        padding = [before, length - side - before, *padding]
+    return pad(picture, padding)
