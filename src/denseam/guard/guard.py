@@ -253,9 +253,9 @@ class Guard:
             InputError: when a member is missing that was not saved, or the detector is another
                 one than the threshold was taken from.
         """
-        where, saved = check_device(device), saving.read(Path(path))
+        saved = saving.read(Path(path), check_device(device))
         with saved.whole():
-            return cls._restored(saved, detector, classifier, preprocess, where)
+            return cls._restored(saved, detector, classifier, preprocess)
 
     def __repr__(self) -> str:
         rate = f"{self.target_rejection:g}" if self.calibrated else "not calibrated"
@@ -302,18 +302,13 @@ class Guard:
         detector: object | None,
         classifier: object | None,
         preprocess: Callable[[Tensor], Any] | None,
-        device: torch.device,
     ) -> "Guard":
         """Return the guard of a file, with members that take the place of those in it."""
         facts = saved.facts
         former = {kind.kind: kind for kind in MEMBERS}[facts["classifier"]["kind"]]
         as_saved = classifier is None or not former.restorable
-        if detector is None:
-            detector = _restored_detector(saved).to(device)
-        if classifier is None:
-            classifier = former.restore(saved)
-            if isinstance(classifier, Classifier):
-                classifier = classifier.to(device)
+        detector = _restored_detector(saved) if detector is None else detector
+        classifier = former.restore(saved) if classifier is None else classifier
         options: dict[str, Any] = {}
         if facts["score"] is not None:
             options = {"score": facts["score"]["name"], "beta_sm": facts["score"]["beta_sm"]}
@@ -349,7 +344,7 @@ def _restored_detector(saved: saving.Saved) -> Classifier:
             f"{saved.file}: its detector, a {facts['kind']}, could not be saved: pass "
             "detector=... to Guard.load"
         )
-    return restore(saved.inside("detector"), facts["settings"], saved.file)
+    return restore(saved.inside("detector"), facts["settings"], saved.file).to(saved.device)
 
 
 def _look(detector: Detector, visible: Tensor) -> tuple[Tensor, Tensor]:

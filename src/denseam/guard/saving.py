@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from denseam.errors import DataUnavailableError, DenseAMError, FileFormatError, SaveError
@@ -27,11 +28,13 @@ class Saved:
         file: where it is.
         facts: plain JSON values.
         tensors: by names like "detector.memories".
+        device: where networks of denseam are to live.
     """
 
     file: Path
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+    device: torch.device
 
     def inside(self, name: str) -> dict[str, Tensor]:
         """Return the tensors of one part of the guard, under their own names."""
@@ -66,7 +69,7 @@ def write(path: Path, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     save_tensors(file, _KIND, copies, {"guard": dict(facts), _SUM: _sum(facts)})
 
 
-def read(path: Path) -> Saved:
+def read(path: Path, device: torch.device) -> Saved:
     """Read a guard's file; see ``Guard.load``."""
     file = place(path)
     if not file.exists():
@@ -75,7 +78,7 @@ def read(path: Path) -> Saved:
     facts = outside.get("guard")
     if not isinstance(facts, dict) or outside.get(_SUM) != _sum(facts):
         raise FileFormatError(f"{file}: the description in it is not the one that was written")
-    return Saved(file, facts, tensors)
+    return Saved(file, facts, tensors, device)
 
 
 def _sum(facts: Mapping[str, Any]) -> str:
