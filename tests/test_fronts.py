@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
-from tests.training.small import dataset, images, recipe
+from tests.training.small import dataset, images, recipe, save_npz
 
 import denseam
 from denseam import fronts
@@ -230,3 +230,15 @@ def test_a_front_of_a_later_version_is_refused(tmp_path, monkeypatch):
     monkeypatch.delitem(fronts.FRONTS, "table")
     with pytest.raises(FileFormatError, match="front = 'table'"):
         denseam.load(tmp_path / "m.safetensors")
+
+
+def test_the_command_line_trains_behind_the_front_of_tables(tmp_path):
+    from denseam.cli import main
+
+    save_npz(tmp_path / "toy.npz")
+    options = ["--power", "3", "--epochs", "2", "--n-memories", "12", "--per-class", "5"]
+    command = ["train", *options, "--dataset", str(tmp_path / "toy.npz"), "--front", "table"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 0
+    model = denseam.load(tmp_path / "run")
+    assert isinstance(model.front, Table)
+    assert torch.equal(model.front.mean, images().visible().double().mean(dim=0))

@@ -20,6 +20,8 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from denseam import data
 from denseam.baselines import NETWORKS
 from denseam.cli.common import (
@@ -36,6 +38,7 @@ from denseam.cli.progress import TrainingBar
 from denseam.data import ImageSet
 from denseam.errors import DenseAMWarning, LostRankError
 from denseam.evaluation import evaluate
+from denseam.fronts import Table
 from denseam.mesh import Mesh
 from denseam.training import Callback, Recipe, TensorBoard, TrainResult, train
 from denseam.training.recipe import COMMAND_EPOCHS
@@ -67,6 +70,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "instead of the test images: to tune by",
     )  # fmt: skip
     parser.add_argument(
+        "--front", choices=("table",),
+        help="standardise pixels and lift them onto a sphere, as DenseAMClassifier does with the "
+        "features of a table (default: memories look at the pixels)",
+    )  # fmt: skip
+    parser.add_argument(
         "--tensorboard", action="store_true", help="write scalars to OUT/tensorboard"
     )
     parser.add_argument(
@@ -78,10 +86,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_flags(recipe, _OVERRIDES)
 
 
-def recipe_of(args: argparse.Namespace, images: ImageSet) -> Recipe:
+def recipe_of(args: argparse.Namespace, images: ImageSet, front: nn.Module | None = None) -> Recipe:
     """Return the recipe of a parsed command line, its temperatures on the scale of the images."""
     typed_preset = {"epochs": COMMAND_EPOCHS, **typed(args, _PRESET)}
-    preset = Recipe.paper(seed=args.seed, **typed_preset).for_data(images)
+    preset = Recipe.paper(seed=args.seed, **typed_preset).for_data(images, front)
     return preset.replace(**typed(args, _OVERRIDES))
 
 
@@ -90,14 +98,15 @@ def run(args: argparse.Namespace) -> int:
     images = dataset_of(args)
     if args.hold_out is not None:
         images = images.hold_out(args.hold_out)
-    recipe = recipe_of(args, images.train)
+    front = Table.fit(images.train.visible()) if args.front == "table" else None
+    recipe = recipe_of(args, images.train, front)
     callbacks: list[Callback] = [TrainingBar()]
     if args.tensorboard:
         callbacks.append(TensorBoard(args.out / "tensorboard"))
     try:
         with warnings.catch_warnings(), job(args.command, args.device, args.memory_ranks) as mesh:
             warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
-            result = _train(recipe, images, args, callbacks, mesh)
+            result = _train(recipe, images, args, callbacks, mesh, front)
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; the same command goes on from the last epoch in {args.out}",
@@ -115,9 +124,13 @@ def _train(
     args: argparse.Namespace,
     callbacks: list[Callback],
     mesh: Mesh,
+    front: nn.Module | None,
 ) -> TrainResult:
     try:
-        return train(recipe, images, args.out, callbacks=callbacks, device=args.device, mesh=mesh)
+        return train(
+            recipe, images, args.out, callbacks=callbacks, device=args.device, mesh=mesh,
+            front=front,
+        )  # fmt: skip
     except LostRankError as error:
         raise LostRankError(
             f"rank {mesh.rank} of {mesh.size}: {error}; the same command goes on from the last "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import torch
+from torch import nn
 
 from denseam.baselines import NETWORKS
 from denseam.checks import choice, exact, number, whole
@@ -178,13 +179,18 @@ class Recipe:
             values = {"temperature_start": values["temperature"], **values}
         return self.from_json({**self.to_json(), **values})
 
-    def for_data(self, images: ImageSet) -> Self:
+    def for_data(self, images: ImageSet, front: nn.Module | None = None) -> Self:
         """Return this recipe with temperatures on the scale of these images' overlaps.
 
         An overlap is at most sum_i |v_i|, which grows with the number of pixels and shrinks with
         grey ones. Temperatures follow the mean of that sum, relative to MNIST's, to three digits.
+        With a ``front``, images are what it makes of them.
         """
-        scale = float(images.visible().abs().sum(dim=1).mean()) / MNIST_SCALE
+        visible = images.visible()
+        if front is not None:
+            with torch.no_grad():
+                visible = front(visible)
+        scale = float(visible.abs().sum(dim=1).mean()) / MNIST_SCALE
         if NETWORKS[self.network].compares_distances:
             scale = math.sqrt(scale)
         if abs(scale - 1) < 0.005:  # MNIST itself, or images like it
