@@ -9,6 +9,8 @@ from denseam import data, load_pretrained
 from denseam.guard import Guard
 from denseam.guard.blocks import REFERENCE, SIZES, Blocks, _plan, random_images
 
+from . import small
+
 N = 12
 
 
@@ -120,3 +122,20 @@ def test_random_images_wake_memories():
     """Otherwise sizes would be compared on nothing."""
     found = load_pretrained("mnist-n30").log_energy(random_images(256, torch.zeros(1, 784), -1.0))
     assert float(found.isfinite().float().mean()) > 0.9
+
+
+class Rounding(torch.nn.Module):
+    """A front that rounds otherwise in batches that are not whole."""
+
+    def forward(self, visible):
+        return visible if len(visible) % 16 == 0 else visible * (1 - 1e-6)
+
+
+def test_a_network_behind_a_front_is_asked_in_whole_blocks():
+    network = small.memories()
+    network.front = Rounding()
+    guard = Guard(network, network, image_shape=small.SHAPE).calibrate(small.clean(), 0.05)
+    images = small.clean(64, seed=4).visible()
+    whole = guard.predict(images)
+    alone = [guard.predict(image[None]) for image in images[:9]]
+    assert torch.equal(torch.cat([verdict.scores for verdict in alone]), whole.scores[:9])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from functools import cache, cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from denseam.classifier import Classifier
@@ -97,8 +97,13 @@ def label_scores(model: Classifier, visible: Tensor) -> Tensor:
 
 
 def independent(model: Classifier) -> bool:
-    """Return whether the energies of an image depend on nothing else in its batch, to the bit."""
-    return isinstance(model, DenseAM) and isinstance(_kernel(model), CpuKernel)
+    """Return whether the energies of an image depend on nothing else in its batch, to the bit.
+
+    By the C kernels they depend on nothing else; of a front that is not known.
+    """
+    if not isinstance(model, DenseAM) or not isinstance(model.front, nn.Identity):
+        return False
+    return isinstance(_kernel(model), CpuKernel)
 
 
 def gather(model: Classifier, visible: Tensor, shape: tuple[int, int] | None) -> Evidence:

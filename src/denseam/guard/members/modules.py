@@ -112,9 +112,9 @@ class Network(Module):
 
     @classmethod
     def restore(cls, saved: Saved) -> object:
-        return restore(
-            saved.inside("classifier"), saved.facts["classifier"]["settings"], saved.file
-        )
+        facts = saved.facts["classifier"]
+        network = restore(saved.inside("classifier"), facts["settings"], saved.file)
+        return network.to(saved.device)
 
     def _labels(self, images: Tensor) -> Tensor:
         if self.preprocess is not None or not independent(self.network):
