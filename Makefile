@@ -6,7 +6,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: setup reproduce train test test-slow test-all check bench format lock clean
+.PHONY: setup reproduce train test test-slow test-all faults check bench format lock clean
 
 setup: .venv/.done ## make .venv and install the pinned versions into it
 
@@ -30,6 +30,9 @@ test-slow: setup ## those that take long by their nature
 	$(PYTEST) -m slow
 
 test-all: test test-slow ## every test, each once
+
+faults: setup ## plant known faults, and see whether the tests still find them
+	$(BIN)/python tools/plant.py
 
 check: setup ## lint, format, types, architecture
 	$(BIN)/ruff check .
