@@ -1,4 +1,4 @@
-"""docs/data.md and docs/attacks.md: their code runs, and their tables name what the code has."""
+"""Pages of docs/: their code runs, and their tables name what the code has."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tests.descent.small import images, prototypes
 from tests.pages import run_code, table_of
 
 import denseam
-from denseam import descent
+from denseam import descent, energies
 from denseam.cli import parser
 from denseam.data import ImageSet
 from denseam.data.pixels import Scale
@@ -23,7 +23,7 @@ from denseam.descent.sets import Keep
 from denseam.descent.sign import Loss
 
 DOCS = Path(__file__).parents[1] / "docs"
-DATA, ATTACKS = DOCS / "data.md", DOCS / "attacks.md"
+DATA, ATTACKS, PARTS = (DOCS / f"{name}.md" for name in ("data", "attacks", "parts"))
 M, C, H, W = 5, 3, 4, 3
 
 
@@ -81,6 +81,18 @@ def test_the_code_of_the_data_page_runs(place):
     assert (found["reasons"] == "max_steps").all()
     assert np.array_equal(found["l2"], made.facts["l2"].numpy())
     assert found["about"]["metadata"] == found["about_npz"]["metadata"] == made.metadata
+
+
+def test_the_code_of_the_page_on_parts_runs(place):
+    try:
+        names = run_code(PARTS)
+    finally:
+        energies.FUNCTIONS.pop("even", None)  # the page adds it
+    assert names["layer"].memories.grad is not None
+    loaded = denseam.load(place / "scans.safetensors")
+    assert loaded.n_inputs == 200 * 150
+    v, exact = names["v"][:2].double(), names["Even"](4)
+    assert torch.equal(exact.value(v), v**4)
 
 
 def test_the_code_of_the_attack_page_runs(place):
