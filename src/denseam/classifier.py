@@ -1,4 +1,4 @@
-"""What all networks here have in common: a front, one matrix of memories, three heads.
+"""The base class of all networks here: a front, one matrix of memories, three heads.
 
 Training, attacks, transfer and analysis ask for no more than a ``Classifier``. The dense
 associative memory of the paper is one (``model.py``), so are the networks it is compared with
@@ -44,11 +44,11 @@ _SAVED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what `
 
 
 class Classifier(nn.Module):
-    """A network of memories behind a front; subclasses say what its energy gap is.
+    """A network of memories behind a front; subclasses define its energy gap.
 
-    Sizes: B inputs, N visible neurons, K memories, C classes. The front makes of inputs what the
-    memories look at, (B, N). Without one, inputs are ``visible`` already: (B, N) in [-1, 1], of the
-    memories' dtype and on their device.
+    Sizes: B inputs, N visible neurons, K memories, C classes. The front turns inputs into
+    ``visible``, (B, N). Without one, inputs are ``visible`` themselves: (B, N) in [-1, 1], of
+    the memories' dtype and on their device.
 
     A subclass has a ``kind``, presets, and ``_scores``; its row in ``baselines.NETWORKS`` makes it
     known to files, training and the command line.
@@ -118,8 +118,8 @@ class Classifier(nn.Module):
     ) -> Tensor:
         """Draw the first memories of a network, (K, N + C), or only some rows of them.
 
-        Rows are the same whichever are asked for, and the others take no memory: those of a
-        network that is divided among processes come from one stream of random numbers.
+        A row is the same whichever rows are drawn, and the other rows take no storage: processes
+        that share a network draw from one stream of random numbers.
         """
         first, end, _ = (rows or slice(None)).indices(n_memories)
         start = torch.empty(end - first, components, dtype=dtype)
@@ -137,22 +137,22 @@ class Classifier(nn.Module):
 
     @property
     def n_inputs(self) -> int:
-        """Numbers in one input: those that the front takes, N without one."""
+        """Numbers in one input of the front; N without a front."""
         return int(getattr(self.front, "n_inputs", self.n_visible))
 
     @property
     def n_memories(self) -> int:
-        """K."""
+        """The number K of memories."""
         return self.memories.shape[0]
 
     @property
     def power(self) -> float:
-        """n, of the rectified polynomial."""
+        """The power n of the rectified polynomial."""
         return self._power
 
     @property
     def temperature(self) -> float:
-        """T; may be set."""
+        """The temperature T; may be set."""
         return self._temperature
 
     @temperature.setter
@@ -161,18 +161,18 @@ class Classifier(nn.Module):
 
     @property
     def visible_memories(self) -> Tensor:
-        """(K, N), a view: what each memory looks like."""
+        """The visible part of each memory, a view (K, N)."""
         return self.memories[:, : self.n_visible]
 
     @property
     def class_memories(self) -> Tensor:
-        """(K, C), a view: what each memory votes for."""
+        """The votes of each memory for the classes, a view (K, C)."""
         return self.memories[:, self.n_visible :]
 
     # ---- scores ------------------------------------------------------------------------------
 
     def visible(self, inputs: Tensor) -> Tensor:
-        """Return what the memories look at, (B, N): inputs after the front.
+        """Return inputs after the front, (B, N).
 
         Raises:
             InputError: for a front that returns another shape.
@@ -191,7 +191,7 @@ class Classifier(nn.Module):
         return torch.tanh(self.energy_gap(inputs))
 
     def energy_gap(self, inputs: Tensor) -> Tensor:
-        """(B, N) -> (B, C): the argument of tanh in Eq. 2.1, clamped to the range of the dtype.
+        """Return the argument of tanh in Eq. 2.1, (B, N) -> (B, C), clamped to the dtype's range.
 
         Raises:
             InputError: for inputs that are not (B, N) in [-1, 1], or what the front takes, in the
@@ -201,7 +201,7 @@ class Classifier(nn.Module):
         return self._scores(self.visible(inputs), "energy_gap")
 
     def log_energy(self, inputs: Tensor) -> Tensor:
-        """(B, N) -> (B, C): scores with the argmax of Y that never saturate.
+        """Return scores that never saturate and have the argmax of Y, (B, N) -> (B, C).
 
         The logarithm of the energy where there is one, log sum_mu F(on), and -inf where no memory
         is active; the energy gap itself otherwise.
@@ -222,10 +222,9 @@ class Classifier(nn.Module):
             return self.log_energy(inputs).argmax(dim=1)
 
     def scores(self, inputs: Tensor, head: HeadName) -> Tensor:
-        """(B, N) -> (B, C): scores of a head, also for inputs beyond [-1, 1].
+        """Return scores of a head, (B, N) -> (B, C), also for inputs beyond [-1, 1].
 
-        Made for searches outside of the box, as attacks of other toolkits do. A row with a number
-        that is NaN or infinite becomes NaN.
+        Attacks of other toolkits leave that range. A row with NaN or an infinity becomes NaN.
 
         Raises:
             InputError: for another head.
@@ -237,10 +236,9 @@ class Classifier(nn.Module):
         return torch.tanh(raw) if head == "tanh" else raw
 
     def exact_scores(self, inputs: Tensor) -> Tensor:
-        """(B, N) -> (B, C) float64: the scores that never saturate, for inputs of any range.
+        """Return scores that never saturate, (B, N) -> (B, C) float64, for inputs of any range.
 
-        Before they are rounded to the model's dtype, where that matters. Their gradient is that of
-        the rounded ones.
+        Where it matters, they are not rounded to the model's dtype; the gradient is the same.
         """
         return self.scores(inputs, "log_energy").double()
 
@@ -285,7 +283,7 @@ class Classifier(nn.Module):
     def _gradient(
         self, neurons: Tensor, labels: Tensor, loss_power: float
     ) -> tuple[Tensor, Outcome]:
-        """Differentiate the objective (Eq. 2.3, in float64) by the memories; with the outcome."""
+        """Return the gradient of the objective (Eq. 2.3, float64) by memories, and the outcome."""
         visible = neurons[:, : self.n_visible]
         activity = torch.tanh(self._scores(visible, "energy_gap").double())
         target = energy.targets(labels, self.n_classes, torch.float64)
@@ -294,7 +292,7 @@ class Classifier(nn.Module):
         return gradient, Outcome(activity.detach(), activity.argmax(dim=1), objective.detach())
 
     def largest_fields(self, overlaps: Tensor) -> Tensor:
-        """(K,) overlaps with their best image -> (K,): > 0 where a memory is active for it."""
+        """Return a number > 0 for each active memory, of overlaps (K,) with the best image each."""
         return overlaps
 
     # ---- files -------------------------------------------------------------------------------
@@ -304,25 +302,25 @@ class Classifier(nn.Module):
 
         Args:
             path: the file.
-            dtype: what to round the memories to, such as ``torch.float16`` for half the size; as
-                they are by default. A model that was rounded is loaded in float32.
+            dtype: of the saved memories, such as ``torch.float16`` for half the size; their own by
+                default. A rounded model is loaded in float32.
 
         Raises:
             InputError: for another dtype than float64, float32, bfloat16 and float16, and for a
                 front that ``denseam.fronts`` does not know.
-            SaveError: when it cannot be written; what stood there is untouched.
+            SaveError: when it cannot be written; an older file stays.
         """
         if dtype is not None:
             choice("dtype", dtype, _SAVED)
         save_tensors(Path(path), "model", self.tensors(dtype), self.settings())
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        """Return what is saved, rounded to ``dtype`` where one is given."""
+        """Return the tensors of the file, memories in ``dtype`` unless it is None."""
         memories = self.memories if dtype is None else self.memories.to(dtype)
         return {"memories": memories, **fronts.tensors(self.front)}
 
     def settings(self) -> dict[str, Any]:
-        """Return what the model computes with besides its tensors, as plain JSON values."""
+        """Return everything else that the model computes with, as plain JSON values."""
         return {
             "network": self.kind,
             "power": self.power,
@@ -391,9 +389,9 @@ class Classifier(nn.Module):
 
 
 def bounded(inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return inputs (B, ...) whose overlaps stay finite, and which rows were finite, (B, 1) bool.
+    """Return inputs (B, ...) clamped so that overlaps are finite, and the finite rows, (B, 1) bool.
 
-    Inputs of any usual size come back as they are, with None.
+    Inputs of any usual size are returned unchanged, with None.
     """
     most = torch.finfo(inputs.dtype).max / _ROOM
     if torch.compiler.is_compiling() or not inputs.numel():
@@ -405,12 +403,12 @@ def bounded(inputs: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def check_power(power: float) -> float:
-    """Return n as a float; InputError unless it is a number from 1 to 10^6."""
+    """Return n as a float; raise InputError unless it is a number from 1 to 10^6."""
     return number("power", power, least=1, most=MOST_POWER)
 
 
 def check_temperature(temperature: float) -> float:
-    """Return T as a float; InputError unless it is a finite number > 0."""
+    """Return T as a float; raise InputError unless it is a finite number > 0."""
     return number("temperature", temperature, above=0)
 
 
@@ -420,7 +418,7 @@ def check_head(head: HeadName) -> None:
 
 
 def check_device(device: torch.device | str) -> torch.device:
-    """Return the device; InputError where there is none of that name."""
+    """Return the device; raise InputError where it cannot be used."""
     try:
         checked = torch.device(device)
         torch.zeros(1, device=checked).item()  # "meta" has tensors and no numbers
@@ -430,8 +428,8 @@ def check_device(device: torch.device | str) -> torch.device:
     return checked
 
 
-# PyTorch draws normal numbers sixteen at a time. Blocks of so many rows, the last of them longer,
-# give the numbers that one draw would.
+# PyTorch draws normal numbers sixteen at a time: blocks of this many rows, the last one longer,
+# give the same numbers as one draw.
 _BLOCK = 4096
 
 

@@ -1,8 +1,8 @@
 """Explanations of a label: the memories that voted for it, and how much.
 
-The energy is a sum over memories, so nothing has to be estimated: the share of every memory is
-known. With S_c = sum_mu F_n(on_c^mu), whose logarithm is the log-energy, and r the rival of class
-c, which is the best of all others:
+The energy is a sum over memories, so the share of every memory is exact. With
+S_c = sum_mu F_n(on_c^mu), whose logarithm is the log-energy, and r the rival of class c, the best
+of all others:
 
     share         F_n(on_c^mu) / S_c                                they sum to 1
     contribution  (F_n(on_c^mu) - F_n(on_r^mu)) / max(S_c, S_r)     they sum to the margin
@@ -33,7 +33,7 @@ _TINY = torch.finfo(torch.float64).tiny
 
 @dataclass(frozen=True, eq=False)
 class ClassVotes:
-    """Where the energy of one class comes from, and M of its memories, the largest first.
+    """The memories that make the energy of one class, the M largest first.
 
     Attributes:
         label: the class c.
@@ -43,12 +43,12 @@ class ClassVotes:
         n_half: the fewest memories that make 50 % of S_c; 0 where it is 0.
         n_most: the fewest that make 90 % of it.
         n_deciding: the fewest whose contributions reach the margin; 0 where that is 0.
-        positions: (M,) int64, in the model. M is less than the count that was asked for where
-            fewer memories have a share, or a contribution if they are in that order, above 0.
+        positions: (M,) int64, in the model. M is the requested count, or less where fewer memories
+            have a share (or contribution, in that order) above 0.
         shares: (M,) float64, in [0, 1].
         contributions: (M,) float64, to the margin.
-        visible: (M, N): what these memories look like.
-        votes: (M, C): their class memories xi, in [-1, 1].
+        visible: (M, N), the visible part of these memories.
+        votes: (M, C), their class memories xi in [-1, 1].
     """
 
     label: int
@@ -87,7 +87,7 @@ class ClassVotes:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a model of C classes says of one image, and which memories say so.
+    """The label of one image among C classes, and the memories that voted for it.
 
     Attributes:
         visible: (N,) the image.
@@ -95,8 +95,7 @@ class Explanation:
         n_memories: K.
         log_energies: (C,) float64: log sum_mu F_n(on); -inf where no memory is active.
         predicted: the votes for the class that the model predicts.
-        other: those for the class that was asked for, else for the runner-up; None where there is
-            no other class.
+        other: the votes for the requested class, or the runner-up; None without another class.
     """
 
     visible: Tensor
@@ -108,7 +107,7 @@ class Explanation:
 
     @property
     def active(self) -> bool:
-        """Whether any memory is active for any class; where none is, the label means nothing."""
+        """True where any memory is active for any class; otherwise the label means nothing."""
         return bool((self.log_energies > -torch.inf).any())
 
     def to_json(self) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def explain(
     label: int | None = None,
     by: Order = "share",
 ) -> Explanation:
-    """Explain a label: which memories make its energy; see ``DenseAM.explain``.
+    """Explain a label by the memories that make its energy; see ``DenseAM.explain``.
 
     Args:
         visible: (N,) in [-1, 1].
@@ -212,7 +211,7 @@ def _votes(
 
 
 def _best_other(logs: Tensor, label: int) -> int | None:
-    """Return the class with the largest of these (C,) but for one; the first of equal ones."""
+    """Return the class with the largest of logs (C,), other than ``label``; the first of ties."""
     others = [c for c in range(len(logs)) if c != label]
     return max(others, key=lambda c: float(logs[c]), default=None)
 

@@ -1,10 +1,10 @@
 """Class scores of a batch, and directions back to its inputs, for any classifier.
 
-A *head* turns inputs into scores and keeps what it takes to pull a weighting of the scores back to
-the inputs. Only directions are used in input space, so each row of a pull may be scaled by any
-positive factor: that keeps it from underflowing where the gradient itself would. At noise images
-off / T is about 0.02, and 0.02^29 is zero in float32; a field divided by the image's largest one is
-at most 1, and the largest term of every row survives.
+A *head* turns inputs into scores, and pulls weights of the scores back to the inputs. Only
+directions are used in input space, so each row of a pull may be scaled by any positive
+factor: that keeps it from underflowing where the gradient itself would. At noise images off / T is
+about 0.02, and 0.02^29 is zero in float32; a field divided by the image's largest one is at most 1,
+and the largest term of every row survives.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ HEADS: tuple[HeadName, ...] = get_args(HeadName)
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a batch, and the way back."""
+    """Scores of a batch, and their gradient with respect to its inputs."""
 
     values: Tensor  # (B, C) float64; the label is the argmax
     active: Tensor  # (B,) bool: False where no memory is active, and no direction exists
@@ -88,9 +88,9 @@ def _check_logits(values: object, count: int) -> None:
 
 
 def own_and_best_other(values: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (B, C), classes (B,) -> the score of each class and the largest other one, (B,)."""
-    own = values.gather(1, classes[:, None]).squeeze(1)
-    return own, values.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
+    """Return the scores (B, C) of classes (B,), and the largest other scores, (B,) each."""
+    scores = values.gather(1, classes[:, None]).squeeze(1)
+    return scores, values.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
 
 
 def largest_one(weights: Tensor) -> Tensor:

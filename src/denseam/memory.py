@@ -1,4 +1,4 @@
-"""Memories as a part of networks: ``MemoryLayer`` for anybody's, the same inside ``DenseAM``."""
+"""Memories as a part of networks: ``MemoryLayer`` for any network, ``DenseMemories`` for ours."""
 
 import math
 
@@ -17,7 +17,7 @@ __all__ = ["DenseMemories", "MemoryLayer", "one_energy"]
 
 
 class DenseMemories:
-    """Scores of memories with an energy function, by the kernels: what networks inherit."""
+    """A base class of networks whose memories are scored by an energy function and the kernels."""
 
     memories: nn.Parameter  # (K, D + C)
     temperature: float
@@ -25,21 +25,21 @@ class DenseMemories:
 
     @property
     def energy(self) -> EnergyFunction:
-        """F."""
+        """The energy function F."""
         return self._energy
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
-        """(B, D) -> (B, C): the log-energy, or the energy gap."""
+        """Return the log-energy or the energy gap, (B, D) -> (B, C)."""
         if head == "log_energy":
             return kernels.log_energy(visible, self.memories, self.energy)
         return kernels.energy_gap(visible, self.memories, self.energy, self.temperature)
 
     def _exact_log_energy(self, visible: Tensor) -> Tensor:
-        """(B, D) -> (B, C) float64, see ``kernels.exact_log_energy``."""
+        """Return log-energies, (B, D) -> (B, C) float64; see ``kernels.exact_log_energy``."""
         return kernels.exact_log_energy(visible, self.memories, self.energy)
 
     def look(self, visible: Tensor, *, every_class: bool = True) -> Look:
-        """Return what the memories make of a batch (B, D), without a gradient of autograd."""
+        """Return overlaps and sums of a batch (B, D), without a gradient of autograd."""
         memories = self.memories.detach()
         kernel = choose(memories.device, memories.dtype, self.energy).kernel
         n_classes = memories.shape[1] - visible.shape[1]
@@ -49,18 +49,18 @@ class DenseMemories:
 
 
 class MemoryLayer(DenseMemories, nn.Module):
-    """Memories as a layer of any network: (B, D) inputs of any range -> (B, C) scores.
+    """A layer of memories for any network: (B, D) inputs of any range -> (B, C) scores.
 
     The energies of a dense associative memory (Eqs. 2.1 and 2.2) as outputs of a layer. Gradients
     to inputs and memories go through the kernels, at their speed and without an array of
     (B, K, C); any optimiser trains it, and ``torch.compile`` takes it. With the field of memory mu
     and class c as on_c^mu = sum_i xi_i^mu x_i + 2 xi_c^mu - sum_c' xi_c'^mu, scores are
 
-        "log_energy"   log sum_mu F(on_c^mu), the default: a softmax over classes makes sense of it
+        "log_energy"   log sum_mu F(on_c^mu), the default: it suits a softmax over classes
         "energy_gap"   sum_mu (F(on_c^mu) - F(off^mu)) / F(T)
         "tanh"         the tanh of that: Y of Eq. 2.1
 
-    A log-energy grows with the power n: scores that enter a cross-entropy may want a factor.
+    Log-energies grow with the power n: a cross-entropy of them may need a factor.
 
     Args:
         n_inputs: D.
@@ -112,7 +112,7 @@ class MemoryLayer(DenseMemories, nn.Module):
         self.memories = nn.Parameter(drawn.to(device, dtype))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, D) -> (B, C), finite for finite inputs.
+        """Return scores, (B, D) -> (B, C), finite for finite inputs.
 
         Where no memory is active for a class, its log-energy is that of one memory with the least
         normal field of float32.
@@ -147,11 +147,11 @@ class MemoryLayer(DenseMemories, nn.Module):
 
 
 def one_energy(power: float | None, energy: EnergyFunction | None) -> EnergyFunction:
-    """Return the energy function of a power, or the one that was handed in.
+    """Return the rectified polynomial of a power, or the energy function itself.
 
     Raises:
-        InputError: for both or neither, for what is no energy function, and for one that is in no
-            row of ``energies.FUNCTIONS``.
+        InputError: for both or neither, for another type, and for a function that has no row in
+            ``energies.FUNCTIONS``.
     """
     if (power is None) == (energy is None):
         raise InputError(f"power = {power}, energy = {energy}: wanted one of the two")

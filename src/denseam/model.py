@@ -112,7 +112,7 @@ class DenseAM(DenseMemories, Classifier):
     def explain(
         self, visible: Tensor, count: int = 10, *, label: int | None = None, by: Order = "share"
     ) -> Explanation:
-        """Explain a label: which memories make the energy of its class, and of another one.
+        """Explain a label by the memories that make the energy of its class, and of another one.
 
         The equations stand in ``denseam.explanation``; ``figures.explanation`` draws it.
 
@@ -139,11 +139,11 @@ class DenseAM(DenseMemories, Classifier):
         )
 
     def exact_scores(self, inputs: Tensor) -> Tensor:
-        """(B, N) -> (B, C) float64: log-energies before they are rounded to the model's dtype.
+        """Return log-energies before rounding to the model's dtype, (B, N) -> (B, C) float64.
 
-        Classes of mnist-n30 differ by 0.003 to 0.2 where log-energies are near 196: in float32, one
-        step of which is 1.5e-5 there, one attacked image in five is a tie that is none. Where no
-        memory is active it is the least one that an active memory can have in float32.
+        Log-energies of mnist-n30 are near 196 and differ by 0.003 to 0.2 between classes. A step of
+        float32 is 1.5e-5 there, and rounding made ties of one attacked image in five. Without an
+        active memory, the log-energy is the least that an active one can have in float32.
         """
         inputs, finite = bounded(inputs)
         exact = self._exact_log_energy(self.visible(inputs))
@@ -262,7 +262,7 @@ class DenseAM(DenseMemories, Classifier):
         )  # fmt: skip
 
     def largest_fields(self, overlaps: Tensor) -> Tensor:
-        """(K,) overlaps with their best image -> (K,): the fields, whatever class is on."""
+        """Return the largest fields over all classes, of overlaps (K,) with the best image each."""
         if self.energy.size(torch.tensor(-1.0)) != 0:  # not rectified: always active
             return torch.ones_like(overlaps)
         return overlaps + field_shifts(self.class_memories.detach()).amax(dim=1)

@@ -1,4 +1,4 @@
-"""A graph of ONNX operators in the making: plain names and arrays, without the onnx package.
+"""A graph of ONNX operators as plain names and arrays, without the onnx package.
 
 Networks, fronts and energy functions add their formulas to it; ``interop.onnx`` writes it.
 """
@@ -19,7 +19,7 @@ LEAST = torch.finfo(torch.float32).tiny  # of a field, as in ``ImageClassifier``
 
 
 class OnnxGraph:
-    """Nodes in the order of computation, and constants, by the names of their values."""
+    """A graph: nodes in the order of computation, and constants, by the names of their values."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -58,9 +58,9 @@ class OnnxGraph:
         return name
 
     def cast(self, values: str, dtype: torch.dtype) -> str:
-        """Convert values to another dtype."""
+        """Add a conversion to another dtype."""
         return self("Cast", values, to=_TYPES[dtype])
 
     def over(self, kind: Literal["Sum", "Max"], values: str) -> str:
-        """Sum a row, or find its maximum: (B, X) -> (B, 1)."""
+        """Add the sum or the maximum of each row, (B, X) -> (B, 1)."""
         return self(f"Reduce{kind}", values, self.integers(1), keepdims=1)

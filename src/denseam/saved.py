@@ -23,7 +23,7 @@ def load(path: str | Path, *, device: torch.device | str = "cpu") -> Classifier:
 
     Args:
         path: the file, or the folder of a finished training run.
-        device: where its memories are to live.
+        device: where to put its memories.
 
     Raises:
         DataUnavailableError: when there is no such file.
@@ -62,7 +62,7 @@ def restore(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], file: Pa
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
-    """Return which model it is, as plain JSON values: its kind and the SHA-256 of its numbers."""
+    """Return a model's identity as plain JSON values: its kind and the SHA-256 of its numbers."""
     sha = hashlib.sha256()
     for name, value in sorted(
         {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()

@@ -1,4 +1,4 @@
-"""Binarised input: the cheapest defence there is, for scale."""
+"""Binarised input, the cheapest defence, to compare others with."""
 
 from typing import Any, ClassVar
 
@@ -14,14 +14,14 @@ __all__ = ["Binarised", "binarise"]
 
 
 class Binarised(Classifier):
-    """Another network behind a threshold: it sees every pixel as -1 or +1.
+    """A network behind a threshold: it sees every pixel as -1 or +1.
 
     A step has no slope, and attacks by gradients would find nothing. That would be hidden
     gradients, not robustness, so the gradient is passed straight through the threshold (BPDA,
     Athalye, Carlini and Wagner 2018).
 
     Args:
-        network: what sees the binarised images.
+        network: the network behind the threshold.
         threshold: pixels at or below it become -1; visible units.
 
     Raises:
@@ -40,7 +40,7 @@ class Binarised(Classifier):
 
     @property
     def memories(self) -> nn.Parameter:  # type: ignore[override]
-        """Those of the network behind."""
+        """The memories of the network behind the threshold."""
         return self.network.memories
 
     @property
@@ -72,7 +72,7 @@ class Binarised(Classifier):
         return self.network._scores(self._seen(visible), head)  # noqa: SLF001
 
     def _seen(self, visible: Tensor) -> Tensor:
-        """The binarised images, with the slope of the identity: their difference is exactly 0."""
+        """Return binarised images (B, N) with the gradient of the identity."""
         return binarise(visible.detach(), self.threshold) + (visible - visible.detach())
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -92,5 +92,5 @@ class Binarised(Classifier):
 
 
 def binarise(visible: Tensor, threshold: float = 0.0) -> Tensor:
-    """-1 at or below the threshold, +1 above it; the same shape and dtype."""
+    """Return -1 at or below the threshold and +1 above it, in the same shape and dtype."""
     return torch.where(visible > threshold, 1.0, -1.0).to(visible.dtype)

@@ -20,7 +20,7 @@ MOST_SHIFT = 20.0  # a class neuron multiplies what a memory adds by at most e^2
 
 
 class ExponentialAM(DenseAM):
-    """A ``DenseAM`` with ``Exponential(n / T)``, also where T is set to another value.
+    """A ``DenseAM`` with ``Exponential(n / T)``, which follows T when it is set.
 
     Nothing is rectified: every memory is active for every image.
 
@@ -52,12 +52,12 @@ class ExponentialAM(DenseAM):
 
     @property
     def power(self) -> float:
-        """n."""
+        """The power n."""
         return self._power
 
     @property
     def energy(self) -> Exponential:
-        """F, at the temperature of now."""
+        """The energy function F at the current temperature."""
         if not 2 * self.power / self.temperature <= MOST_SHIFT:
             raise InputError(
                 f"power = {self.power:g} at temperature = {self.temperature:g}: wanted n <= "

@@ -28,13 +28,13 @@ _CHUNK = 200  # images compared with all memories at once: 48 MB for MNIST's 60,
 
 
 class NearestNeighbour(Classifier):
-    """Labels an image as its nearest memory, M of them, which are the training images.
+    """A classifier with the label of the nearest of its memories, which are M training images.
 
-    Scores of a class are minus the squared distance to its nearest memory, or the overlap with its
-    most similar one. The energy gap is by how much a class leads the best other one, over T^2.
+    The score of a class is minus the squared distance to its nearest memory, or the overlap with
+    its most similar one. The energy gap is the lead over the best other class, divided by T^2.
 
-    A class without images scores -inf and is never the label. Leads without end, over such classes
-    or over none, are clamped to the range of the dtype.
+    A class without images scores -inf and is never the label. Infinite leads, over such classes
+    or without another class, are clamped to the range of the dtype.
 
     Args:
         visible: (M, N) training images in [-1, 1].
@@ -42,7 +42,7 @@ class NearestNeighbour(Classifier):
         n_classes: C.
         metric: "l2", or "overlap", which is the limit of DAM_n.
         temperature: T > 0, the scale of the energy gap.
-        front: a module from inputs to (B, N); the training images are behind it already.
+        front: a module from inputs to (B, N), which ``visible`` has passed through.
 
     Raises:
         InputError: for images or labels that do not fit, or another metric.
@@ -90,7 +90,7 @@ class NearestNeighbour(Classifier):
         dtype: torch.dtype = torch.float32,
         front: nn.Module | None = None,
     ) -> Self:
-        """Return the nearest neighbours among these images, as a front shows them."""
+        """Return the classifier of these images, passed through a front."""
         visible = images.visible(dtype)
         with torch.no_grad():
             visible = visible if front is None else front(visible)
@@ -98,13 +98,13 @@ class NearestNeighbour(Classifier):
 
     @property
     def power(self) -> float:
-        """Infinite."""
+        """Infinity, the limit that this network is."""
         return torch.inf
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
         with torch.no_grad():
             nearest = torch.cat(
-                [self._nearest(part) for part in torch.split(visible, _CHUNK)]
+                [self._nearest(chunk) for chunk in torch.split(visible, _CHUNK)]
             )  # (B, C)
         memories = self.visible_memories[nearest]  # (B, C, N)
         if self.metric == "l2":
@@ -119,19 +119,19 @@ class NearestNeighbour(Classifier):
         return (_lead(scores) / self.temperature**2).clamp(-limit, limit)
 
     def _nearest(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (B, C): of every class the position of the memory that scores highest."""
-        # On whole rows, with class neurons at 0: a product wants its operands dense.
+        """Return the position of the best memory of each class, (B, N) -> (B, C)."""
+        # On whole rows, with class neurons at 0, because products need dense operands.
         neurons = nn.functional.pad(visible, (0, self.n_classes))
         ours = visible.device.type == "cpu" and visible.dtype is torch.float32
-        found = FORMS[default_product() if ours else "torch"](neurons, self.memories.detach())
+        multiply = FORMS[default_product() if ours else "torch"]
+        similarities = multiply(neurons, self.memories.detach())
         if self.metric == "l2":
-            found -= self.half_lengths
+            similarities -= self.half_lengths
         first, best = 0, list[Tensor]()
         for count in self.counts:
-            part = found[:, first : first + count]
-            # Of a class without images any one will do: its score is taken away.
-            nothing = torch.zeros(len(found), dtype=torch.int64, device=found.device)
-            best.append(part.argmax(dim=1) + first if count else nothing)
+            # A class without images gets any position: its score becomes -inf.
+            members = similarities[:, first : first + count] if count else similarities[:, :1]
+            best.append(members.argmax(dim=1) + (first if count else 0))
             first += count
         return torch.stack(best, dim=1)
 
@@ -141,7 +141,7 @@ class NearestNeighbour(Classifier):
         similar = graph("Gemm", visible, memories, *halves, transB=1)  # (B, M)
         places, first = list[str](), 0
         for count in self.counts:
-            start = first if count else 0  # of a class without images any one will do
+            start = first if count else 0  # any position for a class without images
             bounds = map(graph.integers, (start, start + max(count, 1), 1))
             place = graph("ArgMax", graph("Slice", similar, *bounds), axis=1, keepdims=1)
             places.append(graph("Add", place, graph.integers(start)))
@@ -197,14 +197,14 @@ class NearestNeighbour(Classifier):
 
 
 def _visible(pixels: Tensor) -> Tensor:
-    """Bytes as ``ImageSet.visible`` makes them visible; float64 stays, others become float32."""
+    """Return saved pixels in [-1, 1]: bytes converted, float64 as it is, others as float32."""
     if pixels.dtype is torch.uint8:
         return to_visible(pixels)
     return pixels if pixels.dtype is torch.float64 else pixels.float()
 
 
 def _lead(scores: Tensor) -> Tensor:
-    """(B, C): every class's score minus the best of the others; infinite where there is none."""
+    """Return each score (B, C) minus the best of the others; infinite without another class."""
     if scores.shape[1] == 1:
         return scores + torch.inf
     best = scores.topk(2, dim=1)

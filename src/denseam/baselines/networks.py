@@ -1,8 +1,7 @@
 """Networks with one hidden layer: rectified polynomials, ReLU, radial basis functions.
 
 Their parameters are memories (K, N + C) as those of a dense associative memory: the visible part
-is what a hidden neuron compares an image with, the class part what it votes for. So the paper's
-training rule applies to them as it stands.
+is compared with an image, the class part holds the votes. So the paper's training rule applies.
 """
 
 import math
@@ -28,14 +27,14 @@ ROOM = 2.0**-40
 
 
 class PolynomialNetwork(Classifier):
-    """The feedforward network dual to DAM_n (NIPS16, section 3): hidden neurons F_(n-1).
+    """A feedforward network, the dual of DAM_n (NIPS16, section 3), with hidden neurons F_(n-1).
 
         gap_c = (2 n / T) sum_mu xi_c^mu F_(n-1)(sum_i xi_i^mu v_i / T)
 
     That is the energy gap of DAM_n to first order in the class neurons, apart from terms common to
-    all classes. Scores that never saturate are the gap itself. Where a hidden neuron would leave
-    the range of the dtype (beyond 3e26 in float32), all of that image are on the scale of the
-    largest one, and the gap is bounded: the label is what it was.
+    all classes. Scores that never saturate are the gap itself. If a hidden neuron would leave
+    the range of the dtype (beyond 3e26 in float32), all neurons of that image are divided by the
+    largest one and the gap is bounded; the label stays.
 
     Args:
         n_visible: N.
@@ -95,9 +94,9 @@ class PolynomialNetwork(Classifier):
 
 
 def _scale(overlaps: Tensor, exponent: float) -> Tensor:
-    """(B, K) -> (B, 1): 1, or the largest overlap of an image whose powers leave the range.
+    """Return 1, or an image's largest overlap if powers would leave the range, (B, K) -> (B, 1).
 
-    Where it is 1 dividing by it changes no bit.
+    Dividing by 1 changes no bit.
     """
     top = overlaps.amax(dim=1, keepdim=True)
     most = math.log(ROOM * torch.finfo(overlaps.dtype).max)
@@ -105,7 +104,7 @@ def _scale(overlaps: Tensor, exponent: float) -> Tensor:
 
 
 class ReLUNetwork(PolynomialNetwork):
-    """One hidden layer of rectified linear neurons: the dual of DAM_2.
+    """A network with one hidden layer of rectified linear neurons, the dual of DAM_2.
 
     Arguments and errors as for ``PolynomialNetwork``; n is 2.
     """
@@ -132,8 +131,8 @@ class RBFNetwork(Classifier):
 
         gap_c = sum_mu xi_c^mu exp(-|v - xi^mu|^2 / T^2)
 
-    Scores that never saturate are the gap itself. A hidden neuron far from every image gives
-    nothing, so memories begin at images: see ``at_images``.
+    Scores that never saturate are the gap itself. A centre far from every image never learns, so
+    memories begin at images: see ``at_images``.
 
     Args:
         n_visible: N.
@@ -167,7 +166,7 @@ class RBFNetwork(Classifier):
         super().__init__(n_visible, n_classes, n_memories, power, temperature, **options)
 
     def at_images(self, visible: Tensor, labels: Tensor, *, seed: int) -> None:
-        """Put the centres at random images of these (M, N), each voting for its class."""
+        """Put the centres at random images ``visible`` (M, N), with votes for ``labels`` (M,)."""
         generator = torch.Generator().manual_seed(seed)
         picked = torch.randperm(len(visible), generator=generator)[: self.n_memories]
         picked = picked.repeat(-(-self.n_memories // len(picked)))[: self.n_memories]

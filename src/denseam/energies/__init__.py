@@ -1,4 +1,4 @@
-"""Energy functions F: what a network makes of the fields of its memories (Eq. 2.2).
+"""Energy functions F of the fields of memories (Eq. 2.2).
 
 To add one: a subclass of ``EnergyFunction``, or of ``Homogeneous`` where it is a power, in a file
 of its own, and its row in ``FUNCTIONS``. It then trains, is saved, attacked, explained and
@@ -37,7 +37,7 @@ FUNCTIONS: dict[str, type[EnergyFunction]] = {
 
 
 def as_function(energy: EnergyFunction | float) -> EnergyFunction:
-    """Return an energy function as it is, and the rectified polynomial of a power n.
+    """Return an energy function itself, or the rectified polynomial of a power n.
 
     Raises:
         InputError: for anything else.
@@ -49,13 +49,13 @@ def by_name(name: str, parameters: tuple[float, ...]) -> EnergyFunction:
     """Return the function of a row of ``FUNCTIONS``, with its ``parameters``.
 
     Raises:
-        InputError: for a name that is in no row, or parameters out of range.
+        InputError: for an unknown name, or parameters out of range.
     """
     if name not in FUNCTIONS:
         raise InputError(f"energy = {name!r}: wanted {', '.join(FUNCTIONS)}")
-    return _made(FUNCTIONS[name], parameters)
+    return _function(FUNCTIONS[name], parameters)
 
 
 @cache
-def _made(kind: type[EnergyFunction], parameters: tuple[float, ...]) -> EnergyFunction:
+def _function(kind: type[EnergyFunction], parameters: tuple[float, ...]) -> EnergyFunction:
     return kind(*parameters)

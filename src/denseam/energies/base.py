@@ -1,8 +1,8 @@
-"""What an energy function F is to everything else: a value, with a slope and a law of scale.
+"""The interface of an energy function F: its value, its slope, and ratios of both.
 
-A network's energy is E = -sum_mu F(h_mu), over the fields h of its memories (Eq. 2.2). No code
-forms F(h) itself where it could leave the range of numbers: F is compared with F at another field,
-the largest one of an image or the temperature. The functions here are those comparisons.
+A network's energy is E = -sum_mu F(h_mu), over the fields h of its memories (Eq. 2.2). F(h)
+itself may leave the range of numbers, so F is compared with F at another field: the largest one of
+an image, or the temperature. The methods here are those comparisons.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ __all__ = ["EnergyFunction", "Homogeneous", "OnnxFunction", "nonzero", "quotient
 
 
 class OnnxFunction(NamedTuple):
-    """F as operators of an ONNX graph: names of values to the name of a value."""
+    """F as operators of an ONNX graph; functions take and return names of values."""
 
     size: Callable[[str], str]
     ratio: Callable[[str, str, bool], str]  # F(x) / F(y); in float64 where the last is True
@@ -35,7 +35,7 @@ class EnergyFunction(ABC):
     F >= 0 and does not fall where it matters. Arguments x and y are fields, or anything in their
     units: tensors of one shape, or that broadcast; y may be a number.
 
-    A subclass serves every back end through PyTorch. To be fast it brings one more file for each
+    A subclass works on every device through PyTorch. To be fast it has one more file for each
     language, named after ``name``: ``kernels/functions/<name>.c`` and
     ``kernels/triton/device/functions/<name>.py``.
     """
@@ -50,11 +50,11 @@ class EnergyFunction(ABC):
     @property
     @abstractmethod
     def power(self) -> float:
-        """n where F(x) grows as x^n; infinite where it grows faster."""
+        """The power n if F(x) grows as x^n; infinite if it grows faster."""
 
     @property
     def least_log(self) -> float:
-        """What stands for the logarithm of an energy of 0 where it has to be finite."""
+        """The finite number that replaces the logarithm of an energy of 0."""
         return torch.finfo(torch.float32).min
 
     @property
@@ -88,10 +88,10 @@ class EnergyFunction(ABC):
 
     @abstractmethod
     def size(self, x: Tensor) -> Tensor:
-        """Return what the scale of an image is the largest of: F(x) / F(scale) stays finite."""
+        """Return x in the order of F: F(x) / F(scale) is finite for the largest size as scale."""
 
     def active(self, scale: Tensor) -> Tensor:
-        """Return whether any memory has an energy at this scale, as bools."""
+        """Return True for each scale at which some memory has an energy."""
         return torch.ones_like(scale, dtype=torch.bool)
 
     def scale(self, fields: Tensor, dim: int) -> Tensor:
@@ -108,14 +108,14 @@ class EnergyFunction(ABC):
 
 
 class Homogeneous(EnergyFunction):
-    """F(s x) = s^n F(x) for s > 0, and F(1) = 1: powers, whatever they do with negative fields.
+    """A power: F(s x) = s^n F(x) for s > 0, and F(1) = 1; negative fields are free.
 
     A subclass has ``power``, ``value``, ``slope`` and ``size``; the law of scale follows.
     """
 
     @property
     def least_log(self) -> float:
-        """log F of the least normal number of float32: the least that an active memory has."""
+        """Log F of the least normal number of float32, the least of an active memory."""
         return self.power * math.log(torch.finfo(torch.float32).tiny)
 
     def log(self, x: Tensor) -> Tensor:
@@ -136,10 +136,10 @@ class Homogeneous(EnergyFunction):
 
 
 def quotient(x: Tensor, y: Tensor | float) -> Tensor:
-    """Return x / y, and x where y is 0: divided, for 1 / y is infinite for a subnormal y."""
+    """Return x / y, or x where y is 0; not x * (1 / y), which overflows for a subnormal y."""
     return x / nonzero(y)
 
 
 def nonzero(y: Tensor | float) -> Tensor | float:
-    """Return y, and 1 where y is 0."""
+    """Return y, or 1 where y is 0."""
     return torch.where(y > 0, y, torch.ones_like(y)) if isinstance(y, Tensor) else y or 1.0

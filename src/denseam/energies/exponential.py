@@ -15,12 +15,12 @@ __all__ = ["Exponential"]
 
 @dataclass(frozen=True)
 class Exponential(EnergyFunction):
-    """F(x) = exp(beta (x - at)), whose log-energy is a log-sum-exp over memories.
+    """The exponential F(x) = exp(beta (x - at)): its log-energy is a log-sum-exp over memories.
 
     Demircigil et al. (arXiv 1702.01929) let the power of the energy go to infinity; Ramsauer et
     al. (arXiv 2008.02217) take the logarithm of that energy, -log sum_mu exp(beta h_mu) / beta.
-    Nothing is rectified: every memory is active for every image. Where powers scale, exponentials
-    shift: F(x) / F(y) = exp(beta (x - y)), so a scale is what is subtracted.
+    Nothing is rectified: every memory is active for every image. F(x) / F(y) = exp(beta (x - y)),
+    so a scale is subtracted from fields, where a power divides them by it.
 
     Args:
         beta: > 0, per unit of a field. n / T makes it touch h^n / T^n at h = T.
@@ -47,7 +47,7 @@ class Exponential(EnergyFunction):
 
     @property
     def power(self) -> float:
-        """Infinite: it grows faster than any power."""
+        """Infinity: F grows faster than any power."""
         return torch.inf
 
     def value(self, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ __all__ = [
     "rectified_polynomial_slope",
 ]
 
-MOST_POWER = 1e6  # a field of float32 is off by 6e-8, its power by 6 % here and by all beyond
+MOST_POWER = 1e6  # float32 rounds a field by 6e-8, so its power by 6 % here
 
 
 def rectified_polynomial(x: Tensor, power: float) -> Tensor:
@@ -32,7 +32,7 @@ def rectified_polynomial_slope(x: Tensor, power: float) -> Tensor:
 
 @dataclass(frozen=True)
 class RectifiedPolynomial(Homogeneous):
-    """F_n(x) = x^n for x >= 0, else 0 (Eq. 2.2).
+    """The rectified polynomial F_n(x) = x^n for x >= 0, else 0 (Eq. 2.2).
 
     Args:
         n: the power, 1 <= n <= 10^6. Whole numbers are fastest.

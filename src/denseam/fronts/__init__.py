@@ -1,6 +1,6 @@
-"""Fronts: from what users have to what memories look at.
+"""Fronts: modules that turn inputs into ``visible``, (B, N).
 
-A front is a module before the memories. It is saved with the model and restored without code from
+A front stands before the memories. It is saved with the model and restored without code from
 the file; training, prediction, attacks, guard and export pass through it. To add one: a subclass of
 ``Front`` in a file of its own, and its row in ``FRONTS``.
 """
@@ -24,10 +24,10 @@ _PREFIX = "front."
 
 
 def settings(front: nn.Module) -> dict[str, Any]:
-    """Return what a model's file says of its front: nothing where there is none.
+    """Return the settings of a front for a model's file; empty without a front.
 
     Raises:
-        InputError: for a module that is in no row of ``FRONTS``.
+        InputError: for a module that has no row in ``FRONTS``.
     """
     if isinstance(front, nn.Identity):
         return {}
@@ -40,12 +40,12 @@ def settings(front: nn.Module) -> dict[str, Any]:
 
 
 def tensors(front: nn.Module) -> dict[str, Tensor]:
-    """Return what a front has learned, by its names in a model's file."""
+    """Return the buffers of a front, by their names in a model's file."""
     return {f"{_PREFIX}{name}": value for name, value in front.state_dict().items()}
 
 
 def restore(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> nn.Module | None:
-    """Return the front of a model's file, or None where it has none.
+    """Return the front of a model's file, or None if it has none.
 
     Raises:
         InputError: for a front that this version does not know.
@@ -67,6 +67,6 @@ def restore(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> nn.Mo
 
 
 def check_inputs(front: nn.Module, inputs: Tensor) -> None:
-    """Raise InputError for inputs that a front does not take; modules of users check themselves."""
+    """Raise InputError for inputs that a ``Front`` does not take; other modules check their own."""
     if isinstance(front, Front):
         front.check(inputs)

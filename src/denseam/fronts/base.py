@@ -1,4 +1,4 @@
-"""What a front is: a module from what users have to what memories look at."""
+"""The base class of fronts, which turn inputs into ``visible``."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,13 +16,22 @@ __all__ = ["Front"]
 class Front(nn.Module, ABC):
     """A module before the memories, saved with the model and restored without code from the file.
 
-    A subclass calls ``super().__init__(input_shape, n_visible)``, says its ``settings``, and has
-    a ``forward``; what it has learned is in its buffers. Its row in ``FRONTS`` makes it known to
-    files. Gradients flow through ``forward`` to inputs, so attacks reach what the user has.
+    A subclass calls ``super().__init__(input_shape, n_visible)`` and has ``settings`` and
+    ``forward``; buffers hold what it has learned. Its row in ``FRONTS`` makes it known to files.
+    Gradients flow through ``forward``, so attacks change the inputs themselves.
 
     Args:
         input_shape: the shape of one input.
-        n_visible: N, the numbers that ``forward`` makes of it.
+        n_visible: N, the numbers that ``forward`` returns for it.
+
+    >>> class Halved(Front):
+    ...     name = "halved"
+    ...     def forward(self, inputs):
+    ...         return inputs.reshape(-1, self.n_visible) / 2
+    ...     def settings(self):
+    ...         return {"input_shape": self.input_shape, "n_visible": self.n_visible}
+    >>> Halved((2, 2), 4)(torch.ones(1, 2, 2))
+    tensor([[0.5000, 0.5000, 0.5000, 0.5000]])
     """
 
     name: ClassVar[str]  # in files
@@ -34,12 +43,12 @@ class Front(nn.Module, ABC):
 
     @property
     def n_inputs(self) -> int:
-        """Numbers in one input."""
+        """The number of numbers in one input."""
         return math.prod(self.input_shape)
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, *input_shape) or (B, n_inputs) -> (B, N)."""
+        """Return visible neurons, (B, *input_shape) or (B, n_inputs) -> (B, N)."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

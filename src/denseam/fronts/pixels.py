@@ -1,4 +1,4 @@
-"""The front for pictures: other sizes, colours and papers than the memories know."""
+"""The front for pictures of another size, in colours, or dark on light."""
 
 import math
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ _PAPER = -1.0  # visible units
 
 
 class Pixels(Front):
-    """Pictures in [-1, 1] of one size as pictures of another, as memories know them.
+    """A front that turns pictures in [-1, 1] into pictures of the size that the memories have.
 
-    In this order: a crop; grey; inverted, where ink is dark on light paper; resized without
-    changing proportions, on a background of -1; with ``centre``, as MNIST was made: the ink's
-    bounding box is scaled to 20/28 of the side and its centre of mass comes to the middle.
+    In this order: crop; turn grey; invert dark ink on light paper; resize in proportion, on a
+    background of -1; with ``centre``, do as MNIST does: scale the ink's bounding box to 20/28 of
+    the side and put its centre of mass in the middle.
 
     Args:
         input_shape: (H, W), or (3, H, W) of colours.
@@ -35,7 +35,7 @@ class Pixels(Front):
         centre: find the ink of every picture, and centre it.
 
     Raises:
-        InputError: for a shape that is none, or a crop beyond the picture.
+        InputError: for a shape of other length or sizes, or a crop beyond the picture.
 
     >>> Pixels((3, 60, 40), (28, 28), invert=True)(torch.ones(2, 3, 60, 40)).shape
     torch.Size([2, 784])
@@ -75,7 +75,7 @@ class Pixels(Front):
         self.register_buffer("columns", _resizing(box[3], w, scale), persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, *input_shape) or (B, n_inputs) in [-1, 1] -> (B, N) in [-1, 1]."""
+        """Return (B, N) in [-1, 1] of (B, *input_shape) or (B, n_inputs) in [-1, 1]."""
         top, left, height, width = self.crop
         pictures = inputs.reshape(-1, *self.input_shape)
         pictures = pictures[..., top : top + height, left : left + width]
@@ -90,7 +90,7 @@ class Pixels(Front):
         return (above + _PAPER).clamp(-1, 1).flatten(1)
 
     def _centred(self, picture: Tensor) -> Tensor:
-        """(H, W) -> (h, w): its ink, in the size and the place that MNIST's digits have."""
+        """Return a picture with its ink scaled and placed as in MNIST, (H, W) -> (h, w)."""
         h, w = self.shape
         picture = picture - _PAPER  # paper is 0, and stays so wherever it is padded
         ink = picture.detach() > picture.detach().amax() / 2
@@ -140,7 +140,7 @@ class Pixels(Front):
 
 
 def _resizing(length: int, target: int, scale: float) -> Tensor:
-    """(target, length): bilinear resizing by ``scale`` of one axis, in the middle of the target."""
+    """Return the matrix (target, length) that resizes one axis and centres it in the target."""
     size = min(target, max(1, round(scale * length)))
     lines = torch.eye(length, dtype=torch.float64)[None, None]  # (1, 1, length, length)
     resized = interpolate(
@@ -151,7 +151,7 @@ def _resizing(length: int, target: int, scale: float) -> Tensor:
 
 
 def _ends(present: Tensor) -> tuple[int, int]:
-    """Return the first place that is present, and the one behind the last."""
+    """Return the first place that is present, and one more than the last."""
     places = present.nonzero()[:, 0]
     return int(places[0]), int(places[-1]) + 1
 

@@ -19,10 +19,10 @@ _LEAST_WIDTH = 32  # visible neurons before the lift
 
 
 class Table(Front):
-    """Rows of a table as visible neurons, in three steps (docs/sklearn.md).
+    """A front that turns rows of a table into visible neurons (docs/sklearn.md). Features are
 
     * standardised, v = (x - mean) / (3 deviations), clipped to [-1, 1];
-    * repeated, where there are few features, until overlaps are large beside class neurons;
+    * repeated, if they are few, until overlaps are large beside class neurons;
     * lifted onto a sphere, v -> (v, sqrt(R^2 - |v|^2)), where the largest overlap of a memory is
       with its nearest row. The new component is spread over as many neurons as keep it in [-1, 1].
 
@@ -81,12 +81,12 @@ class Table(Front):
         return front
 
     def scaled(self, inputs: Tensor) -> Tensor:
-        """(B, n_features) -> (B, n_features * repeats), clipped to [-1, 1]."""
+        """Return standardised features, (B, n_features) -> (B, n_features * repeats) in [-1, 1]."""
         scaled = (inputs - self.mean.to(inputs)) * self.factor.to(inputs)
         return scaled.clamp(-1, 1).repeat(1, self.repeats)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, n_features) -> (B, N)."""
+        """Return visible neurons, (B, n_features) -> (B, N)."""
         v = self.scaled(inputs)
         rest = (self.radius - v.square().sum(dim=1, keepdim=True)).clamp(min=0)
         height = (rest / self._height_neurons).sqrt()
