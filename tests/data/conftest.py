@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from denseam.data.formats import unpack, write_idx
+from denseam.data.formats import unpack
 from denseam.data.registry import KNOWN, KnownSet, RemoteFile
+
+from .idx import write_idx
 
 Arrays = dict[str, NDArray[np.uint8]]
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from denseam import data
 from denseam.data import fetch
-from denseam.data.formats import write_idx
 from denseam.data.registry import KNOWN, KnownSet, RemoteFile
 from denseam.errors import DataUnavailableError, FileFormatError, InputError, SaveError
+
+from .idx import write_idx
 
 Arrays = dict[str, NDArray[np.uint8]]
 MakeKnown = Callable[..., KnownSet]

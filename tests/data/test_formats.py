@@ -11,14 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from denseam.data.formats import parse_idx, parse_libsvm, read_idx, write_idx
-from denseam.errors import (
-    DataUnavailableError,
-    DenseAMError,
-    FileFormatError,
-    InputError,
-    SaveError,
-)
+from denseam.data.formats import parse_idx, parse_libsvm, read_idx
+from denseam.errors import DataUnavailableError, DenseAMError, FileFormatError
+
+from .idx import write_idx
 
 ANY_ARRAY = hnp.arrays(
     st.sampled_from(["u1", "i1", "<i2", ">i2", "<i4", ">i4", "<f4", ">f4", "<f8"]),
@@ -38,18 +34,12 @@ def test_round_trip(tmp_path: Path, array: np.ndarray, name: str) -> None:
 
 
 def test_known_bytes(tmp_path: Path) -> None:
-    write_idx(tmp_path / "a", np.array([[1, 2], [3, 4]], np.int16))
-    assert (tmp_path / "a").read_bytes() == bytes.fromhex(
-        "00000b02 00000002 00000002 0001000200030004".replace(" ", "")
+    (tmp_path / "a").write_bytes(
+        bytes.fromhex("00000b02 00000002 00000002 0001000200030004".replace(" ", ""))
     )
-    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["a"]
-
-
-def test_equal_arrays_give_equal_gzip_files(tmp_path: Path) -> None:
-    for name in ("a.gz", "b.gz"):
-        write_idx(tmp_path / name, np.arange(9, dtype=np.uint8))
-    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
-    assert (tmp_path / "a.gz").read_bytes()[4:8] == bytes(4)  # the time of writing
+    array = read_idx(tmp_path / "a")
+    assert array.dtype == np.int16
+    assert array.tolist() == [[1, 2], [3, 4]]
 
 
 WHOLE = bytes.fromhex("00000802 00000003 00000004") + bytes(12)  # uint8 (3, 4)
@@ -87,11 +77,6 @@ def test_garbage_never_raises_anything_else(garbage: bytes, start: bytes) -> Non
 def test_files_out_of_reach(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailableError, match="nothing-there"):
         read_idx(tmp_path / "nothing-there")
-    with pytest.raises(SaveError, match="could not be written"):
-        write_idx(tmp_path / "no" / "folder", np.zeros(3, np.uint8))
-    with pytest.raises(InputError, match="int64"):
-        write_idx(tmp_path / "a", np.zeros(3, np.int64))
-    assert not [p for p in tmp_path.iterdir() if p.is_file()]
 
 
 def test_libsvm_plain_and_packed() -> None:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from denseam import data
 from denseam.data import Dataset
-from denseam.data.formats import write_idx
 from denseam.data.pixels import Scale
 from denseam.data.registry import KNOWN, KnownName
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
+
+from .idx import write_idx
 
 Arrays = dict[str, NDArray[np.uint8]]
 

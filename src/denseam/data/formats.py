@@ -7,7 +7,6 @@ format of USPS. Compression is seen from the first bytes, not from the name.
 
 import bz2
 import gzip
-import io
 import lzma
 import math
 import struct
@@ -19,13 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from denseam.errors import DataUnavailableError, FileFormatError, InputError
-from denseam.files import write_bytes
+from denseam.errors import DataUnavailableError, FileFormatError
 
-__all__ = ["parse_idx", "parse_libsvm", "read_idx", "unpack", "write_idx"]
+__all__ = ["parse_idx", "parse_libsvm", "read_idx", "unpack"]
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_CODES = {np.dtype(name): code for code, name in _DTYPES.items()}
 _COMPRESSIONS: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
     b"\x1f\x8b": ("gzip", gzip.decompress),
     b"BZh": ("bzip2", bz2.decompress),
@@ -67,27 +64,6 @@ def parse_idx(data: bytes, source: str) -> NDArray[Any]:
         raise FileFormatError(f"{source}: {what}, shape {shape} takes {needed} bytes, got {size}")
     array = np.frombuffer(data, dtype, offset=start)
     return array.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
-
-
-def write_idx(path: str | Path, array: NDArray[Any]) -> None:
-    """Write ``array`` as an IDX file, gzipped where ``path`` ends in ``.gz``.
-
-    Raises:
-        InputError: when IDX has no code for the type of ``array``, or it has too many axes.
-        SaveError: when it cannot be written; what stood at ``path`` is untouched.
-    """
-    path, dtype = Path(path), array.dtype.newbyteorder(">")
-    if dtype not in _CODES or array.ndim > 255:
-        raise InputError(f"IDX holds u1, i1, i2, i4, f4 and f8 arrays, got {array.dtype}")
-    axes = struct.pack(f">BBBB{array.ndim}I", 0, 0, _CODES[dtype], array.ndim, *array.shape)
-    data = axes + array.astype(dtype).tobytes()
-    if path.suffix == ".gz":
-        buffer = io.BytesIO()
-        # No name and no time in the header: equal arrays give equal files.
-        with gzip.GzipFile("", "wb", fileobj=buffer, mtime=0) as stream:
-            stream.write(data)
-        data = buffer.getvalue()
-    write_bytes(path, data)
 
 
 def parse_libsvm(
