@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from denseam.errors import InputError
 
-__all__ = ["Figure", "Findings", "Row", "Table", "Unit"]
+__all__ = ["Figure", "Findings", "Line", "Row", "Table", "Unit"]
 
 Unit = Literal["%", "", "visible units", "s"]  # "%": values are fractions of 1
+Line = tuple[str, tuple[str | Mapping[str, str] | None, ...]]  # of a table: head, cells
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Table:
     title: str
     caption: str
     columns: tuple[str, ...]  # the first one heads the heads
-    lines: tuple[tuple[str, tuple[str | Mapping[str, str] | None, ...]], ...]  # (head, cells)
+    lines: tuple[Line, ...]
 
     def __post_init__(self) -> None:
         for head, cells in self.lines:

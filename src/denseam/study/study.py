@@ -44,6 +44,11 @@ class Study:
         return self.images.train.digest()
 
     @property
+    def everyone(self) -> tuple[Subject, ...]:
+        """Memories, then the networks to compare with."""
+        return (*self.subjects, *self.others)
+
+    @property
     def names(self) -> str:
         """Names of the images and their classes, for stages' keys."""
         return json.dumps([self.images.name, self.images.test.class_names])
@@ -70,7 +75,7 @@ class Study:
     def whole(self) -> str:
         """The command line that runs all stages."""
         words = ["denseam", "reproduce", *(["--quick"] if self.plan.quick else [])]
-        sources = [subject.source for subject in (*self.subjects, *self.others)]
+        sources = [subject.source for subject in self.everyone]
         if sources != [*pretrained_names(), *baseline_names()]:
             words += ["--models", *sources]
         words += self.dataset_option

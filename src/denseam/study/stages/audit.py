@@ -65,8 +65,7 @@ def _run(study: Study, place: Place) -> Findings:
     return Findings(tuple(rows), (table,))
 
 
-def _told(tell: Callable[[int, int], None], doing: str, done: int, total: int) -> None:
-    del doing
+def _told(tell: Callable[[int, int], None], _doing: str, done: int, total: int) -> None:
     tell(done, total)
 
 

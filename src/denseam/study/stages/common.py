@@ -1,6 +1,6 @@
 """Rows that several stages have in common, and image sets of earlier stages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from denseam.analysis import TransferTable
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
-from denseam.study.findings import Row, Unit
+from denseam.study.findings import Line, Row, Unit
 from denseam.study.stage import Place
 
 __all__ = ["SET_FILE", "mean", "part_of", "proportion", "quartiles", "read_set", "transferred"]
@@ -63,15 +63,23 @@ def quartiles(
 
 
 def transferred(
-    id: str,  # noqa: A002
-    what: str,
+    prefix: str,  # of ids
+    what: str,  # "error of {victim} on images of {source}"
     table: TransferTable,
-    cell: tuple[int, int],  # set, model
-    command: str,
-) -> Row:
-    """Return a cell of a transfer table as a row."""
-    low, high = table.intervals[cell].tolist()
-    return Row(id, what, float(table.values[cell]), command, "%", low, high, table.counts[cell[0]])
+    sources: Sequence[str],  # names of the sets in ids
+    victims: Sequence[str],  # names of the models in ids
+    command: Callable[[int, int], str],  # of a set and a model, by position
+) -> tuple[list[Row], tuple[Line, ...]]:
+    """Return every cell of a transfer table as a row, and the lines of the table of them."""
+    ids = [[f"{prefix}/{source}/{victim}" for victim in victims] for source in sources]
+    rows = []
+    for r, source in enumerate(table.sources):
+        for v, victim in enumerate(table.victims):
+            text, value = what.format(victim=victim, source=source), float(table.values[r, v])
+            low, high = table.intervals[r, v].tolist()
+            count = table.counts[r]
+            rows.append(Row(ids[r][v], text, value, command(r, v), "%", low, high, count))
+    return rows, tuple(zip(table.sources, map(tuple, ids), strict=True))
 
 
 def read_set(place: Place, name: str) -> ImageSet:

@@ -32,20 +32,19 @@ def stages(study: Study) -> list[Stage]:
     """Return the stages of the other networks: distances, one-step attacks, transfer."""
     if not study.others:
         return []
-    plan, all_of_them = study.plan, (*study.subjects, *study.others)
-    inputs = study.inputs(all_of_them)
-    few = plan.distance_images
+    plan, total, few = study.plan, len(study.everyone), study.plan.distance_images
+    inputs = study.inputs(study.everyone)
     return [
         Stage(
             "networks", "other networks: errors, distances (section 7)",
             study.alone("networks"), partial(_distances, study), {"count": few}, inputs,
-            expected=len(all_of_them) * few / 12, revision=3,
+            expected=total * few / 12, revision=3,
         ),
         Stage(
             "networks-sign", "other networks: sign of the gradient (Fig. 8, section 7)",
             study.alone("networks-sign"), partial(_sign, study),
             {"count": plan.network_images, "eps": plan.eps[::2]}, inputs,
-            expected=len(all_of_them) * plan.network_images / 300,
+            expected=total * plan.network_images / 300,
         ),
         Stage(
             "networks-transfer", "other networks: adversarial transfer (Fig. 5, section 7)",
@@ -56,12 +55,8 @@ def stages(study: Study) -> list[Stage]:
     ]  # fmt: skip
 
 
-def _everyone(study: Study) -> tuple[Subject, ...]:
-    return (*study.subjects, *study.others)
-
-
 def _distances(study: Study, place: Place) -> Findings:
-    test, everyone = study.images.test, _everyone(study)
+    test, everyone = study.images.test, study.everyone
     images = test.subset(slice(study.plan.distance_images))
     rows: list[Row] = []
     lines, curves = [], []
@@ -124,7 +119,7 @@ def _farthest(norm: Norm, n_visible: int) -> float:
 
 def _sign(study: Study, place: Place) -> Findings:
     images, eps = study.images.test.subset(slice(study.plan.network_images)), study.plan.eps[::2]
-    everyone, command = _everyone(study), study.alone("networks-sign")
+    everyone, command = study.everyone, study.alone("networks-sign")
     rows: list[Row] = []
     outcomes = []
     for i, subject in enumerate(everyone):
@@ -152,25 +147,16 @@ def _transfer(study: Study, place: Place) -> Findings:
     for i, subject in enumerate(study.others):
         sets[subject.label] = boundary_set(subject.model, clean, mode="controlled")
         place.progress(i + 1, len(study.others) + 1)
-    everyone = _everyone(study)
-    errors = transfer_errors({s.label: s.model for s in everyone}, sets)
-    rows = [
-        transferred(
-            f"networks/transfer/{source.name}/{victim.name}",
-            f"error of {victim.label} on boundary images of {source.label}",
-            errors, (r, v), study.alone("networks-transfer"),
-        )
-        for r, source in enumerate(everyone)
-        for v, victim in enumerate(everyone)
-    ]  # fmt: skip
+    errors = transfer_errors({s.label: s.model for s in study.everyone}, sets)
+    names = [s.name for s in study.everyone]
+    rows, lines = transferred(
+        "networks/transfer", "error of {victim} on boundary images of {source}", errors, names,
+        names, lambda _r, _v: study.alone("networks-transfer"),
+    )  # fmt: skip
     table = Table(
         "networks-transfer", "Adversarial transfer, other networks",
         f"Errors (columns) on {count} images moved just across a decision boundary of a network "
         "(rows).",
-        ("images of", *(s.label for s in everyone)),
-        tuple(
-            (source.label, tuple(f"networks/transfer/{source.name}/{v.name}" for v in everyone))
-            for source in everyone
-        ),
+        ("images of", *errors.victims), lines,
     )  # fmt: skip
     return Findings(tuple(rows), (table,))

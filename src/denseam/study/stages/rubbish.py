@@ -181,35 +181,27 @@ def _spread(count: int) -> torch.Tensor:
     return torch.arange(_SAMPLES) * (count // _SAMPLES)
 
 
-def _command(study: Study, source: Subject, victim: Subject, noise: float, way: str) -> str:
+def _command(study: Study, noise: float, way: str, source: int, victim: int) -> str:
     """Return the command line that repeats one confidence."""
-    words = ["denseam", "transfer", victim.source, "--confidence", "--beta-sm", way]
+    model, made = study.subjects[victim].source, set_name(study.subjects[source], noise)
+    words = ["denseam", "transfer", model, "--confidence", "--beta-sm", way]
     if way == "own":
         words += study.dataset_option
-    return shlex.join([*words, "--sets", study.file(set_name(source, noise), SET_FILE)])
+    return shlex.join([*words, "--sets", study.file(made, SET_FILE)])
 
 
 def _table(
     study: Study, confidences: TransferTable, id_: str, words: str, noise: float, way: str
 ) -> tuple[list[Row], Table]:
     """Return a row for each confidence, and the table of them."""
-    subjects = study.subjects
-    rows = [
-        transferred(
-            f"{id_}/{source.name}/{victim.name}",
-            f"mean confidence of {victim.label} on rubbish images of {source.label}, {words}",
-            confidences, (r, v), _command(study, source, victim, noise, way),
-        )
-        for r, source in enumerate(subjects)
-        for v, victim in enumerate(subjects)
-    ]  # fmt: skip
+    names = [subject.name for subject in study.subjects]
+    rows, lines = transferred(
+        id_, f"mean confidence of {{victim}} on rubbish images of {{source}}, {words}",
+        confidences, names, names, partial(_command, study, noise, way),
+    )  # fmt: skip
     return rows, Table(
         id_.replace("/noise", "").replace("/", "-"), f"Rubbish transfer, {words}",
         f"Mean confidence of each model (columns) on rubbish images of another (rows), made from "
         f"noise of deviation {noise:g}. All runs count, also runs that ended on a plateau.",
-        ("images of", *(victim.label for victim in subjects)),
-        tuple(
-            (source.label, tuple(f"{id_}/{source.name}/{victim.name}" for victim in subjects))
-            for source in subjects
-        ),
+        ("images of", *confidences.victims), lines,
     )  # fmt: skip

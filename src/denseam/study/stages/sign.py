@@ -77,7 +77,7 @@ def _run(
         progress = part_of(place.progress, i, len(subjects))
         wrong, sure = measure(subject.model, images, eps, attack, progress)
         outcomes.append((wrong, sure))
-        command = partial(_command, study, subject, method, head, eps, place)
+        command = partial(_command, study, subject, method, head, eps)
         for e, size in enumerate(eps):
             id_ = f"sign/{method}/{head}/{subject.name}/{size:g}"
             what = f"{subject.label}, {name}, eps = {size:g}, {HEADS[head]}"
@@ -105,17 +105,11 @@ def _run(
 
 
 def _command(
-    study: Study,
-    subject: Subject,
-    method: str,
-    head: str,
-    eps: tuple[float, ...],
-    place: Place,
-    count: int,
+    study: Study, subject: Subject, method: str, head: str, eps: tuple[float, ...], count: int
 ) -> str:
     """Return the command line that repeats a model's rows."""
     if head not in _LOSSES:
-        return study.alone(place.folder.name)
+        return study.alone(f"sign-{method}-{head}")
     options = ["--method", method, "--eps", *(f"{size:g}" for size in eps)]
     options += ["--head", head, "--count", str(count), "--out", "SET.safetensors"]
     if method != "fgsm":

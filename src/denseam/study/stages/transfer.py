@@ -13,7 +13,6 @@ from denseam.study.stage import Place, Stage
 from denseam.study.stages.boundary import set_name
 from denseam.study.stages.common import SET_FILE, read_set, transferred
 from denseam.study.study import Study
-from denseam.study.subjects import Subject
 
 __all__ = ["stage"]
 
@@ -35,34 +34,22 @@ def _run(study: Study, place: Place) -> Findings:
     images = {s.label: read_set(place, set_name(s)) for s in study.subjects}
     clean = study.images.test.subset(slice(study.plan.boundary_images))
     crossed, untouched = transfer_errors(models, images), transfer_errors(models, {"clean": clean})
-    rows = [
-        transferred(
-            f"transfer/{source.name}/{victim.name}",
-            f"error of {victim.label} on boundary images of {source.label}", crossed, (r, v),
-            _command(study, source, victim),
-        )
-        for r, source in enumerate(study.subjects)
-        for v, victim in enumerate(study.subjects)
-    ]  # fmt: skip
-    rows += [
-        transferred(
-            f"transfer/clean/{victim.name}", f"error of {victim.label} on clean images", untouched,
-            (0, v), study.alone("transfer"),
-        )
-        for v, victim in enumerate(study.subjects)
-    ]  # fmt: skip
+    names = [subject.name for subject in study.subjects]
+    rows, lines = transferred(
+        "transfer", "error of {victim} on boundary images of {source}", crossed, names, names,
+        partial(_command, study),
+    )  # fmt: skip
+    of_clean, ((_, clean_cells),) = transferred(
+        "transfer", "error of {victim} on {source} images", untouched, ["clean"], names,
+        lambda _r, _v: study.alone("transfer"),
+    )  # fmt: skip
     shown = torch.stack([each.images[:_SHOWN] for each in images.values()])
     figure.save(TransferMap(crossed, "error", untouched, shown), place.folder / "fig5.png")
-    names = [subject.name for subject in study.subjects]
     table = Table(
         "transfer", "Adversarial transfer",
         "Errors of each model (columns) on images one step behind a decision boundary of another "
         "(rows), and on the clean images.",
-        ("images of", *models),
-        tuple(
-            (label, tuple(f"transfer/{source}/{victim}" for victim in names))
-            for label, source in [*zip(models, names, strict=True), ("clean images", "clean")]
-        ),
+        ("images of", *models), (*lines, ("clean images", clean_cells)),
     )  # fmt: skip
     picture = Figure(
         "fig5", "fig5.png", "Adversarial transfer",
@@ -70,9 +57,9 @@ def _run(study: Study, place: Place) -> Findings:
         "boundary of another model (rows); the first images of each set stand to the right. The "
         "paper's Fig. 5.",
     )  # fmt: skip
-    return Findings(tuple(rows), (table,), (picture,))
+    return Findings((*rows, *of_clean), (table,), (picture,))
 
 
-def _command(study: Study, source: Subject, victim: Subject) -> str:
-    file = study.file(set_name(source), SET_FILE)
-    return shlex.join(["denseam", "transfer", victim.source, "--sets", file])
+def _command(study: Study, source: int, victim: int) -> str:
+    file = study.file(set_name(study.subjects[source]), SET_FILE)
+    return shlex.join(["denseam", "transfer", study.subjects[victim].source, "--sets", file])
