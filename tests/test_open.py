@@ -96,9 +96,12 @@ def test_another_energy_function(tmp_path: Any) -> None:
     assert choose(energy=model.energy).kernel.name == "reference"
     shares = model.explain(images().visible()[0], count=12).predicted.shares
     assert float(shares.sum()) == pytest.approx(1)
-    v = images().visible().double().requires_grad_()
-    exact = denseam.energy.log_energy(v.detach(), model.memories.double(), model.energy)
-    torch.testing.assert_close(model.double().log_energy(v), exact)
+    v, exact = images().visible().double().requires_grad_(), model.double()
+    oracle = denseam.energy.log_energy(v, exact.memories.detach(), exact.energy)
+    (slope,) = torch.autograd.grad(oracle.sum(), v)
+    scores = exact.log_energy(v)
+    torch.testing.assert_close(scores, oracle)
+    torch.testing.assert_close(torch.autograd.grad(scores.sum(), v)[0], slope)
 
 
 # ---- a network -----------------------------------------------------------------------------------
