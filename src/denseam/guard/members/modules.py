@@ -78,7 +78,7 @@ class Module(Member):
 class Network(Module):
     """A network of the package, its name or its file.
 
-    It takes "visible", or what a preprocessing makes visible.
+    It takes "visible"; with a preprocessing, anything.
 
     Raises:
         InputError: for other ``takes`` without a preprocessing.

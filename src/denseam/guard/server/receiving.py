@@ -29,7 +29,7 @@ class Bodies:
         self._seconds = settings.receive_seconds
 
     async def discard(self, request: Request) -> None:
-        """Read the rest of a body that is refused: a client that still sends hears no answer.
+        """Read the rest of a refused body: clients do not read the answer while they send.
 
         Time and length are limited; a body that says it is far too long is not read.
         """

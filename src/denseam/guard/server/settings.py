@@ -49,7 +49,7 @@ class Settings:
         max_bodies: bytes of all requests that are being received.
         max_connections: a connection beyond is closed.
         receive_seconds: for the head of a request, and again for its body.
-        shutdown_seconds: for requests under way when the server is told to stop.
+        shutdown_seconds: for requests under way when the server is asked to stop.
         workers: passes through the models at once; 1 for a classifier that one thread at a time
             may ask.
         threads: of one pass through the models.
