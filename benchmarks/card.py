@@ -72,7 +72,7 @@ def measure_card_step(case: Case, rounds: int, device: torch.device) -> CardRow:
     check_alike(problem, {**others, **stored})
     steps = {form: step(problem.copy()) for form, step in others.items()}
     steps.update({form: resident_step(problem.copy(), form) for form in PRODUCTS})
-    steps["launched"] = kernel_step(by_name("triton"), problem.copy())
+    steps["launched"] = kernel_step("triton", problem.copy())
     products = {f"products {name}": products_on_card(problem, name) for name in PRODUCTS}
     times = card_milliseconds({**steps, **products}, rounds, device)
     return CardRow(

@@ -13,7 +13,6 @@ from denseam.bench import (
     measure_iteration,
     measure_step,
     report,
-    steps,
     timing,
 )
 from denseam.bench.steps import STEPS, Problem
@@ -130,10 +129,10 @@ def test_every_form_moves_memories_alike(form, power):
 
 def test_a_form_that_does_something_else_is_not_timed(tiny, monkeypatch):
     def twice(problem):
-        step = steps.reference(problem)
+        step = STEPS["reference"](problem)
         return lambda: (step(), step())
 
-    monkeypatch.setattr(report, "STEPS", {"cpu": twice, "reference": steps.reference})
+    monkeypatch.setattr(report, "STEPS", {"cpu": twice, "reference": STEPS["reference"]})
     with pytest.raises(DenseAMError, match="the step of 'cpu' moves memories by something else"):
         measure_step(tiny, rounds=1)
 

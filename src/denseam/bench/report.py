@@ -61,7 +61,7 @@ def forms_on(device: torch.device) -> dict[str, Callable[[Problem], Step]]:
     """Return the forms of a step that run on a device, denseam's own first."""
     if device.type == "cpu":
         return STEPS
-    kernels = {name: partial(kernel_step, by_name(name)) for name in ("triton", "tf32", "bfloat16")}
+    kernels = {name: partial(kernel_step, name) for name in ("triton", "tf32", "bfloat16")}
     return kernels | {name: STEPS[name] for name in ("reference", "autograd", "compiled")}
 
 

@@ -7,15 +7,17 @@ the memories alike before they are timed.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from denseam import energy
+from denseam.bench.timing import milliseconds
 from denseam.data.pixels import to_visible
 from denseam.energies import as_function
-from denseam.kernels import Kernel, Rule, by_name
+from denseam.kernels import Rule, by_name
 from denseam.kernels import step as training_step
 from denseam.kernels.products import FORMS, available_products
 
@@ -39,7 +41,7 @@ class Problem:
 
     @classmethod
     def random(cls, B: int, K: int, N: int, C: int, power: float) -> "Problem":
-        """Images that are mostly background, memories that are noisy copies of some of them."""
+        """Return images that are mostly background, and noisy copies of some as memories."""
         generator = torch.Generator().manual_seed(0)
         ink = torch.rand(B, N, generator=generator) < 0.2
         visible = to_visible(torch.where(ink, torch.rand(B, N, generator=generator), 0.0))
@@ -51,20 +53,20 @@ class Problem:
         return cls(visible, labels, memories, torch.zeros_like(memories), power, 0.75 * N, 4.0)
 
     def to(self, device: torch.device) -> "Problem":
-        """The same on another device."""
+        """Return the same problem on another device."""
         return replace(
             self, visible=self.visible.to(device), labels=self.labels.to(device),
             memories=self.memories.to(device), velocity=self.velocity.to(device),
         )  # fmt: skip
 
     def copy(self) -> "Problem":
-        """The same with memories of its own."""
-        fields = {**self.__dict__, "memories": self.memories.clone()}
-        return Problem(**{**fields, "velocity": torch.zeros_like(self.velocity)})
+        """Return the same problem with memories of its own, and a velocity of 0."""
+        velocity = torch.zeros_like(self.velocity)
+        return replace(self, memories=self.memories.clone(), velocity=velocity)
 
 
 def products_alone(problem: Problem) -> Step:
-    """Overlaps and memory gradient only, by the fastest product here: the floor of any step."""
+    """Return overlaps and memory gradient only, by the fastest product: the floor of any step."""
     n_visible = problem.visible.shape[1]
     memories = problem.memories[:, :n_visible].contiguous()
     weights = torch.randn(memories.shape[0], problem.visible.shape[0])
@@ -78,8 +80,6 @@ def products_alone(problem: Problem) -> Step:
 
 
 def _fastest(problem: Problem, memories: Tensor, weights: Tensor) -> str:
-    from denseam.bench.timing import milliseconds  # noqa: PLC0415
-
     steps = {
         name: lambda m=FORMS[name]: (m(memories, problem.visible), m(weights, problem.visible.T))
         for name in available_products()
@@ -88,12 +88,12 @@ def _fastest(problem: Problem, memories: Tensor, weights: Tensor) -> str:
     return min(times, key=times.__getitem__)
 
 
-def kernel_step(kernel: Kernel, problem: Problem) -> Step:
-    """The step of a back end, launched operation by operation."""
+def kernel_step(name: str, problem: Problem) -> Step:
+    """Return the step of a back end by its name, launched operation by operation."""
     # As the training loop draws a batch: class neurons, at 0, behind the pixels.
     n_classes = problem.memories.shape[1] - problem.visible.shape[1]
     neurons = torch.nn.functional.pad(problem.visible, (0, n_classes))
-    F = as_function(problem.power)
+    kernel, F = by_name(name), as_function(problem.power)
 
     def step() -> None:
         training_step(
@@ -102,21 +102,6 @@ def kernel_step(kernel: Kernel, problem: Problem) -> Step:
         )  # fmt: skip
 
     return step
-
-
-def cpu(problem: Problem) -> Step:
-    """denseam's C kernels, as the training loop calls them."""
-    return kernel_step(by_name("cpu"), problem)
-
-
-def eight_bit(problem: Problem) -> Step:
-    """The same by 8-bit products, `denseam train --products 8-bit`."""
-    return kernel_step(by_name("8-bit"), problem)
-
-
-def reference(problem: Problem) -> Step:
-    """denseam's kernels in plain PyTorch."""
-    return kernel_step(by_name("reference"), problem)
 
 
 def _plain_objective(problem: Problem, memories: Tensor) -> Tensor:
@@ -141,18 +126,18 @@ def _autograd_step(problem: Problem, objective: Callable[[Problem, Tensor], Tens
 
 
 def autograd(problem: Problem) -> Step:
-    """The equations typed into PyTorch, gradient by autograd."""
+    """Return the equations typed into PyTorch, gradient by autograd."""
     return _autograd_step(problem, _plain_objective)
 
 
 def compiled(problem: Problem) -> Step:
-    """torch.compile of the same."""
+    """Return the same under torch.compile."""
     torch.compiler.reset()
     return _autograd_step(problem, torch.compile(_plain_objective))
 
 
 def nips16(problem: Problem) -> Step:
-    """The form of NIPS16, appendix A, in NumPy: one column per image *and* class."""
+    """Return the form of NIPS16, appendix A, in NumPy: one column per image *and* class."""
     v, labels = problem.visible.numpy(), problem.labels.numpy()
     memories, velocity = problem.memories.numpy(), problem.velocity.numpy()
     (B, N), C = v.shape, memories.shape[1] - v.shape[1]
@@ -180,9 +165,9 @@ def nips16(problem: Problem) -> Step:
 
 
 STEPS: dict[str, Callable[[Problem], Step]] = {
-    "cpu": cpu,
-    "8-bit": eight_bit,
-    "reference": reference,
+    "cpu": partial(kernel_step, "cpu"),
+    "8-bit": partial(kernel_step, "8-bit"),
+    "reference": partial(kernel_step, "reference"),
     "autograd": autograd,
     "compiled": compiled,
     "nips16": nips16,
