@@ -22,6 +22,7 @@ from torch import Tensor
 from denseam.errors import DataUnavailableError, FileFormatError, RunFolderError, SaveError
 
 __all__ = [
+    "checked_facts",
     "held_folder",
     "held_if_free",
     "load_tensors",
@@ -190,6 +191,18 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             f"{path} is not a whole denseam {kind} file (truncated, garbled or of another "
             f"program): {error}"
         ) from error
+    facts = checked_facts(path, kind, facts)
+    if facts.pop("sha256", None) not in (None, _digest(tensors)):
+        raise FileFormatError(f"{path}: the numbers in it are not the ones that were written")
+    return tensors, facts
+
+
+def checked_facts(path: Path, kind: str, facts: Any) -> dict[str, Any]:
+    """Return the facts of a file, if they are of this kind and of a version that we can read.
+
+    Raises:
+        FileFormatError: for those of another kind, of another program, or of a newer version.
+    """
     if not isinstance(facts, dict) or facts.get("kind") != kind:
         actual = facts.get("kind") if isinstance(facts, dict) else "a file of another program"
         raise FileFormatError(f"{path}: wanted a denseam {kind} file, found {actual}")
@@ -201,9 +214,7 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             f"{path} has format version {version}, this denseam reads up to "
             f"{FORMAT_VERSION}: install a newer one"
         )
-    if facts.pop("sha256", None) not in (None, _digest(tensors)):
-        raise FileFormatError(f"{path}: the numbers in it are not the ones that were written")
-    return tensors, facts
+    return facts
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

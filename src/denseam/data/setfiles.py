@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from denseam.data.arrays import to_tensor
 from denseam.data.validate import check_class_names
 from denseam.errors import FileFormatError, InputError, SaveError
-from denseam.files import FORMAT_VERSION, load_tensors, save_tensors, write_bytes
+from denseam.files import FORMAT_VERSION, checked_facts, load_tensors, save_tensors, write_bytes
 
 __all__ = ["TEXT", "read_npz", "read_safetensors", "write"]
 
@@ -85,25 +85,10 @@ def read_npz(archive: zipfile.ZipFile, path: Path) -> Fields:
             notice is raised as they raise it.
     """
     arrays = {member.removesuffix(".npy"): _array(archive, member) for member in archive.namelist()}
-    description = _parse(arrays.pop(TEXT), path)
-    return _fields(path, {name: _to_tensor(value) for name, value in arrays.items()}, description)
-
-
-def _parse(text: NDArray[Any], path: Path) -> dict[str, Any]:
-    """Return the JSON of an ``.npz`` file, of our kind and version."""
-    description = json.loads(text.item()) if text.dtype.kind == "U" and text.ndim == 0 else None
-    if not isinstance(description, dict):
-        description = {"kind": "a file of another program"}
-    if description.get("kind") != _KIND:
-        raise FileFormatError(
-            f"{path}: wanted a denseam {_KIND} file, found {description.get('kind')}"
-        )
-    version = description.get("version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise FileFormatError(
-            f"{path} has format version {version!r}, this denseam reads up to {FORMAT_VERSION}"
-        )
-    return description
+    text = arrays.pop(TEXT)
+    facts = json.loads(text.item()) if text.dtype.kind == "U" and text.ndim == 0 else None
+    tensors = {name: to_tensor(value, name) for name, value in arrays.items()}
+    return _fields(path, tensors, checked_facts(path, _KIND, facts))
 
 
 def _describe(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,10 +163,6 @@ def _array(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
     # The whole member first: its CRC is checked before anything is made of it.
     contents = io.BytesIO(archive.read(member))
     return np.lib.format.read_array(contents, allow_pickle=False)
-
-
-def _to_tensor(array: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _list(names: Iterable[str]) -> str:
