@@ -38,11 +38,8 @@ class TransferTable:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            "sources": list(self.sources),
-            "victims": list(self.victims),
-            "values": self.values.tolist(),
-            "intervals": self.intervals.tolist(),
-            "counts": list(self.counts),
+            name: value.tolist() if isinstance(value, Tensor) else list(value)
+            for name, value in vars(self).items()
         }
 
 

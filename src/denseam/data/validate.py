@@ -37,9 +37,6 @@ def check_visible(v: Tensor, n_visible: int, *, allow_empty: bool = True) -> Non
         v: (B, N) floating, visible units [-1, 1].
         n_visible: N, the number of pixels of an image.
         allow_empty: whether B = 0 is fine.
-
-    Raises:
-        InputError: on a wrong type, shape or range, or on NaN or infinite pixels.
     """
     if not isinstance(v, Tensor):
         raise InputError(f"visible must be a torch.Tensor (B, {n_visible}), got {_kind(v)}")
@@ -56,12 +53,7 @@ def check_visible(v: Tensor, n_visible: int, *, allow_empty: bool = True) -> Non
 
 
 def check_images(images: Tensor) -> None:
-    """Raise InputError unless images are (M, H, W): uint8, or floating in visible units.
-
-    Raises:
-        InputError: on a wrong type, shape or range, on NaN or infinite pixels,
-            or when there is no image.
-    """
+    """Raise InputError unless there are images (M, H, W): uint8, or floating in [-1, 1]."""
     if not isinstance(images, Tensor):
         raise InputError(f"images must be a torch.Tensor (M, H, W), got {_kind(images)}")
     if images.ndim != 3 or 0 in images.shape[1:]:
@@ -82,9 +74,6 @@ def check_labels(labels: Tensor, n_classes: int, count: int) -> None:
         labels: (count,) int64.
         n_classes: C, the number of classes.
         count: the number of images that the labels belong to.
-
-    Raises:
-        InputError: on a wrong type, shape or range.
     """
     if not isinstance(labels, Tensor):
         raise InputError(f"labels must be a torch.Tensor ({count},), got {_kind(labels)}")
@@ -102,11 +91,7 @@ def check_labels(labels: Tensor, n_classes: int, count: int) -> None:
 
 
 def check_every_class_present(labels: Tensor, n_classes: int) -> None:
-    """Raise InputError unless labels (M,) hold each of the classes 0 .. n_classes - 1.
-
-    Raises:
-        InputError: naming the classes that are missing.
-    """
+    """Raise InputError unless labels (M,) hold each of the classes 0 .. n_classes - 1."""
     present = set(torch.unique(labels).tolist())
     missing = list(islice((c for c in range(n_classes) if c not in present), 11))
     if missing:
@@ -116,11 +101,7 @@ def check_every_class_present(labels: Tensor, n_classes: int) -> None:
 
 
 def check_class_names(class_names: Sequence[str], n_classes: int) -> None:
-    """Raise InputError unless there are ``n_classes`` distinct strings.
-
-    Raises:
-        InputError: on a wrong count, a name that is no string, or a repeated name.
-    """
+    """Raise InputError unless there are ``n_classes`` distinct strings."""
     if len(class_names) != n_classes:
         raise InputError(f"{n_classes} classes need {n_classes} names, got {len(class_names)}")
     if not all(isinstance(name, str) for name in class_names):
@@ -136,9 +117,6 @@ def check_facts(facts: Mapping[str, Tensor], count: int) -> None:
         facts: by name, (count, ...) bool, integer or floating. NaN is fine: a margin that does
             not exist.
         count: M, the number of images that the facts belong to.
-
-    Raises:
-        InputError: on a wrong name, type or shape.
     """
     if not isinstance(facts, Mapping):
         raise InputError(f"facts must map names to tensors, got {_kind(facts)}")

@@ -13,6 +13,7 @@ import torch
 from denseam.baselines import Binarised
 from denseam.checks import image_shape
 from denseam.classifier import HEADS, Classifier, HeadName
+from denseam.data.arrays import square_or_row
 from denseam.errors import InputError, MissingPackageError
 from denseam.files import write_bytes
 from denseam.interop.graph import build
@@ -73,7 +74,9 @@ def export_onnx(
     size = model.memories.numel() * model.memories.element_size()
     if size > _LIMIT:
         raise InputError(f"memories of {size / 1e9:.1f} GB: an ONNX file holds up to 2 GB")
-    pixels = (1, *_shape(model.n_inputs, shape)) if takes == "images" else (model.n_inputs,)
+    pixels: tuple[int, ...] = (model.n_inputs,)
+    if takes == "images":
+        pixels = (1, *image_shape("shape", shape or square_or_row(model.n_inputs), model.n_inputs))
     need_onnx()
     graph = OnnxGraph(model.memories.dtype)
     build(graph, model, head, takes)
@@ -134,10 +137,3 @@ def _facts(model: Classifier, head: str) -> dict[str, Any]:
         "sha256": describe_model(inner)["sha256"],
     }
     return facts | ({"binarised_at": model.threshold} if isinstance(model, Binarised) else {})
-
-
-def _shape(n_visible: int, shape: tuple[int, int] | None) -> tuple[int, int]:
-    side = math.isqrt(n_visible)
-    if shape is None:
-        return (side, side) if side**2 == n_visible else (1, n_visible)
-    return image_shape("shape", shape, n_visible)
