@@ -1,11 +1,14 @@
-"""The energies made fast: one signature (`interface`), one file per back end, one choice.
+"""Fast energies: one interface, one file per back end, one choice.
 
-`interface` says what a back end does, `reference` does it in PyTorch, `cpu` in C, `eightbit` in C
-with coarser products to train by, `triton` on graphics cards; `look` is how memories look at a
-batch, whatever the back end, `autograd` the differentiable operators, `products` the matrix
-products, `native` the way to the C library. Energy functions are handed in, see
-``denseam.energies``; their loops in C stand in `functions/`.
-To add a back end: see ``choice.BACKENDS``; tests/kernels/test_kernels.py drives all of them.
+    interface   the methods of a back end
+    reference   the back end in PyTorch; cpu: in C; triton: on graphics cards
+    eightbit    the one in C with coarser matrix products, for training
+    look        overlaps, sums and scores of a batch, with any back end
+    autograd    the differentiable operators
+    products    matrix products; native: calls of the C library
+    functions/  the C of each energy function of ``denseam.energies``
+
+To add a back end: see ``choice.BACKENDS``; tests/kernels/test_kernels.py tests all of them.
 """
 
 from denseam.kernels.autograd import energy_gap, exact_log_energy, labels, log_energy

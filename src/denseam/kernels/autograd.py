@@ -1,8 +1,8 @@
 """Energy gap and log-energy as differentiable operators on top of a back end.
 
 Registered with `torch.library`, so that autograd knows their first derivatives and `torch.compile`
-takes them as they are, without a graph break. An operator takes no objects, so an energy function
-goes through as its name and parameters. Inputs are not checked here: `classifier.py` does that.
+takes them without a graph break. Operators take no objects, so an energy function is passed by
+name and parameters. Inputs are not checked here: `classifier.py` does that.
 """
 
 from typing import Any, NoReturn
@@ -23,7 +23,7 @@ __all__ = ["energy_gap", "exact_log_energy", "labels", "log_energy"]
 # large enough for full speed, small enough that 8 MB of overlaps (K = 2000) stay in the cache.
 CHUNK = 1024
 
-# In place of a back end's name: chosen within the operator, where torch.compile does not trace.
+# Instead of a back end's name: the operator chooses, since torch.compile does not trace inside it.
 AUTO = ""
 
 
@@ -34,7 +34,7 @@ def energy_gap(
     temperature: float,
     backend: str | None = None,
 ) -> Tensor:
-    """(B, N), (K, N + C) -> (B, C); see ``energy.energy_gap``. ``backend`` as in ``by_name``."""
+    """Return the energy gap, (B, N), (K, N + C) -> (B, C); ``backend`` as in ``by_name``."""
     F, keep = as_function(energy), _needs_gradient(visible, memories)
     out: Tensor = torch.ops.denseam.energy_gap(
         visible, memories, F.name, F.parameters, temperature, backend or AUTO, keep
@@ -45,19 +45,19 @@ def energy_gap(
 def log_energy(
     visible: Tensor, memories: Tensor, energy: EnergyFunction | float, backend: str | None = None
 ) -> Tensor:
-    """(B, N), (K, N + C) -> (B, C); see ``energy.log_energy``."""
+    """Return log-energies, (B, N), (K, N + C) -> (B, C); see ``energy.log_energy``."""
     return _log_energy(visible, memories, as_function(energy), backend)[0]
 
 
 def exact_log_energy(visible: Tensor, memories: Tensor, energy: EnergyFunction | float) -> Tensor:
-    """(B, N), (K, N + C) -> (B, C) float64: before it is rounded, with the rounded one's gradient.
+    """Return log-energies before rounding, (B, N), (K, N + C) -> (B, C) float64.
 
-    Where no memory is active it is ``F.least_log``.
+    ``F.least_log`` where no memory is active. Gradients are those of ``log_energy``.
     """
     F = as_function(energy)
     rounded, _, values, scale = _log_energy(visible, memories, F, None)
     exact = look.log_energy(Sums(values, scale), F)
-    # The value of one and the gradient of the other.
+    # The value of `exact`, the gradient of `rounded`.
     slope = torch.where(rounded.isneginf(), 0.0, rounded - rounded.detach())
     return (exact + slope).clamp(min=F.least_log)
 
@@ -65,7 +65,7 @@ def exact_log_energy(visible: Tensor, memories: Tensor, energy: EnergyFunction |
 def labels(
     visible: Tensor, memories: Tensor, energy: EnergyFunction | float, backend: str | None = None
 ) -> Tensor:
-    """(B, N), (K, N + C) -> (B,) int64, from sums that neither saturate nor overflow."""
+    """Return labels, (B, N), (K, N + C) -> (B,) int64, by sums that cannot saturate or overflow."""
     F = as_function(energy)
     out: Tensor = torch.ops.denseam.labels(visible, memories, F.name, F.parameters, backend or AUTO)
     return out
@@ -115,7 +115,7 @@ def _sums(
 def _shapes(
     visible: Tensor, memories: Tensor, keep: bool, scales: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The outputs of the operators below without their contents, for tracing."""
+    """Return empty tensors in the shapes of the operators' outputs, for tracing."""
     B, C = visible.shape[0], memories.shape[1] - visible.shape[1]
     return (
         visible.new_empty(B, C),
@@ -180,7 +180,7 @@ def _gradients_op(
     backend: str,
     needed: list[bool],
 ) -> tuple[Tensor, Tensor]:
-    """To the images and to the memories; an empty tensor for the one that is not needed."""
+    """Return gradients by images and by memories; empty where not needed."""
     F = energies.by_name(energy, tuple(parameters))
     seen = look.Look(
         _kernel(backend, visible, F), F, overlaps, memories[:, visible.shape[1] :],
@@ -247,7 +247,7 @@ def _(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Save what both operators share: the temperature stands between, where there is one."""
+    """Save the inputs and outputs that the backward pass needs; only the gap has a temperature."""
     visible, memories, ctx.energy, ctx.parameters, *temperature, ctx.backend, _keep = inputs
     ctx.temperature = temperature[0] if temperature else None
     _, overlaps, values, scale = output

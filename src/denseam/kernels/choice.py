@@ -1,4 +1,4 @@
-"""Which back end runs: chosen once for device, dtype and energy function, with the reason."""
+"""The choice of a back end for device, dtype and energy function, with the reason."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Backend(NamedTuple):
     """A row of ``BACKENDS``."""
 
     title: str
-    device: str | None  # the type of device it is for; None for any
+    device: str | None  # type of device; None for any
     make: Callable[[], Kernel]
     obstacle: Callable[[torch.device, torch.dtype, EnergyFunction], str | None]
     trains: dict[str, Callable[[], Kernel]] = {}  # noqa: RUF012, by coarser products: ``PRECISIONS``
@@ -37,20 +37,20 @@ BACKENDS: dict[str, Backend] = {
     ),
     "reference": Backend("plain PyTorch", None, ReferenceKernel, lambda *_: None),
 }  # fmt: skip
-"""Back ends by name, fastest first: the first without an obstacle runs.
+"""Back ends by name, fastest first; the first one without an obstacle runs.
 
 To add one: a file with the methods of ``interface.Kernel`` and an ``obstacle``, and its row here.
 """
 
 PRECISIONS = ("full", *(name for row in BACKENDS.values() for name in row.trains))
-"""How training may multiply; all but the first are coarser, and faster, where they are made."""
+"""Precisions of the products in training; all but the first are coarser and faster."""
 
 _PAPER = RectifiedPolynomial(2)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A back end and why it is the one."""
+    """A back end, and the reason for it."""
 
     kernel: Kernel
     reason: str
@@ -69,7 +69,7 @@ def choose(
 
 
 def with_precision(choice: Choice, precision: str) -> Kernel:
-    """Return the back end of a choice, or the coarser one that trains by other ``PRECISIONS``.
+    """Return the back end of a choice, or its coarser version for another precision.
 
     Raises:
         InputError: for a precision that the chosen back end lacks.
@@ -99,7 +99,7 @@ def _choose(device: torch.device, dtype: torch.dtype, energy: EnergyFunction) ->
 def by_name(name: str) -> Kernel:
     """Return the one instance of a back end: "reference", "cpu" or "triton".
 
-    Or of one that only trains, by coarser products: "8-bit", "tf32", "bfloat16".
+    "8-bit", "tf32" and "bfloat16" name the coarser ones, which only train.
     """
     makers = {name: row.make for name, row in BACKENDS.items()}
     for row in BACKENDS.values():

@@ -1,6 +1,6 @@
-"""The fast kernels for processors: C for energy functions, `products` for the matrix products.
+"""The back end for processors: loops in C, matrix products by `products`.
 
-`cpu_loops.h` says how the loops are laid out, `functions/` has what differs from F to F.
+`cpu_loops.h` explains the loops; `functions/` holds the C of each energy function.
 """
 
 import ctypes
@@ -18,10 +18,9 @@ from denseam.kernels.products import FORMS, TAKE_GAPS, available_products, defau
 
 
 class CpuKernel(Kernel):
-    """See ``interface.Kernel``. float32 and float64, on the CPU, for functions written in C.
+    """The back end in C: float32 and float64, for energy functions written in C.
 
-    ``product`` names the form of the matrix product, one of ``FORMS``; by default this
-    processor's.
+    ``product`` names the matrix product, one of ``FORMS``; by default the one for this processor.
     """
 
     name: ClassVar[str] = "cpu"
@@ -45,14 +44,14 @@ class CpuKernel(Kernel):
         return CpuKernel(product) if known else self
 
     def _multiply(self, a: Tensor, b: Tensor) -> Tensor:
-        """(m, k), (n, k) -> (m, n): a @ b.T."""
+        """Return a @ b.T, (m, k), (n, k) -> (m, n)."""
         return FORMS[self.product](a, b)
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
         if self.product in TAKE_GAPS:
             visible_memories = memories[:, : visible.shape[1]]
             return self._multiply(whole_rows(visible_memories), whole_rows(visible))
-        # Whole rows of memories, and class neurons at 0: it is the images that are copied.
+        # Whole rows of memories, with class neurons at 0: only the images are copied.
         return self._multiply(memories, with_classes(visible, memories))
 
     def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:
@@ -119,7 +118,7 @@ class CpuKernel(Kernel):
 
 @cache
 def parameters(F: EnergyFunction) -> ctypes.c_void_p:
-    """Return where C finds the parameters of a function, which stay there."""
+    """Return a pointer to the parameters of a function, valid as long as the process."""
     numbers = (ctypes.c_double * len(F.parameters))(*F.parameters)
     _KEPT.append(numbers)
     return ctypes.c_void_p(ctypes.addressof(numbers))
@@ -129,7 +128,7 @@ _KEPT: list[ctypes.Array[ctypes.c_double]] = []
 
 
 def obstacle(device: torch.device, dtype: torch.dtype, F: EnergyFunction) -> str | None:
-    """Return why these kernels cannot serve tensors and a function, or None where they can."""
+    """Return the reason why these kernels cannot run for tensors and a function, or None."""
     if device.type != "cpu":
         return f"no kernels of our own for {device.type!r}"
     if dtype not in (torch.float32, torch.float64):

@@ -1,24 +1,24 @@
-/* A matrix product in which every number is made in one way: out[i, j] = a[i] . b[j].
+/* A batch-invariant matrix product: out[i, j] = a[i] . b[j].
  *
- * Libraries choose by the shape of a product in which order they add, so that the overlaps of an
- * image move with the batch it comes in. Here each is LANES chains of fused additions, lane l over
+ * Libraries choose the order of additions by the shape of a product, so that the overlaps of an
+ * image depend on its batch. Here each is LANES chains of fused additions, lane l over
  * the components l, l + LANES, l + 2 LANES, ..., and then the lanes are added in pairs: a function
- * of its two rows alone, whatever else is asked, on however many threads. Chains are short, so it
- * also rounds less than one long sum.
+ * of its two rows alone, for any batch and number of threads. Chains are short, so it also rounds
+ * less than one long sum.
  *
  * Layout. Rows lie dense in both operands, so nothing is packed or transposed: a tile of TALL rows
  * of a by up to WIDE rows of b keeps its chains in registers and reads every vector once. An item
  * is a block of rows of a that stays in the second cache while all of b passes by.
  *
- * The machine is asked once which tile its registers can hold; the order is the same in all of
- * them, and the bits are where additions are fused.
+ * The processor decides which tile its registers can hold. The order is the same for all tiles, and
+ * so are the bits wherever additions are fused.
  */
 #include <stdint.h>
 #include <string.h>
 
 #include "cpu_threads.h"
 
-/* a * b + c in one rounding wherever there is an instruction for it. */
+/* Round a * b + c once wherever there is an instruction for it. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=fast")
 #else
@@ -44,7 +44,7 @@ static inline int has_avx2(void) {
 #define BY_TARGET 0
 #endif
 
-/* Bits of the vectors in use: the tiles have been measured with 512. */
+/* Bits of the vectors in use; the tiles were measured with 512. */
 EXPORT int denseam_dots_vector_bits(void) {
 #if BY_TARGET
     if (has_avx512()) return 512;

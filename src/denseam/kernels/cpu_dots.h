@@ -18,11 +18,11 @@ typedef struct {
     int64_t a_stride, b_stride; /* between their rows */
     int64_t m, n, length;
     int64_t block;              /* rows of a that an item covers */
-    bits rest;                  /* lanes of the components behind the last whole vector */
+    bits rest;                  /* lanes of the components after the last whole vector */
     REAL *out;                  /* (m, n) */
 } task;
 
-/* The components behind the last whole vector, in lanes of their own, and zeros. */
+/* The components after the last whole vector, and zeros in the other lanes. */
 INLINE vec NAME(rest)(const REAL *row, int64_t length, bits lanes) {
     if (length >= LANES) return (vec)((bits)*(const loose_vec *)(row + length - LANES) & lanes);
     vec out = {0};
@@ -30,7 +30,7 @@ INLINE vec NAME(rest)(const REAL *row, int64_t length, bits lanes) {
     return out;
 }
 
-/* Lanes are added in pairs, those that lie half a vector apart. */
+/* Add lanes in pairs half a vector apart. */
 INLINE REAL NAME(sum)(vec chains) {
     half halves[2];
     quarter quarters[2];
@@ -42,7 +42,7 @@ INLINE REAL NAME(sum)(vec chains) {
 }
 
 /* `tall` rows of a from the i-th by `wide` rows of b from the j-th; both are constants wherever
- * this is inlined. Rows of a from `end` on are left out: the last one is read again for them. */
+ * this is inlined. For rows of a from `end` on the last row is read again, and nothing written. */
 INLINE void NAME(tile)(const task *t, int64_t i, int64_t end, int64_t j, int tall, int wide) {
     const REAL *a[TALL], *b[WIDE];
     vec chains[TALL][WIDE], y[WIDE];

@@ -2,22 +2,22 @@
  * matrix products, for one energy function F. Included by functions/<F>.c, which names it (FUNCTION,
  * BODY) and defines its scalar part:
  *
- *   term           what the loops need to know of F, or of its slope F'
+ *   term           the constants of F, or of its slope F', for the loops
  *   value_term(parameters), slope_term(parameters), variant_of(term)
- *   ratio(parameters, x, y)      F(x) / F(y); 0 where both are
+ *   ratio(parameters, x, y)      F(x) / F(y); 0 where both are 0
  *   pull_of(parameters, x, y)     F'(x) / F(y)
  *   log_value(parameters, x)     log F(x)
  *
  * and, included again for each precision, its vector part: see cpu_loops_real.h.
  *
  * Layout. Overlaps are memory-major, (K, B): the vector lanes run over images, a memory's class
- * weights are scalars to them, and the matrix products need no transpose. What belongs to a class
- * and an image is worked on in tiles, (tiles, C + 1, WIDTH), zero-padded. Nothing of size B*K*C is
+ * weights are scalars to them, and the matrix products need no transpose. Scales and coefficients of
+ * classes and images lie in tiles, (tiles, C + 1, WIDTH), zero-padded. Nothing of size B*K*C is
  * stored: F is evaluated again in the backward pass, which is cheaper than moving it.
  *
  * Results do not depend on the number of threads: see cpu_threads.h.
  *
- * Nothing here knows Python; kernels/native.py calls it through ctypes.
+ * kernels/native.py calls it through ctypes.
  */
 #include <float.h>
 #include <math.h>

@@ -6,7 +6,6 @@
  *   NAME(relative)(out, field, prepared, variant, term)
  *                                     F(field) / F(scale), or the same of F', for VECTORS vectors
  *
- *
  *   shift[k, c] = 2 class[k, c] - sum_c' class[k, c']   for c < C,
  *   shift[k, C] =               - sum_c' class[k, c'],
  *   on[c, k, b] = overlap[k, b] + shift[k, c];   off is on for c = C   (paper, Eq. 2.1)
@@ -32,7 +31,7 @@ typedef struct {
     int every_class;          /* rescale classes whose sums underflow on the image's scale */
     const REAL *shifts;       /* (K, C + 1), and a vector more */
     const REAL *largest_shifts; /* (K) */
-    REAL *scale;              /* (C + 1, B), or (1, B) without every_class: what on was divided by */
+    REAL *scale;              /* (C + 1, B), or (1, B) without every_class */
     REAL *sums;               /* (C + 1, B) */
     /* of the weights: */
     const vec *prepared;      /* (tiles, C + 1, VECTORS): scales */
@@ -50,7 +49,7 @@ INLINE int64_t NAME(width)(const task *t, int64_t tile) {
     return left < WIDTH ? left : WIDTH;
 }
 
-/* The shifts of up to ROWS memories, (count, C + 1): side by side, or each sum waits for itself. */
+/* The shifts of up to ROWS memories, (count, C + 1), side by side: one sum alone is slow. */
 INLINE void NAME(shift)(REAL *out, const task *t, int64_t k, int64_t count) {
     const REAL *classes[ROWS];
     REAL total[ROWS] = {0};
@@ -77,8 +76,7 @@ INLINE void NAME(load)(vec *out, const task *t, int64_t k, int64_t tile, int64_t
     }
 }
 
-/* Ask for a memory's overlaps with a tile ahead of time: rows lie a page apart, where no
- * hardware looks ahead. */
+/* Prefetch a memory's overlaps with a tile: rows lie a page apart, too far for the hardware. */
 INLINE void NAME(prefetch)(const task *t, int64_t k, int64_t tile) {
     if (k >= t->K) return;
     const char *row = (const char *)(t->overlaps + k * t->B + tile * WIDTH);
@@ -134,7 +132,7 @@ INLINE void NAME(prepare)(vec *out, const REAL *scale) {
 }
 
 /* The sums of the classes [from, to) over all memories for one image, WIDTH apart: with few images
- * the lanes run over classes. Every number is made as above. */
+ * the lanes run over classes. The order of additions is the same as above. */
 INLINE void NAME(sum_classes_of_one)(REAL *sums, const task *t, int64_t b, int64_t from, int64_t to,
                                      REAL prepared, int variant) {
     vec same[VECTORS];
@@ -146,9 +144,9 @@ INLINE void NAME(sum_classes_of_one)(REAL *sums, const task *t, int64_t b, int64
             vec part = {0};
             for (int64_t k = k0; k < end; k += VECTORS) {
                 for (int64_t v = 0; v < VECTORS; v++) {
-                    const int64_t own = k + v < end ? k + v : k;
-                    const vec shifts = *(const loose_vec *)(t->shifts + own * (t->C + 1) + c);
-                    field[v] = t->overlaps[own * t->B + b] + shifts;
+                    const int64_t row = k + v < end ? k + v : k;
+                    const vec shifts = *(const loose_vec *)(t->shifts + row * (t->C + 1) + c);
+                    field[v] = t->overlaps[row * t->B + b] + shifts;
                 }
                 NAME(relative)(p, field, same, variant, t->term);
                 for (int64_t v = 0; v < VECTORS && k + v < end; v++) part += p[v];
@@ -159,7 +157,7 @@ INLINE void NAME(sum_classes_of_one)(REAL *sums, const task *t, int64_t b, int64
     }
 }
 
-/* The sums of the classes [from, to) over all memories, on the scale given: (to - from, WIDTH). */
+/* The sums of the classes [from, to) over all memories, relative to `scale`: (to - from, WIDTH). */
 INLINE void NAME(sum_classes)(REAL *sums, const task *t, int64_t tile, int64_t from, int64_t to,
                               const REAL *scale, int variant) {
     vec overlaps[CHUNK][VECTORS], prepared[VECTORS];
@@ -196,21 +194,21 @@ INLINE void NAME(sums)(const task *t, int64_t tile, REAL *sums, int variant) {
     for (int64_t c = 0; c < (t->every_class ? rows : 1); c++)
         memcpy(t->scale + c * t->B + tile * WIDTH, scale, bytes);
     for (int64_t c = 0; c < rows; c++) {
-        REAL *own = sums + c * WIDTH;
+        REAL *row = sums + c * WIDTH;
         int lost = 0;
         if (t->every_class && c < t->C)
-            for (int64_t b = 0; b < width; b++) lost |= NAME(active)(scale[b]) && own[b] < TOO_SMALL;
-        if (lost) { /* only those images take the new sums: none depends on others in its tile */
-            REAL own_scale[WIDTH], again[WIDTH];
-            NAME(largest)(own_scale, t, tile, t->shifts + c, rows);
-            NAME(sum_classes)(again, t, tile, c, c + 1, own_scale, variant);
+            for (int64_t b = 0; b < width; b++) lost |= NAME(active)(scale[b]) && row[b] < TOO_SMALL;
+        if (lost) { /* only these images get new sums, so that none depends on others in its tile */
+            REAL class_scale[WIDTH], again[WIDTH];
+            NAME(largest)(class_scale, t, tile, t->shifts + c, rows);
+            NAME(sum_classes)(again, t, tile, c, c + 1, class_scale, variant);
             for (int64_t b = 0; b < width; b++)
-                if (NAME(active)(scale[b]) && own[b] < TOO_SMALL) {
-                    own[b] = again[b];
-                    t->scale[c * t->B + tile * WIDTH + b] = own_scale[b];
+                if (NAME(active)(scale[b]) && row[b] < TOO_SMALL) {
+                    row[b] = again[b];
+                    t->scale[c * t->B + tile * WIDTH + b] = class_scale[b];
                 }
         }
-        memcpy(t->sums + c * t->B + tile * WIDTH, own, bytes);
+        memcpy(t->sums + c * t->B + tile * WIDTH, row, bytes);
     }
 }
 
@@ -294,7 +292,7 @@ typedef struct {
 } NAME(head);
 
 /* From sums to coefficients for a tile of images, Eqs. 2.1 and 2.3, in double precision:
- * (Y - t)^(2m-1) with m = 30 leaves single precision early. As kernels/reference.py does it. */
+ * (Y - t)^(2m-1) with m = 30 soon leaves the range of single precision. */
 static void NAME(head_item)(const void *work, int64_t index, void *scratch) {
     const NAME(head) *h = work;
     const int64_t B = h->B, C = h->C, end = (index + 1) * WIDTH < B ? (index + 1) * WIDTH : B;
@@ -322,7 +320,7 @@ static void NAME(head_item)(const void *work, int64_t index, void *scratch) {
             pull[c] = within_range(pull[c] * back);
             largest = fmax(largest, fabs(pull[c]));
         }
-        /* Shrunk as a whole, so that a gradient beyond the range keeps its direction. */
+        /* All classes alike, so that a gradient beyond the range keeps its direction. */
         const double shrink = fmin(LARGEST * ROOM / largest, 1);
         for (int64_t c = 0; c <= C; c++) h->coefficients[c * B + b] = (REAL)(pull[c] * shrink);
     }
@@ -333,7 +331,7 @@ static void NAME(head_item)(const void *work, int64_t index, void *scratch) {
 EXPORT int OPERATION(sums)(const REAL *overlaps, const REAL *classes, int64_t stride, int64_t K,
                               int64_t B, int64_t C, const double *parameters, int64_t every_class,
                               REAL *scale, REAL *sums, void *parallel, int threads) {
-    /* A vector from the last row on ends behind it. */
+    /* The last row is read in whole vectors, which end after it. */
     REAL *shifts = room(sizeof(REAL) * (size_t)(K * (C + 1) + LANES + K));
     if (!shifts) return OUT_OF_MEMORY;
     memset(shifts + K * (C + 1), 0, sizeof(vec));
@@ -347,9 +345,9 @@ EXPORT int OPERATION(sums)(const REAL *overlaps, const REAL *classes, int64_t st
             __builtin_prefetch(classes + i * stride);
         NAME(shift)(shifts + k * (C + 1), &t, k, count);
         for (int64_t i = k; i < k + count; i++) {
-            const REAL *own = shifts + i * (C + 1);
-            largest[i] = own[0];
-            for (int64_t c = 1; c <= C; c++) largest[i] = own[c] > largest[i] ? own[c] : largest[i];
+            const REAL *row = shifts + i * (C + 1);
+            largest[i] = row[0];
+            for (int64_t c = 1; c <= C; c++) largest[i] = row[c] > largest[i] ? row[c] : largest[i];
         }
     }
     queue q = {.item = NAME(sums_item), .work = &t, .items = NAME(tiles)(B),
@@ -359,8 +357,8 @@ EXPORT int OPERATION(sums)(const REAL *overlaps, const REAL *classes, int64_t st
     return outcome;
 }
 
-/* Log-energy and energy gap, (B, C), as kernels/look.py has them: few numbers, one after the other,
- * so that none of them is rounded by its place in a vector. `scale` is (1, B) or (C + 1, B). */
+/* Log-energy and energy gap, (B, C), as in kernels/look.py, one number after the other, so that no
+ * bit depends on a place in a vector. `scale` is (1, B) or (C + 1, B). */
 EXPORT int OPERATION(energies)(const REAL *sums, const REAL *scale, int64_t scale_rows,
                                   int64_t B, int64_t C, const double *parameters,
                                   double temperature, double *log_energy, double *gap, void *parallel, int threads) {
@@ -371,10 +369,10 @@ EXPORT int OPERATION(energies)(const REAL *sums, const REAL *scale, int64_t scal
         for (int64_t c = 1; c < scale_rows; c++) largest = fmax(largest, scale[c * B + b]);
         double relative[2]; /* to the largest scale: of a class, and of off */
         for (int64_t c = C; c >= 0; c--) {
-            const double own = scale[c * step + b], sum = sums[c * B + b];
-            relative[c == C] = sum * (own == largest ? 1 : ratio(parameters, own, largest));
+            const double of_class = scale[c * step + b], sum = sums[c * B + b];
+            relative[c == C] = sum * (of_class == largest ? 1 : ratio(parameters, of_class, largest));
             if (c == C) continue;
-            log_energy[b * C + c] = log_value(parameters, own) + log(sum);
+            log_energy[b * C + c] = log_value(parameters, of_class) + log(sum);
             gap[b * C + c] = relative[0] - relative[1];
         }
         double most = 1;

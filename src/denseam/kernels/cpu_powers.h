@@ -1,4 +1,4 @@
-/* Whole powers by the fewest products; all others by pow(). */
+/* Whole powers by few products, all others by pow(). */
 #pragma once
 
 #include <math.h>

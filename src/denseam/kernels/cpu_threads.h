@@ -1,7 +1,7 @@
-/* What the C files share: how they are compiled, and how work is spread over threads.
+/* Shared by the C files: compiler attributes, and threads.
  *
- * The caller hands in the GOMP_parallel of the OpenMP runtime that PyTorch has loaded, so that both
- * share one pool instead of two that spin against each other; without it, plain threads do. Work is
+ * The caller passes GOMP_parallel of PyTorch's OpenMP runtime, so that both use one pool instead of
+ * two that compete; without it, plain threads are started. Work is
  * cut into items that write disjoint outputs in a fixed order: results do not depend on the number
  * of threads.
  */
@@ -40,14 +40,14 @@ typedef struct {
     atomic_llong next;
 } queue;
 
-/* Working space for whole vectors, to be given to free(); NULL where there is no memory. */
+/* Working space for whole vectors, to be freed by free(); NULL where there is no memory. */
 static inline void *room(size_t bytes) { return aligned_alloc(64, (bytes + 64) / 64 * 64); }
 
 /* Subnormal powers are zero for every purpose here, and up to a hundred times slower. */
 static inline void drain(void *data) {
     queue *q = data;
     void *scratch = room(q->scratch);
-    if (!scratch) return; /* another thread takes the items; run() sees if none did */
+    if (!scratch) return; /* another thread takes the items; run() notices if none did */
 #if defined(__x86_64__)
     const unsigned saved = _mm_getcsr();
     _mm_setcsr(saved | 0x8040u); /* flush to zero, denormals are zero */

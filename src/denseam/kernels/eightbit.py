@@ -1,18 +1,17 @@
-"""Training by 8-bit products: pixels are 8-bit numbers anyway, and memories fit in as many.
+"""Training with 8-bit products: pixels are bytes, and memories are rounded to bytes.
 
-Overlaps are sums of whole numbers, of pixels and memories rounded to steps of 1/127.5 and 1/127;
-byte images lose nothing by it. Up to 1,032 neurons (N + C) they are exact whatever the order; of
-more, up to the 132,104 whose sums fit 32 bits, 8-bit products round once, at the end. Beyond them
-the products are those of float32. The gradient is a product of bfloat16
-numbers where the processor has them: weights span too many orders of magnitude for 8 bits, and the
-max-norm rule needs no more than the relation of its components. For the same reason images that
-weigh little for every memory are left out of it, once many do: at large n four of five. What that
-costs the gradient of trained models was measured, and is less than bfloat16 does; it is no bound.
-Memories, velocity, powers and sums stay in float32.
+Overlaps are sums of whole numbers: pixels and memories rounded to steps of 1/127.5 and 1/127, which
+is exact for byte images. With at most 1,032 neurons (N + C) the sums are exact in any order; with
+at most 132,104, the most whose sums fit 32 bits, they are rounded once, at the end. Larger products
+are in float32. The gradient is a product in bfloat16 where the processor has it: weights span too
+many orders of magnitude for 8 bits, and the max-norm rule needs only the ratios of components. For
+the same reason it leaves out images of little weight for every memory, if they are many: four of
+five at large n. On trained models that changed the gradient less than bfloat16 did (measured, not
+a bound). Memories, velocity, powers and sums stay in float32.
 
 On processors with 8-bit dot products (AVX-512 VNNI and later) a step takes 0.5 to 0.9 of the time
-of float32 products. Others multiply the same rounded numbers in float32, whose sums of more than
-1,032 are rounded as they go.
+of float32 products. Others multiply the same rounded numbers in float32, with more rounding beyond
+1,032 neurons.
 `docs/developers/log.md` has times, and errors of models trained either way.
 """
 
@@ -37,7 +36,7 @@ _TILE = 128  # memories, whose weights stay in the cache
 
 
 class EightBitKernel(CpuKernel):
-    """``CpuKernel`` with coarse products in the two places where training spends its time.
+    """A ``CpuKernel`` with coarse products in the two places where training spends its time.
 
     Only for float32, and only to train: decisions and attacks belong to exact overlaps.
     """
@@ -50,15 +49,15 @@ class EightBitKernel(CpuKernel):
         return self
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
-        """(B, N) in [-1, 1], (K, N or more) in [-1, 1] -> (K, B)."""
+        """Return overlaps, (B, N), (K, N or more), both in [-1, 1] -> (K, B)."""
         visible = with_classes(visible, memories)
-        # v = (p + 1/2) / 127.5 with p = -128 .. 127 has no 0: the class neurons of training, which
-        # are 0 in every image, are kept out by the memories' side.
+        # v = (p + 1/2) / 127.5 with p = -128 .. 127 is never 0. Components that are 0 in every
+        # image, such as class neurons in training, are set to 0 in the memories instead.
         pixels = (visible * _PIXEL_STEPS).sub_(0.5).round_().to(torch.int8)
         seen = visible.abs().amax(dim=0) > 0 if len(visible) else visible.new_ones(())
         whole = (memories * _MEMORY_STEPS).round_().mul_(seen)
         half = whole.sum(dim=1, keepdim=True).mul_(0.5)
-        # The operator knows no empty batch, and of one column it makes nonsense.
+        # The operator refuses an empty batch, and is wrong for one column.
         fits = 1 < memories.shape[1] <= _MOST_COMPONENTS
         if available() and len(visible) and fits:
             overlaps = _whole_products(whole, pixels)
@@ -67,7 +66,7 @@ class EightBitKernel(CpuKernel):
         return overlaps.add_(half).mul_(1 / (_PIXEL_STEPS * _MEMORY_STEPS))
 
     def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:
-        """(K, B), (B, N) -> (K, N)."""
+        """Return weights @ visible, (K, B), (B, N) -> (K, N)."""
         if not len(visible):
             return weights.new_zeros(len(weights), visible.shape[1])
         rows = _rows_that_matter(weights)
@@ -79,7 +78,7 @@ class EightBitKernel(CpuKernel):
 
 
 def _rows_that_matter(weights: Tensor) -> Tensor:
-    """(K, B) -> the images that weigh something beside the heaviest of some memory, ascending."""
+    """Return the images, ascending, whose weight (K, B) counts beside the largest of a memory."""
     most = weights.new_zeros(weights.shape[1])
     for tile in torch.split(weights, _TILE):
         sizes = tile.abs()
@@ -89,20 +88,20 @@ def _rows_that_matter(weights: Tensor) -> Tensor:
 
 
 def _whole_products(memories: Tensor, pixels: Tensor) -> Tensor:
-    """Whole numbers -127 .. 127 (K, N) and int8 (B, N) -> memories @ pixels.T, (K, B) float32."""
+    """Return memories @ pixels.T, (K, B), of whole numbers in -127 .. 127 and int8 (B, N)."""
     return torch._int_mm(memories.to(torch.int8), pixels.T).float()  # noqa: SLF001
 
 
 @cache
 def _has_bfloat16() -> bool:
-    """Whether the processor multiplies them; those that do not take longer than for float32."""
-    found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in PyTorch 2.11
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    """Return whether the processor multiplies bfloat16; others are slower than in float32."""
+    abilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # 2.11
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
 @cache
 def available() -> bool:
-    """Whether this build of PyTorch multiplies 8-bit matrices here, without saturating.
+    """Return whether this build of PyTorch multiplies 8-bit matrices without saturating.
 
     Processors without 8-bit dot products add pairs in 16 bits, where 2 * 255 * 127 has no room.
     """
@@ -110,7 +109,7 @@ def available() -> bool:
     pixels = torch.full((5, 66), 127, dtype=torch.int8)
     pixels[1::2] = -128
     try:
-        found = _whole_products(memories, pixels)
+        product = _whole_products(memories, pixels)
     except (AttributeError, RuntimeError):  # a build without this operator
         return False
-    return torch.equal(found, memories @ pixels.float().T)
+    return torch.equal(product, memories @ pixels.float().T)

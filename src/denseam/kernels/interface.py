@@ -1,4 +1,4 @@
-"""What a back end does. One signature, so that a kernel and its reference are interchangeable.
+"""The interface of a back end, the same for every kernel and its reference.
 
 Sizes: B images, N visible neurons, K memories, C classes. Overlaps are memory-major, (K, B).
 Arrays with C + 1 rows hold one row for each class neuron switched on and a last one for all off:
@@ -7,9 +7,8 @@ Arrays with C + 1 rows hold one row for each class neuron switched on and a last
     field[C, k, b] = overlap[k, b]                 - sum_c' class[k, c']
     sums[c, b]     = sum_k F(field[c, k, b]) / F(scale[c, b])
 
-``scale`` is the image's largest field (or the class's, see ``every_class``), as the energy function
-F counts it, so that nothing overflows and a sum that matters never underflows; temperature enters
-only afterwards.
+``scale`` is the largest ``F.size`` of the image's fields (or of the class's, see ``every_class``),
+so that nothing overflows and a sum that matters never underflows. Temperature enters afterwards.
 """
 
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ __all__ = ["Kernel", "Outcome", "Rule", "Sums", "field_shifts", "whole_rows", "w
 
 @dataclass(frozen=True)
 class Sums:
-    """Energies of a batch on a scale of their own: E = -F(scale) * values."""
+    """Energies of a batch, relative to a scale: E = -F(scale) * values."""
 
     values: Tensor  # (C + 1, B); row C is `off`
     scale: Tensor  # (C + 1, B), or (1, B) for all rows
@@ -33,7 +32,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a minibatch looks like to the objective."""
+    """Outputs and objective of a minibatch."""
 
     activity: Tensor  # (B, C) float64: Y
     predicted: Tensor  # (B,) int64
@@ -41,7 +40,7 @@ class Outcome:
 
 
 class Rule(NamedTuple):
-    """Numbers of the max-norm momentum rule, see ``training.optimizer``."""
+    """The numbers of the max-norm momentum rule, see ``training.optimizer``."""
 
     momentum: float  # p
     gradient_scale: float  # s
@@ -62,21 +61,21 @@ class Kernel(Protocol):
 
     @property
     def product(self) -> str | None:
-        """The name of the matrix product in use, where there is a choice of them."""
+        """The name of the matrix product in use; None without a choice."""
         return None
 
     def with_product(self, product: str | None) -> "Kernel":
-        """Return this back end with another product, or as it is where it lacks that one."""
+        """Return this back end with another product, or itself if it lacks that one."""
         return self
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
-        """(B, N), (K, N or more) -> (K, B): of the visible neurons, whatever stands behind them."""
+        """Return overlaps of the first N components, (B, N), (K, N or more) -> (K, B)."""
         ...
 
     def sums(
         self, overlaps: Tensor, class_memories: Tensor, F: EnergyFunction, *, every_class: bool
     ) -> Sums:
-        """(K, B), (K, C) -> ``Sums``.
+        """Return the sums of overlaps (K, B) with class memories (K, C).
 
         With ``every_class`` a class whose sum would underflow beside the image's best class gets
         a scale of its own, so that its logarithm stays exact.
@@ -112,20 +111,20 @@ class Kernel(Protocol):
         class_gradient: bool,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """weights[k, b] = sum_c coefficients[c, b] F'(field[c, k, b]) / F'(scale[c, b]).
+        """Return sum_c coefficients[c, b] F'(field[c, k, b]) / F'(scale[c, b]), (K, B).
 
-        ``coefficients`` is (C + 1, B), ``scale`` that or (1, B). Returns the weights (K, B), in
-        ``out`` where given (which may be ``overlaps``), and with ``class_gradient`` what follows
-        for the class memories, (K, C).
+        ``coefficients`` is (C + 1, B), ``scale`` the same or (1, B). The result is written to
+        ``out``, which may be ``overlaps``. With ``class_gradient``, also returns the gradient by
+        the class memories, (K, C).
         """
         ...
 
     def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:
-        """(K, B), (B, N) -> (K, N)."""
+        """Return weights @ visible, (K, B), (B, N) -> (K, N)."""
         ...
 
     def to_images(self, weights: Tensor, visible_memories: Tensor) -> Tensor:
-        """(K, B), (K, N) -> (B, N)."""
+        """Return weights.T @ visible_memories, (K, B), (K, N) -> (B, N)."""
         ...
 
     def update(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Any) -> None:
@@ -134,20 +133,20 @@ class Kernel(Protocol):
 
 
 def with_classes(visible: Tensor, memories: Tensor) -> Tensor:
-    """(B, N), (K, N + C) -> (B, N + C): class neurons at 0 behind the pixels.
+    """Return images with class neurons at 0, (B, N), (K, N + C) -> (B, N + C).
 
-    Products want their operands dense: so it is the images that are copied and not the memories.
+    Products need dense operands; copying the images spares copying the memories.
     """
     extra = memories.shape[1] - visible.shape[1]
     return torch.nn.functional.pad(visible, (0, extra)) if extra else visible
 
 
 def field_shifts(class_memories: Tensor) -> Tensor:
-    """(K, C) -> (K, C + 1): what is added to a memory's overlap for each class on, and for off."""
+    """Return what each class on, or all off, adds to overlaps, (K, C) -> (K, C + 1)."""
     total = class_memories.sum(dim=1, keepdim=True)
     return torch.cat([2 * class_memories - total, -total], dim=1)
 
 
 def whole_rows(x: Tensor) -> Tensor:
-    """Return a matrix with contiguous rows, at any distance: column slices are not copied."""
+    """Return a matrix with contiguous rows, any distance apart; column slices are not copied."""
     return x if x.stride(1) == 1 else x.contiguous()

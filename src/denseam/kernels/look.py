@@ -1,13 +1,13 @@
-"""How memories look at a batch: overlaps, sums, scores, and the pull of scores on both sides.
+"""Looks of memories at a batch: overlaps, sums, scores, and gradients of scores.
 
-The one place for that choreography. It takes tensors, an energy function F and a kernel, never a
-network. With s the scale and E = -F(s) * values of a kernel's sums (``interface``),
+Functions take tensors, an energy function F and a kernel, never a network. With s the
+scale and E = -F(s) * values of a kernel's sums (``interface``),
 
     energy gap  g_c = F(s_c) / F(T) values_c - F(s_off) / F(T) values_off     (Eq. 2.1, in tanh)
     log-energy  L_c = log F(s_c) + log values_c
 
 Sums and scores are (C + 1, B) or smaller, so their formulas are in float64; results beyond the
-range of the model's dtype are brought into it, never infinite by overflow and never NaN.
+range of the model's dtype are clamped to it: overflow makes neither infinities nor NaN.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def energy_gap(
 ) -> Tensor:
     """Return the argument of tanh in Eq. 2.1, (B, C) float64, within the range of ``dtype``.
 
-    Where it would leave that, all classes of an image are shrunk alike: the label stays.
+    If one would leave it, all classes of the image are scaled alike: the label stays.
     """
     relative, largest = _on_one_scale(sums, F)
     difference = relative[:-1] - relative[-1]
@@ -74,7 +74,7 @@ def winners(sums: Sums, F: EnergyFunction) -> Tensor:
 def gap_coefficients(
     upstream: Tensor, scale: Tensor, F: EnergyFunction, temperature: float
 ) -> Tensor:
-    """Return what ``Kernel.weights`` needs for the gradient of sum(upstream * energy_gap).
+    """Return coefficients for ``Kernel.weights``: the gradient of sum(upstream * energy_gap).
 
     ``upstream`` (B, C), ``scale`` (C + 1, B) or (1, B) -> (C + 1, B).
     """
@@ -90,7 +90,7 @@ def gap_coefficients(
 
 
 def log_coefficients(upstream: Tensor, sums: Sums, F: EnergyFunction) -> Tensor:
-    """Return what ``Kernel.weights`` needs for the gradient of sum(upstream * log_energy).
+    """Return coefficients for ``Kernel.weights``: the gradient of sum(upstream * log_energy).
 
     ``upstream`` (B, C) -> (C + 1, B); 0 where no memory is active.
     """
@@ -107,12 +107,11 @@ def fitted(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def joined(sums: Sums, F: EnergyFunction, axis: Axis) -> Sums:
-    """Return the sums of all memories from those of this process's; the same on every process.
+    """Return the sums over the memories of all processes, from those of this process.
 
-    Energies are sums over memories, so those of all are those of the parts, added up. Each part is
-    on a scale of its own; with the largest of them, S,
+    Each process has a scale of its own. With the largest of them, S,
 
-        sums[c, b] = sum over parts of  sums_part[c, b] F(scale_part[b]) / F(S[b])
+        sums[c, b] = sum over processes p of  sums_p[c, b] F(scale_p[b]) / F(S[b])
 
     which is one maximum of B numbers and one sum of (C + 1) B, whatever K and N are.
     """
@@ -137,7 +136,7 @@ def _on_one_scale(sums: Sums, F: EnergyFunction) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Look:
-    """A batch as memories see it: their overlaps and sums, and what follows from them."""
+    """A look of memories at a batch: overlaps and sums, with scores and gradients from them."""
 
     kernel: Kernel
     F: EnergyFunction
@@ -147,7 +146,7 @@ class Look:
 
     @property
     def active(self) -> Tensor:
-        """(B,) bool: whether any memory has an energy, for any class."""
+        """True for each image (B,) where some memory has an energy for some class."""
         return self.F.active(self.sums.scale.amax(dim=0))
 
     def energy_gap(self, temperature: float) -> Tensor:
@@ -165,7 +164,7 @@ class Look:
     def gradients(
         self, coefficients: Tensor, *, class_gradient: bool = True, out: Tensor | None = None
     ) -> "Gradients":
-        """Weigh memories by ``coefficients`` (C + 1, B); ``out`` as for ``Kernel.weights``."""
+        """Return gradients for ``coefficients`` (C + 1, B); ``out`` as for ``Kernel.weights``."""
         weights, to_classes = self.kernel.weights(
             self.overlaps, self.class_memories, coefficients, self.sums.scale, self.F,
             class_gradient=class_gradient, out=out,
@@ -183,7 +182,7 @@ def look_at(
     every_class: bool,
     axis: Axis | None = None,
 ) -> Look:
-    """Let memories look at a batch; with an ``axis``, those of all its processes."""
+    """Return a look at a batch; with an ``axis``, the sums are over all its processes."""
     overlaps = kernel.overlaps(visible, memories)
     classes = memories[:, memories.shape[1] - n_classes :]
     sums = kernel.sums(overlaps, classes, F, every_class=every_class)
@@ -196,25 +195,25 @@ class Gradients:
 
     kernel: Kernel
     weights: Tensor  # (K, B)
-    to_classes: Tensor | None  # (K, C); None where it was not asked for
+    to_classes: Tensor | None  # (K, C); None without ``class_gradient``
     n_classes: int
 
     def to_memories(self, visible: Tensor) -> Tensor:
-        """(B, N) -> (K, N + C)."""
+        """Return the gradient by memories, (B, N) -> (K, N + C)."""
         return torch.cat([self.kernel.to_memories(self.weights, visible), self._classes()], dim=1)
 
     def to_whole_memories(self, neurons: Tensor) -> Tensor:
-        """(B, N + C), 0 in the class neurons -> (K, N + C): without a copy of the product."""
+        """Return the same for neurons (B, N + C), 0 in class neurons; copies nothing."""
         gradient = self.kernel.to_memories(self.weights, neurons)
         gradient[:, -self.n_classes :] = self._classes()
         return gradient
 
     def to_images(self, visible_memories: Tensor) -> Tensor:
-        """(K, N) -> (B, N)."""
+        """Return the gradient by images, (K, N) -> (B, N)."""
         return self.kernel.to_images(self.weights, visible_memories)
 
     def to_images_of_whole(self, memories: Tensor) -> Tensor:
-        """(K, N + C) -> (B, N); the memories are not copied where that would take long."""
+        """Return the same for whole memories (K, N + C), not copied where that would be slow."""
         n_visible = memories.shape[1] - self.n_classes
         if not self.kernel.copies_rows:
             return self.to_images(memories[:, :n_visible].contiguous())
@@ -223,5 +222,5 @@ class Gradients:
 
     def _classes(self) -> Tensor:
         if self.to_classes is None:
-            raise RuntimeError("asked for a memory gradient of a pass without class gradient")
+            raise RuntimeError("no memory gradient without class gradient")
         return self.to_classes

@@ -1,7 +1,7 @@
-"""The C library: found once, and its functions called with tensors.
+"""The C library, loaded once, and calls of its functions with tensors.
 
-It is handed the thread pool that PyTorch has already started, and as many threads as PyTorch may
-use. `cpu_loops.h`, `cpu_update.c` and `cpu_dots.c` say what it does.
+The library works on PyTorch's own thread pool, with as many threads as PyTorch may use.
+`cpu_loops.h`, `cpu_update.c` and `cpu_dots.c` describe it.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loops, or None where there are none that this machine can load."""
+    """Return the compiled library, or None if this machine cannot load one."""
     return _loaded()[0]
 
 
@@ -28,7 +28,7 @@ def knows(operation: str) -> bool:
 
 
 def obstacle() -> str:
-    """Why there is no library."""
+    """Return the reason why there is no library."""
     remedy = "reinstall denseam where a C compiler is at hand"
     reason = _loaded()[1]
     what = f"do not load here ({reason})" if reason else "are not installed"
@@ -36,7 +36,7 @@ def obstacle() -> str:
 
 
 def _loaded() -> tuple[ctypes.CDLL | None, str]:
-    """The first library that loads, or why the last one does not."""
+    """Return the first library that loads, or the reason why the last one does not."""
     reason = ""
     for path in sorted(Path(__file__).parent.glob("_cpu*")):
         if path.suffix in (".so", ".dylib"):
@@ -49,7 +49,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
 
 @cache
 def _shared_pool() -> ctypes.c_void_p | None:
-    """GOMP_parallel of the OpenMP runtime in this process, or None: then C starts threads."""
+    """Return GOMP_parallel of this process's OpenMP runtime, or None: then C starts threads."""
     try:
         return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p)
     except AttributeError:
@@ -59,18 +59,18 @@ def _shared_pool() -> ctypes.c_void_p | None:
 def call(
     operation: str, first: Tensor, *arguments: Tensor | ctypes.c_void_p | float | None
 ) -> None:
-    """Call a C function: tensors go as pointers, and must be contiguous and of one dtype.
+    """Call a C function with tensors that are contiguous and of one dtype, as pointers.
 
     Raises:
-        TypeError: for a tensor that is not.
-        MemoryError: when there is none left for the working space.
+        TypeError: for another tensor.
+        MemoryError: when there is no memory for the working space.
     """
     dtype = first.dtype
     function = getattr(library(), f"denseam_{operation}_{_SUFFIX[dtype]}")
-    if function.argtypes is None:  # ctypes converts faster what it knows
+    if function.argtypes is None:  # faster than ctypes' guesses
         function.argtypes = [*map(_type, (first, *arguments)), ctypes.c_void_p, ctypes.c_int]
-    given = [pointer(a, dtype) if isinstance(a, Tensor) else a for a in (first, *arguments)]
-    if function(*given, _shared_pool(), torch.get_num_threads()) != 0:
+    values = [pointer(a, dtype) if isinstance(a, Tensor) else a for a in (first, *arguments)]
+    if function(*values, _shared_pool(), torch.get_num_threads()) != 0:
         raise MemoryError(f"no memory left for the working space of denseam's {operation!r} kernel")
 
 
@@ -87,7 +87,7 @@ def _type(argument: Tensor | ctypes.c_void_p | float | None) -> type:
 
 
 def pointer(value: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
-    """Where a tensor begins.
+    """Return a pointer to the first number of a tensor.
 
     Raises:
         TypeError: when it is not contiguous, not of this dtype, or not on the CPU.
@@ -101,12 +101,12 @@ def pointer(value: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
 
 
 def rows(value: Tensor) -> tuple[Tensor, int]:
-    """A matrix of whole rows, any distance apart, as ``call`` takes it: the first, and how far."""
+    """Return a matrix of whole rows as ``call`` takes it: the first row, and their distance."""
     return value[:1], value.stride(0)
 
 
 @cache
 def vector_bits() -> int:
-    """Of the vectors that the product of our own uses on this processor; 0 without the library."""
-    found = library()
-    return 0 if found is None else int(found.denseam_dots_vector_bits())
+    """Return the bits of the vectors of "dots" on this processor; 0 without the library."""
+    loaded = library()
+    return 0 if loaded is None else int(loaded.denseam_dots_vector_bits())

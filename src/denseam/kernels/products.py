@@ -1,15 +1,15 @@
-"""Whose matrix product to use.
+"""The matrix products of the back end in C, and the choice among them.
 
 PyTorch sends float32 products to MKL, which on AMD processors runs below what oneDNN, shipped in
-the same wheel, reaches with the same accuracy. The public switch to oneDNN is global, so it would
-change the user's own products, in every thread; the operator that `torch.compile` emits for a
-linear layer is not, and is what "onednn" calls.
+the same wheel, reaches with the same accuracy. The public switch to oneDNN is global and
+would change the user's own products; "onednn" calls the operator that `torch.compile` emits for a
+linear layer instead.
 
-Both take four times as long for two images as for one, and add in another order then. "dots" is a
-product of our own, for rows, as overlaps are: as fast on AMD for a thousand images, up to four
-times faster for a few, more exact, and the same for an image whatever it comes with. MKL on Intel
-is as fast for 64 and faster for a thousand, so "by-size" leaves those beyond 64 to it.
-`docs/developers/log.md` has the measurements, `cpu_dots.c` the order.
+Both take four times as long for two images as for one, and then add in another order. "dots" is our
+own product of rows: as fast on AMD for a thousand images, up to four times faster for a few, more
+exact, and batch-invariant. MKL on Intel is as fast for 64 images and faster for a thousand, so
+"by-size" uses it for more than 64. `docs/developers/log.md` has the measurements, `cpu_dots.c` the
+order of additions.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ __all__ = ["FORMS", "TAKE_GAPS", "Product", "available_products", "default_produ
 
 Product = Callable[[Tensor, Tensor], Tensor]  # (m, k), (n, k) -> (m, n): a @ b.T
 
-_MEASURED_WITH = 512  # bits: with shorter vectors nobody has compared "dots"
+_MEASURED_WITH = 512  # bits: "dots" was not compared with shorter vectors
 _FEW = 64  # rows, on either side
 _FASTEST = {"AuthenticAMD": ("dots", "onednn"), "GenuineIntel": ("by-size",)}
 
@@ -35,16 +35,16 @@ def _torch_product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _onednn_product(a: Tensor, b: Tensor) -> Tensor:
-    # An empty batch oneDNN refuses, and double precision it does not have.
+    # oneDNN refuses an empty batch, and has no double precision.
     if a.numel() == 0 or b.numel() == 0 or a.dtype is not torch.float32:
         return _torch_product(a, b)
-    # Anything but dense operands sends this operator to a loop a thousand times slower.
+    # With operands that are not dense, this operator is a thousand times slower.
     linear: Product = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
     return linear(_dense(a), _dense(b), None, "none", [], "")  # type: ignore[call-arg]
 
 
 def _dense(x: Tensor) -> Tensor:
-    """A copy where it has gaps, in the order it lies in: across that order copies crawl."""
+    """Return x dense, copied if it has gaps, in the order of its memory: others copy slowly."""
     if x.is_contiguous() or x.T.is_contiguous():
         return x
     return x.T.contiguous().T if x.stride(0) == 1 else x.contiguous()
@@ -53,7 +53,7 @@ def _dense(x: Tensor) -> Tensor:
 def _dots_product(a: Tensor, b: Tensor) -> Tensor:
     if a.numel() == 0 or b.numel() == 0:
         return _torch_product(a, b)
-    if a.stride(1) != 1 or b.stride(1) != 1:  # not the rows that it is made for
+    if a.stride(1) != 1 or b.stride(1) != 1:  # "dots" needs contiguous rows
         return FORMS["onednn" if "onednn" in available_products() else "torch"](a, b)
     out = a.new_empty(len(a), len(b))
     native.call("dots", *native.rows(a), *native.rows(b), len(a), len(b), a.shape[1], out)
@@ -74,12 +74,12 @@ FORMS: dict[str, Product] = {
 }
 
 TAKE_GAPS = frozenset({"dots", "by-size"})
-"""Those that take rows with something between them where they lie; the others make copies."""
+"""The products that take rows with gaps between them; the others copy such rows."""
 
 
 @cache
 def available_products() -> tuple[str, ...]:
-    """The products of this build of PyTorch that are as accurate as its default, default first."""
+    """Return the products that are as accurate here as PyTorch's default, that one first."""
     generator = torch.Generator().manual_seed(0)
     a = torch.rand(65, 97, generator=generator) * 2 - 1
     b = torch.rand(33, 97, generator=generator) * 2 - 1
@@ -97,19 +97,18 @@ def available_products() -> tuple[str, ...]:
 
 @cache
 def default_product() -> str:
-    """The name of the product that this processor runs fastest.
+    """Return the name of the product that is fastest on this processor.
 
-    A rule, not a measurement: on a busy machine a measurement would choose now one and now the
-    other, and no two runs would end in the same bits.
+    By a table: a measurement would vary on a busy machine, and with it the bits of a run.
     """
-    wanted = _FASTEST.get(_vendor(), ())
-    if native.vector_bits() != _MEASURED_WITH:  # none that "dots" has a part in
-        wanted = tuple(name for name in wanted if name not in TAKE_GAPS)
-    return next((name for name in wanted if name in available_products()), "torch")
+    fastest = _FASTEST.get(_vendor(), ())
+    if native.vector_bits() != _MEASURED_WITH:  # neither "dots" nor "by-size"
+        fastest = tuple(name for name in fastest if name not in TAKE_GAPS)
+    return next((name for name in fastest if name in available_products()), "torch")
 
 
 def _vendor() -> str:
-    """The maker of the processor, as the system calls it; empty where it does not say."""
+    """Return the vendor of the processor as Linux names it; empty elsewhere."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "")

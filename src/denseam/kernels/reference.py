@@ -1,7 +1,7 @@
-"""The kernels in plain PyTorch: any dtype, any energy function, no compiler.
+"""The back end in plain PyTorch: any dtype, any energy function, no compiler.
 
-The measure for the others. Loops over classes, so that nothing of size (B, K, C) is held; the rest
-is what `energy.py` says. Decisions and coefficients are in float64, which a device must have.
+The reference for the others: the formulas of `energy.py` in a loop over classes, so that nothing of
+size (B, K, C) is held. Decisions and coefficients are in float64, which a device must have.
 """
 
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ TOO_SMALL = {
 
 
 class ReferenceKernel(Kernel):
-    """See ``interface.Kernel``."""
+    """The back end in plain PyTorch, see ``interface.Kernel``."""
 
     name: ClassVar[str] = "reference"
     records_steps: ClassVar[bool] = False

@@ -1,10 +1,10 @@
-"""One training step of a dense associative memory: the gradient of the objective, and the rule.
+"""One training step of a dense associative memory: gradient of the objective, and update.
 
-One pass forth and one back with the head in between, Eqs. 2.1 and 2.3:
+A forward pass, the head and a backward pass, Eqs. 2.1 and 2.3:
 
     g = energy gap,  Y = tanh g,  C = sum (Y - t)^(2m),  dC/dg = 2m (Y - t)^(2m-1) (1 - Y^2)
 
-The training loop, recorded steps, the estimator and the benchmark all take this one.
+The training loop, recorded steps, the estimator and the benchmark all use this step.
 """
 
 from typing import Any
@@ -31,11 +31,11 @@ def memory_gradient(
     n_classes: int,
     mesh: Mesh | None = None,
 ) -> tuple[Tensor, Outcome]:
-    """Return dC/dxi, (K, N + C), and what the batch looks like.
+    """Return dC/dxi, (K, N + C), and the outcome of the batch.
 
-    With class neurons at 0 the overlaps are those of the visible neurons, while both products
-    work on whole rows: neither memories nor gradient are copied. With a ``mesh`` memories are those
-    of this process, and the sums those of all; the gradient is of this process's images.
+    Class neurons at 0 change no overlap, and let both products work on whole rows: neither memories
+    nor gradient are copied. With a ``mesh``, memories and images are those of this process; sums
+    are over the memories of all processes.
     """
     axis = None if mesh is None else mesh.memory
     seen = look_at(kernel, F, neurons, memories, n_classes, every_class=False, axis=axis)
@@ -58,7 +58,7 @@ def step(
     n_classes: int,
     mesh: Mesh | None = None,
 ) -> Outcome:
-    """Move memories and velocity in place, and return what the batch looked like before.
+    """Update memories and velocity in place; return the outcome of the batch before.
 
     ``rule`` is a ``Rule``, ``temperature`` a number; back ends that record steps also take tensors
     on their device. Other arguments are those of ``memory_gradient``.

@@ -29,7 +29,7 @@ INLINE int NAME(active)(REAL scale) { return scale > 0; }
 /* 0.5 / scale, and 0 where scale is 0. */
 INLINE REAL NAME(prepared)(REAL scale) { return scale > 0 ? (REAL)0.5 / scale : 0; }
 
-/* Twice the positive part: exact, and no comparison in the way of the products. */
+/* Twice the positive part, exact and without a comparison. */
 INLINE vec NAME(twice_relu)(vec x) { return x + (vec)((bits)x & (((BITS)-1) >> 1)); }
 
 /* out = x^n for n >= 1 by repeated squaring from the top bit down, so that nothing on the way

@@ -1,10 +1,9 @@
-"""The back end for graphics cards, in Triton, which is not imported before it is needed.
+"""The back end for graphics cards, in Triton, which is imported when it is needed.
 
-`device/` is what runs on the card: `loops`, the two loops over memories, images and classes, with
-what differs between energy functions in `functions/`; `head`, `rule` and `batch`, the rest of a
-training step; `matmul`. `kernel` launches them, `products` says whose matrix product runs.
-docs/gpu.md says how it is laid out. On a machine without a card all of it runs in Triton's
-interpreter, for tests.
+`device/` runs on the card: `loops` over memories, images and classes, with the formulas of each
+energy function in `functions/`; `head`, `rule` and `batch`, the rest of a training step; `matmul`.
+`kernel` launches them, `products` chooses the matrix product. docs/gpu.md explains the design.
+Tests run it in Triton's interpreter on machines without a card.
 """
 
 from importlib.util import find_spec
@@ -25,7 +24,7 @@ _LEAST_CAPABILITY = (8, 0)
 
 
 def make(products: "Products" = "full") -> "TritonKernel":
-    """Return the back end, by products of its own; see ``products``."""
+    """Return the back end with one of the ``products``."""
     from denseam.kernels.triton.kernel import TritonKernel  # noqa: PLC0415
 
     return TritonKernel(products)
@@ -34,7 +33,7 @@ def make(products: "Products" = "full") -> "TritonKernel":
 def obstacle(  # noqa: PLR0911, one obstacle after the other
     device: torch.device, dtype: torch.dtype, F: EnergyFunction
 ) -> str | None:
-    """Return why these kernels cannot serve tensors and a function, or None where they can."""
+    """Return the reason why these kernels cannot run for tensors and a function, or None."""
     if dtype not in (torch.float32, torch.float64):
         return f"the Triton kernels know float32 and float64, not {dtype}"
     if find_spec("triton") is None:

@@ -1,4 +1,4 @@
-"""The back end itself: which kernel runs on what, with which tiles."""
+"""The back end itself, which launches kernels and chooses their tiles."""
 
 import math
 from functools import cache
@@ -32,14 +32,14 @@ _ROOM = 40  # powers of two that gradients may grow by in sums over memories and
 
 
 class TritonKernel(Kernel):
-    """See ``interface.Kernel``. float32 and float64, on cards of compute capability 8.0 and up.
+    """The back end in Triton: float32 and float64, on cards of compute capability 8.0 and up.
 
-    Nothing here waits for the card. ``objective`` and ``update`` take from its memory what changes
-    while one trains, so that a CUDA graph of a step can be played again and again.
+    Nothing here waits for the card. ``objective`` and ``update`` read temperature and rule from its
+    memory, so that a CUDA graph of a step can be replayed.
 
     Args:
-        products: how float32 matrix products are made, see ``triton.products``. Overlaps of
-            coarse ones are for training: decisions and attacks belong to full ones.
+        products: precision of float32 matrix products, see ``triton.products``. Coarse ones are
+            for training only: decisions and attacks need full ones.
     """
 
     name: ClassVar[str] = "triton"
@@ -54,7 +54,7 @@ class TritonKernel(Kernel):
         return self._products
 
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
-        # Here copies cost little, and rows that begin anywhere cost much.
+        # Copies are cheap here; rows that are not aligned are slow.
         return multiply(memories[:, : visible.shape[1]].contiguous(), visible, self._products)
 
     def to_memories(self, weights: Tensor, visible: Tensor) -> Tensor:
@@ -66,11 +66,11 @@ class TritonKernel(Kernel):
     def draw(
         self, pixels: Tensor, labels: Tensor, order: Tensor, number: Tensor, like: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The images of a batch as neurons, and their labels; nothing is read by the host.
+        """Return the images of a batch as neurons, and their labels, without waiting for the card.
 
-        ``pixels`` (M, N) bytes or floats, ``labels`` (M,), ``order`` (batches, B) their rows,
-        ``number`` () which batch -> (B, width), 0 beyond the pixels, and (B,) int64. Width and
-        dtype are those of ``like``.
+        ``pixels`` is (M, N), bytes or floats, ``labels`` (M,), ``order`` (batches, B) rows of
+        them, ``number`` () the batch. Neurons are (B, width), 0 beyond the pixels, with the width
+        and dtype of ``like``; labels are (B,) int64.
         """
         B, width = order.shape[1], like.shape[1]
         neurons, batch_labels = like.new_empty(B, width), labels.new_empty(B)
@@ -187,7 +187,7 @@ class TritonKernel(Kernel):
 
 @cache
 def _body(F: EnergyFunction, *, slope: bool = False) -> dict[str, Any]:
-    """Return what the loops need of F, or of its slope: constants to the compiler."""
+    """Return the functions and constants of F, or of its slope, for the loops."""
     functions = _functions(F)
     A, B, C = functions.slope_constants(F) if slope else functions.constants(F)
     return {
@@ -198,7 +198,7 @@ def _body(F: EnergyFunction, *, slope: bool = False) -> dict[str, Any]:
 
 @cache
 def _head(F: EnergyFunction) -> dict[str, Any]:
-    """Return what the head of training needs of F."""
+    """Return the functions and constants of F for the head."""
     functions = _functions(F)
     A, _, _ = functions.constants(F)
     return {"GAP_FACTOR": functions.gap_factor, "LOG2_PULL": functions.log2_pull, "A": A}
@@ -209,5 +209,5 @@ def _functions(F: EnergyFunction) -> Any:
 
 
 def _tile(n_classes: int) -> tuple[int, int]:
-    """Memories and images of a tile of the sums; what its parts take is at most one overlaps."""
+    """Return memories and images of a tile; partial sums take no more room than overlaps."""
     return (32, 128) if n_classes < 32 else (128, 32)

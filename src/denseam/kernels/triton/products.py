@@ -1,12 +1,11 @@
-"""Matrix products on the card, and what they round.
+"""Matrix products on the card, by precision.
 
 "full"      float32 products as cuBLAS makes them, 24 bits.
 "tf32"      operands to 11 bits on the tensor cores, sums in float32.
 "bfloat16"  operands to 8 bits, likewise.
 
-cuBLAS makes TF32 products by a switch that is global to the process, so coarse ones are made here
-instead. And where the process has turned that switch, full ones are made here too: what is asked
-for is what is done.
+cuBLAS makes TF32 products by a switch that is global to the process, so coarse products have a
+kernel of our own. It also makes the full ones if the user has turned that switch on.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -31,7 +30,7 @@ SIZES: dict[Products, dict[str, int]] = {
 
 
 def multiply(a: Tensor, b: Tensor, products: Products) -> Tensor:
-    """(M, L), (N, L) -> (M, N): a @ b.T, with float32 or float64 sums."""
+    """Return a @ b.T, (M, L), (N, L) -> (M, N), with float32 or float64 sums."""
     plain = products == "full" or a.dtype is not torch.float32
     empty = a.numel() == 0 or b.numel() == 0
     if empty or (plain and (a.dtype is not torch.float32 or not _coarse_by_default())):
@@ -40,7 +39,7 @@ def multiply(a: Tensor, b: Tensor, products: Products) -> Tensor:
 
 
 def tiled(a: Tensor, b: Tensor, products: Products) -> Tensor:
-    """The same by the kernel above, whatever cuBLAS would do."""
+    """Return a @ b.T by our own kernel, whatever cuBLAS would do."""
     (M, L), N = a.shape, len(b)
     out = a.new_empty(M, N)
     coarse = products == "bfloat16"
@@ -56,12 +55,12 @@ def tiled(a: Tensor, b: Tensor, products: Products) -> Tensor:
 
 
 def on_device_of(x: Tensor) -> AbstractContextManager[Any]:
-    """Triton launches on the current device: make that the one where ``x`` lies."""
+    """Return a context in which Triton launches on the device of ``x``."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 def _coarse_by_default() -> bool:
-    """Whether this process lets cuBLAS round float32 operands."""
+    """Return whether this process lets cuBLAS round float32 operands."""
     settings = torch.backends.cuda.matmul
     precision = getattr(settings, "fp32_precision", None)
     return bool(settings.allow_tf32) if precision is None else precision == "tf32"

@@ -1,1 +1,1 @@
-"""What runs on the card. Nothing here is called by Python; see ``triton.kernel``."""
+"""Kernels that run on the card, launched by ``triton.kernel``."""

@@ -18,18 +18,18 @@ def drawn_batch(
     BYTES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One image: bytes as ``ImageSet.visible`` makes them, v = p / 127.5 - 1."""
+    """Write one image as neurons; bytes p become v = p / 127.5 - 1, as in ``ImageSet.visible``."""
     image = tl.program_id(0).to(tl.int64)
     row = tl.load(order + tl.load(number) * B + image)
     if tl.program_id(1) == 0:
         tl.store(batch_labels + image, tl.load(labels + row))
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    found = tl.load(pixels + row * N + i, mask=i < N, other=0)
+    pixel = tl.load(pixels + row * N + i, mask=i < N, other=0)
     dtype = neurons.dtype.element_ty
     if BYTES and dtype == tl.float32:
-        visible = tl.div_rn(found.to(tl.float32), 127.5) - 1.0
+        visible = tl.div_rn(pixel.to(tl.float32), 127.5) - 1.0
     elif BYTES:
-        visible = found.to(dtype) / 127.5 - 1.0
+        visible = pixel.to(dtype) / 127.5 - 1.0
     else:
-        visible = found.to(dtype)
+        visible = pixel.to(dtype)
     tl.store(neurons + image * width + i, tl.where(i < N, visible, 0.0), mask=i < width)

@@ -2,8 +2,8 @@
 
     g = F(scale) / F(T) (values_c - values_off),  Y = tanh g,  C = sum |Y - t|^(2m)   Eqs. 2.1, 2.3
 
-As `look.energy_gap` and `look.gap_coefficients`, without a wait for the host. What may be 1e30 goes
-through logarithms, so that nothing overflows on the way.
+Like `look.energy_gap` and `look.gap_coefficients`, without waiting for the host. Large factors are
+logarithms, so that nothing overflows.
 """
 
 import triton
@@ -15,7 +15,7 @@ _TINY = tl.constexpr(2.0**-1022)
 
 @triton.jit
 def _power(x, exponent: tl.constexpr):
-    """x^exponent for x >= 0 in float64; 0^0 is 1."""
+    """Return x^exponent for x >= 0 in float64; 0^0 is 1."""
     out = tl.exp2(tl.minimum(exponent * tl.log2(tl.maximum(x, _TINY)), _LARGEST))
     return tl.where(x > 0, out, 1.0 if exponent == 0 else 0.0)
 
@@ -40,7 +40,7 @@ def head(
     BLOCK_B: tl.constexpr,
     BLOCK_C: tl.constexpr,  # >= C
 ):
-    """Y, label, objective and dC/dg on the scale that ``weighted_powers`` wants it."""
+    """Write Y, label, objective, and dC/dg as coefficients for ``weighted_powers``."""
     b = (tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)).to(tl.int64)
     c = tl.arange(0, BLOCK_C).to(tl.int64)
     inside, valid = b < B, c < C
@@ -61,8 +61,8 @@ def head(
     power = _power(tl.abs(error), 2 * LOSS_POWER - 1)
     tl.store(objective + b, tl.sum(power * tl.abs(error), axis=1), mask=inside)
 
-    # The pull of an image, its largest at 1, and what that stands for as a power of two: shrunk as
-    # a whole, so that a gradient beyond the range keeps its direction.
+    # The pull of an image relative to its largest, whose size is a power of two, limited as a
+    # whole: a gradient beyond the range keeps its direction.
     sign = tl.where(error < 0, -1.0, tl.where(error > 0, 1.0, 0.0))
     pull = sign * (power * (2 * LOSS_POWER) * (1 - Y * Y))  # sign is in float32
     total = tl.sum(pull, axis=1)

@@ -1,9 +1,9 @@
 """The two loops over memories, images and classes.
 
 A program holds one tile of overlaps, (BLOCK_K, BLOCK_B), in registers and evaluates F of its fields
-class by class. What it leaves behind are sums over one side of the tile: a BLOCK_K-th or a
-BLOCK_B-th of B x K x C numbers, added up in a fixed order by a second, small kernel, so that no bit
-depends on which program came first. CLEANED, PREPARED and RELATIVE are functions of `functions/`,
+class by class. It writes sums over one side of the tile, a BLOCK_K-th or a BLOCK_B-th of
+B x K x C numbers. A second, small kernel adds them in a fixed order, so that no bit depends on
+which program came first. CLEANED, PREPARED and RELATIVE are functions of `functions/`,
 with the constants A, B_ and C_ of the energy function.
 
 ``partial_sums`` divides by the largest field of the *tile* and image; ``joined_sums`` brings the
@@ -16,24 +16,24 @@ import triton.language as tl
 
 @triton.jit
 def class_totals(classes, stride, k, present, C, BLOCK_C: tl.constexpr):
-    """Of the memories k: the sum of their class components, and the largest, at least 0."""
+    """Return the sum of the class components of memories k, and the largest, at least 0."""
     total = tl.zeros_like(k).to(classes.dtype.element_ty)
     largest = total
     rows = classes + k.to(tl.int64) * stride
     for first in range(0, C, BLOCK_C):
         c = first + tl.arange(0, BLOCK_C)
         mask = present[:, None] & (c < C)[None, :]
-        part = tl.load(rows[:, None] + c[None, :], mask=mask, other=0.0)
-        total += tl.sum(part, axis=1)
-        largest = tl.maximum(largest, tl.max(part, axis=1))
+        votes = tl.load(rows[:, None] + c[None, :], mask=mask, other=0.0)
+        total += tl.sum(votes, axis=1)
+        largest = tl.maximum(largest, tl.max(votes, axis=1))
     return total, largest
 
 
 @triton.jit
 def class_shift(classes, stride, k, present, total, c, C):
-    """What is added to the overlaps of memories k with class c on; all off for c = C.
+    """Return what class c on adds to the overlaps of memories k; c = C is all off.
 
-    -inf for memories that are not there: their fields are 0.
+    -inf for the padding of a tile: its fields are 0.
     """
     rows = classes + k.to(tl.int64) * stride
     vote = tl.load(rows + c, mask=present & (c < C), other=0.0)
@@ -42,7 +42,7 @@ def class_shift(classes, stride, k, present, total, c, C):
 
 @triton.jit
 def _tile(overlaps, k, present, b, inside, B):
-    """Overlaps of memories k with images b; 0 where there is none."""
+    """Return overlaps of memories k with images b; 0 in the padding."""
     at = overlaps + k.to(tl.int64)[:, None] * B + b[None, :]
     return tl.load(at, mask=present[:, None] & inside[None, :], other=0.0)
 
@@ -67,7 +67,7 @@ def partial_sums(
     BLOCK_B: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """sum_k F(field) / F(scale) over a tile of memories; scale: the largest field in it."""
+    """Write sum_k F(field) / F(scale) over a tile of memories; scale: the largest field in it."""
     tile = tl.program_id(1).to(tl.int64)
     k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
@@ -105,7 +105,7 @@ def joined_sums(
     BLOCK_T: tl.constexpr,
     BLOCK_B: tl.constexpr,
 ):
-    """The sums of all tiles on the scale of each image's largest field."""
+    """Write the sums over all tiles, relative to each image's largest field."""
     c = tl.program_id(1)
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
     inside = b < B
@@ -113,16 +113,16 @@ def joined_sums(
     for first in range(0, tiles, BLOCK_T):
         t = first + tl.arange(0, BLOCK_T).to(tl.int64)
         mask = (t < tiles)[:, None] & inside[None, :]
-        part = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=float("-inf"))
-        best = tl.maximum(best, tl.max(part, axis=0))
+        tile_scales = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=float("-inf"))
+        best = tl.maximum(best, tl.max(tile_scales, axis=0))
     best = tl.where(inside, best, 0.0)
     against = PREPARED(best.to(tl.float64))[None, :]
     value = tl.zeros((BLOCK_B,), tl.float64)
     for first in range(0, tiles, BLOCK_T):
         t = first + tl.arange(0, BLOCK_T).to(tl.int64)
         mask = (t < tiles)[:, None] & inside[None, :]
-        part = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=float("-inf"))
-        ratio = RELATIVE(part.to(tl.float64), against, A, B_, C_)
+        tile_scales = tl.load(scales + t[:, None] * B + b[None, :], mask=mask, other=float("-inf"))
+        ratio = RELATIVE(tile_scales.to(tl.float64), against, A, B_, C_)
         at = sums + (t[:, None] * (C + 1) + c) * B + b[None, :]
         share = tl.load(at, mask=mask, other=0.0).to(tl.float64)
         value += tl.sum(ratio * share, axis=0)
@@ -154,9 +154,9 @@ def rescaled_sums(
     BLOCK_B: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """A class whose sum has lost terms to underflow, once more on a scale of its own.
+    """Sum a class again on a scale of its own if it has lost terms to underflow.
 
-    Decided on the card, so that nobody waits for the answer; most often there is nothing to do.
+    The card decides, so that the host does not wait; most often there is nothing to do.
     """
     c = tl.program_id(1)
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
@@ -212,7 +212,7 @@ def weighted_powers(
     BLOCK_B: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """sum_c coefficient F'(field) / F'(scale) of a tile, and what each class adds to a memory."""
+    """Write sum_c coefficient F'(field) / F'(scale) of a tile, and each class's sum per memory."""
     tile = tl.program_id(0).to(tl.int64)
     k = tl.program_id(1) * BLOCK_K + tl.arange(0, BLOCK_K)
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
@@ -246,7 +246,7 @@ def class_gradients(
     BLOCK_K: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """2 share_c - sum_c' share_c' of every memory; ROWS >= C + 1."""
+    """Write 2 share_c - sum_c' share_c' of every memory; ROWS >= C + 1."""
     k = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
     c = tl.arange(0, ROWS)
     mask = (c <= C)[:, None] & (k < K)[None, :]

@@ -24,7 +24,7 @@ def tiled_product(
     BLOCK_L: tl.constexpr,
     GROUP: tl.constexpr,
 ):
-    """a @ b.T; GROUP tiles of rows take turns, so that what they share stays in the cache."""
+    """Write a @ b.T; GROUP tiles of rows take turns, so that shared columns stay cached."""
     rows, columns = tl.cdiv(M, BLOCK_M), tl.cdiv(N, BLOCK_N)
     number = tl.program_id(0)
     first = number // (GROUP * columns) * GROUP

@@ -13,7 +13,7 @@ def max_norm_step(
     components,
     BLOCK: tl.constexpr,  # >= components
 ):
-    """V <- p V - s g;  xi <- clip(xi + eps V / max|V|, -1, 1)."""
+    """Update one memory: V <- p V - s g;  xi <- clip(xi + eps V / max|V|, -1, 1)."""
     i = tl.arange(0, BLOCK)
     mask = i < components
     at = tl.program_id(0).to(tl.int64) * components + i

@@ -1,4 +1,4 @@
-"""What differs between energy functions F on a card: one file each, named as F is.
+"""The formulas of energy functions F on a card, one file each, named after F.
 
 Each has ``constants(F)`` and ``slope_constants(F)``, the arguments A, B, C below for F and F', and
 

@@ -7,7 +7,7 @@ import triton.language as tl
 
 from denseam.energies import Exponential
 
-_LARGEST = tl.constexpr(1000.0)  # a gap beyond 2^1000 saturates tanh whatever it is multiplied with
+_LARGEST = tl.constexpr(1000.0)  # a gap beyond 2^1000 saturates tanh
 
 
 def constants(F: Exponential) -> tuple[float, int, int]:
@@ -20,30 +20,30 @@ slope_constants = constants
 
 @triton.jit
 def cleaned(scale):
-    """See the package."""
+    """Return the scale as it is stored."""
     return scale
 
 
 @triton.jit
 def prepared(scale):
-    """See the package."""
+    """Return the scale for ``relative``."""
     return scale
 
 
 @triton.jit
 def relative(field, scale, BETA_2: tl.constexpr, _B: tl.constexpr, _C: tl.constexpr):
-    """exp(beta (field - scale)), at most 1: images that are not there stay finite."""
+    """Return exp(beta (field - scale)), at most 1, so that padding stays finite."""
     above = tl.minimum(field - scale, tl.zeros_like(field), propagate_nan=tl.PropagateNan.ALL)
     return tl.exp2(above * BETA_2)
 
 
 @triton.jit
 def gap_factor(scale, T, BETA_2: tl.constexpr):
-    """See the package."""
+    """Return F(scale) / F(T), at most 2^1000."""
     return tl.exp2(tl.minimum((scale - T) * BETA_2, _LARGEST))
 
 
 @triton.jit
 def log2_pull(scale, T, BETA_2: tl.constexpr):
-    """See the package."""
+    """Return log2 of F'(scale) / F(T)."""
     return tl.log2(0.0 * T + 0.6931471805599453 * BETA_2) + (scale - T) * BETA_2

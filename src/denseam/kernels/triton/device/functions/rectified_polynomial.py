@@ -7,9 +7,9 @@ import triton.language as tl
 
 from denseam.energies import RectifiedPolynomial
 
-# Below it a scale is taken for 0, so that its reciprocal is finite: the least normal float32.
+# Smaller scales count as 0, so that the reciprocal is finite: the least normal float32.
 SMALLEST = tl.constexpr(2.0**-126)
-_LARGEST = tl.constexpr(1000.0)  # a gap beyond 2^1000 saturates tanh whatever it is multiplied with
+_LARGEST = tl.constexpr(1000.0)  # a gap beyond 2^1000 saturates tanh
 _TINY = tl.constexpr(2.0**-1022)
 
 
@@ -30,20 +30,20 @@ def _exponent(power: float) -> tuple[float, int, int]:
 
 @triton.jit
 def cleaned(scale):
-    """See the package."""
+    """Return the scale as it is stored, 0 below ``SMALLEST``."""
     return tl.where(scale >= SMALLEST, scale, 0.0)
 
 
 @triton.jit
 def prepared(scale):
-    """1 / scale, and 0 where scale is 0 or as good as."""
+    """Return 1 / scale, or 0 for a scale below ``SMALLEST``."""
     usable = scale >= SMALLEST
     return tl.where(usable, 1.0 / tl.where(usable, scale, 1.0), 0.0).to(scale.dtype)
 
 
 @triton.jit
 def relative(field, inverse, POWER: tl.constexpr, WHOLE: tl.constexpr, BITS: tl.constexpr):
-    """(relu(field) / scale)^n; x^0 is 1 only where x > 0: F_1 has no slope at zero.
+    """Return (relu(field) / scale)^n; x^0 is 1 only for x > 0: F_1 has no slope at zero.
 
     NaN stays NaN, as in the other back ends. Whole powers by repeated squaring from the top bit
     down. Only a fraction goes through logarithms, whose error a whole power would multiply.
@@ -65,7 +65,7 @@ def relative(field, inverse, POWER: tl.constexpr, WHOLE: tl.constexpr, BITS: tl.
 
 @triton.jit
 def gap_factor(scale, T, POWER: tl.constexpr):
-    """See the package."""
+    """Return F(scale) / F(T), at most 2^1000."""
     x = scale / T
     out = tl.exp2(tl.minimum(POWER * tl.log2(tl.maximum(x, _TINY)), _LARGEST))
     return tl.where(x > 0, out, 0.0)
@@ -73,7 +73,7 @@ def gap_factor(scale, T, POWER: tl.constexpr):
 
 @triton.jit
 def log2_pull(scale, T, POWER: tl.constexpr):
-    """See the package."""
+    """Return log2 of F'(scale) / F(T)."""
     x = scale / T
     size = tl.log2(POWER / T) + (POWER - 1) * tl.log2(tl.maximum(x, _TINY))
     return tl.where(x > 0, size, float("-inf"))
