@@ -1,13 +1,11 @@
 """Numbers of Python, NumPy and PyTorch mean the same; everything else is refused in words."""
 
-import doctest
 import fractions
 
 import numpy as np
 import pytest
 import torch
 
-from denseam import checks
 from denseam.checks import choice, is_number, number, numbers, whole
 from denseam.errors import InputError
 
@@ -147,7 +145,3 @@ def test_a_choice_is_one_of_the_options():
             choice("norm", wrong, ("l2", "l1", "linf"))
     with pytest.raises(InputError, match=r"^norm = 'l1': wanted 'l2'$"):
         choice("norm", "l1", ("l2",))
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(checks, raise_on_error=True).attempted == 8

@@ -66,6 +66,13 @@ class Classifier(nn.Module):
 
     Raises:
         InputError: for sizes below 1, n < 1, T <= 0, another seed or dtype.
+
+    >>> class Votes(Classifier):
+    ...     kind, initial = "votes", (0.0, 0.3)
+    ...     def _scores(self, visible, head):
+    ...         return visible @ self.visible_memories.T @ self.class_memories
+    >>> Votes(784, 10, n_memories=50, power=1, temperature=1.0).predict(torch.zeros(2, 784))
+    tensor([0, 0])
     """
 
     kind: ClassVar[str]  # the name in files and on the command line

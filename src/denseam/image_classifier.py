@@ -1,4 +1,4 @@
-"""ImageClassifier: a network in the form that attack toolkits expect.
+"""ImageClassifier: a network as attack toolkits expect it.
 
 Foolbox, ART, torchattacks and AutoAttack take a module from images in [0, 1] to logits.
 """

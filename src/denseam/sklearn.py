@@ -1,7 +1,6 @@
 """A scikit-learn estimator: dense associative memories for tables of numbers.
 
-A table becomes ``visible`` rows in [-1, 1] by the front ``fronts.Table``; docs/sklearn.md has the
-choices behind the defaults.
+The front ``fronts.Table`` turns rows into ``visible``; docs/sklearn.md explains the defaults.
 """
 
 import contextlib
@@ -51,8 +50,8 @@ _MEMORIES = 50, 300  # fewest and most by default
 _BATCH = 100
 _STEPS = 1000  # updates of a fit by default
 _LEAST_EPOCHS = 10
-_LAST_STEP = 0.05  # the part of the learning rate that is left after _STEPS or max_iter
-_NOISE = 0.1  # deviation of what is added to the rows that memories begin as
+_LAST_STEP = 0.05  # fraction of the learning rate that is left after _STEPS or max_iter
+_NOISE = 0.1  # deviation of the noise on the samples that memories begin as
 
 _CHUNK = 1000  # rows that are scaled or classified at once
 _ONE_THREAD = 5e7  # products per step up to which threads cost more than they bring
@@ -77,13 +76,13 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_iter: epochs; "auto" makes 1000 steps, and 10 epochs at least.
         class_weight: None, "balanced", or a dict from class to weight. A sample is drawn for
             batches and initial memories as often as its weight says.
-        early_stopping: keep part of the samples back, and stop when the score there no longer
-            rises; the best memories are kept.
-        validation_fraction: the part that is kept back.
+        early_stopping: hold samples out, and stop when the score on them no longer rises; the
+            best memories are kept.
+        validation_fraction: the fraction that is held out.
         n_iter_no_change: epochs without a rise of more than ``tol`` that end an early stopped fit.
-        tol: see there.
-        warm_start: let ``fit`` begin with what the last one left: memories, scaling, power and
-            temperature.
+        tol: see ``n_iter_no_change``.
+        warm_start: let ``fit`` continue from the memories, scaling, power and temperature of the
+            last one.
         random_state: of initial memories, batches and the validation part.
         verbose: print a line for every epoch.
 
@@ -221,7 +220,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """One epoch over X (M, n_features) and labels y (M,), from where the last call ended.
+        """Train one epoch on X (M, n_features) and labels y (M,), from where the last call ended.
 
         The first call sets scaling, temperature and initial memories by its samples (K is 300 by
         default), and needs ``classes``, (C,), where y does not hold all of them. Samples of later
@@ -267,7 +266,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return X, y
 
     def _weights(self, labels: Array) -> Array:
-        """How often each sample is to be drawn, relative to the others, (M,)."""
+        """Return the relative frequency with which to draw each sample, (M,)."""
         present = np.unique(labels)
         names = self.classes_[present]
         weight = self.class_weight
@@ -277,15 +276,15 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if strange:
                 raise InputError(f"class_weight names {strange}, wanted classes of {self.classes_}")
             weight = {c: w for c, w in weight.items() if c in names}
-        found = compute_class_weight(weight, classes=names, y=self.classes_[labels])
-        if not (np.isfinite(found).all() and (found >= 0).all() and found.sum() > 0):
+        per_class = compute_class_weight(weight, classes=names, y=self.classes_[labels])
+        if not (np.isfinite(per_class).all() and (per_class >= 0).all() and per_class.sum() > 0):
             raise InputError(f"class_weight = {self.class_weight}: wanted finite weights >= 0")
         of_class = np.zeros(len(self.classes_))
-        of_class[present] = found
+        of_class[present] = per_class
         return of_class[labels]
 
     def _begin(self, X: Any, labels: Array, weights: Array, default: int, rng: Any) -> None:
-        """Scaling, temperature, and memories that begin as samples with their classes.
+        """Set scaling and temperature, and begin memories as samples with their classes.
 
         ``default`` is K where ``n_memories`` is "auto".
         """
@@ -310,7 +309,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.temperature_ = self.model_.temperature
 
     def _epochs(self, X: Any, labels: Array, weights: Array, held: Any, rng: Any) -> None:
-        """All epochs of a fit; with ``held`` samples, until the score there stops rising."""
+        """Train all epochs; with ``held`` samples, until the score on them stops rising."""
         batches = self._batches(len(labels))
         epochs = self.max_iter
         if epochs == "auto":
@@ -333,7 +332,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.best_validation_score_ = None if held is None else best
 
     def _epoch(self, neurons: Any, labels: Array, weights: Array, rng: Any, left: float) -> None:
-        """As many samples as there are, drawn by their weights; ``left`` of the learning rate."""
+        """Train on M samples drawn by weight, with the fraction ``left`` of the learning rate."""
         model, M = self.model_, len(labels)
         memories = model.memories.data
         kernel = choose("cpu", memories.dtype).kernel
@@ -364,25 +363,25 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             print(f"Epoch {self.n_iter_}, loss = {self.loss_:.6g}")  # noqa: T201
 
     def _batches(self, count: int) -> int:
-        """In an epoch over that many samples."""
+        """Return the number of batches of an epoch over ``count`` samples."""
         size = _BATCH if self.batch_size == "auto" else int(self.batch_size)
         return max(1, round(count / size))
 
     def _neurons(self, X: Any) -> Any:
-        """(B, n_features) -> (B, N + C) with class neurons at 0; sparse ones stay as they are."""
+        """Return neurons, (B, n_features) -> (B, N + C), class neurons at 0; sparse X as it is."""
         if issparse(X):
             return X
         return torch.nn.functional.pad(self._visible(X), (0, len(self.classes_)))
 
     @contextlib.contextmanager
     def _training(self, X: Any) -> Iterator[None]:
-        """float32, and one thread for small steps, which more of them slow down.
+        """Train in float32, and with one thread for small steps, which more threads slow down.
 
-        Afterwards the model is float64: what it says of a row depends on no other row.
+        Afterwards the model is float64, so that outputs are batch-invariant.
         """
         K, components = self.model_.memories.shape
         rows = -(-X.shape[0] // self._batches(X.shape[0]))
-        self.model_.front = nn.Identity()  # batches are behind it already
+        self.model_.front = nn.Identity()  # batches have passed it already
         self.model_.float()
         try:
             with threadpool_limits(1 if K * components * rows < _ONE_THREAD else None):
@@ -392,7 +391,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.model_.front = self._front
 
     def _calibrate(self, X: Any, labels: Array) -> None:
-        """beta_sm on these samples; 1 where there is none that is finite and > 0."""
+        """Set beta_sm by these samples; 1 where no finite value > 0 fits."""
         log_energy = self._log_energy(X)
         right = (log_energy.argmax(axis=1) == labels).sum()
         try:  # the rule of succession: no finite number of samples shows an accuracy of 1
@@ -402,33 +401,32 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         except InputError:
             self.beta_sm_ = 1.0
 
-    # ---- what it says ------------------------------------------------------------------------
+    # ---- outputs -----------------------------------------------------------------------------
 
     def predict(self, X: Any) -> Array:
-        """Labels, (B, n_features) -> (B,): the class with the largest log-energy."""
-        found = self._outputs(X)
-        return np.asarray(self.classes_[found.argmax(axis=1)])
+        """Return the classes with the largest log-energy, (B, n_features) -> (B,)."""
+        positions = self._outputs(X).argmax(axis=1)
+        return np.asarray(self.classes_[positions])
 
     def predict_proba(self, X: Any) -> Array:
-        """(B, n_features) -> (B, C): softmax of beta_sm times the log-energies.
+        """Return the softmax of beta_sm times the log-energies, (B, n_features) -> (B, C).
 
-        The softmax is over log-energies and not over Y as in section 5.1: Y saturates, and for two
-        classes it has not the order of ``decision_function``. beta_sm is such that the mean
-        confidence on the samples of the fit is the accuracy on them, (right + 1) / (M + 2). With
-        ``early_stopping`` they are the samples that were kept back, without it those of training,
-        where accuracy is better than on new samples: then confidence is too high as well. Where
-        there is no such beta_sm it is 1, and probabilities are shares of the energy.
+        Section 5.1 takes the softmax of Y instead, but Y saturates, and for two classes its order
+        is not that of ``decision_function``. beta_sm makes the mean confidence on the samples of
+        the fit equal to the accuracy on them, (right + 1) / (M + 2). With ``early_stopping`` these
+        samples are held out; without it they are those of training, where accuracy and so
+        confidence are too high. If no beta_sm fits it is 1: probabilities are shares of the energy.
         """
-        found = self._outputs(X)
-        return np.asarray(softmax(self.beta_sm_ * found, axis=1))
+        outputs = self._outputs(X)
+        return np.asarray(softmax(self.beta_sm_ * outputs, axis=1))
 
     def decision_function(self, X: Any) -> Array:
-        """Log-energies, (B, n_features) -> (B, C); of two classes, second less first, (B,).
+        """Return log-energies, (B, n_features) -> (B, C); for two classes, second less first, (B,).
 
-        Finite: where no memory is active, the logarithm of the smallest number to the power n.
+        Without an active memory, n times the logarithm of the least normal number.
         """
-        found = self._outputs(X)
-        return found[:, 1] - found[:, 0] if found.shape[1] == 2 else found
+        outputs = self._outputs(X)
+        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self, "model_")
@@ -436,7 +434,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._log_energy(X)
 
     def _log_energy(self, X: Any) -> Array:
-        """(B, n_features) -> (B, C)."""
+        """Return log-energies, (B, n_features) -> (B, C)."""
         floor = _FLOOR * self.model_.power
         with torch.no_grad():
             parts = [
@@ -446,17 +444,17 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(torch.cat(parts).double().clamp(min=floor).numpy())
 
     def _visible(self, X: Any) -> Tensor:
-        """(B, n_features) -> (B, N), of the model's dtype."""
+        """Return visible neurons in the model's dtype, (B, n_features) -> (B, N)."""
         visible: Tensor = self._front(_rows(X))
         return visible.to(self.model_.memories.dtype)
 
     def _inputs(self, X: Any) -> Tensor:
-        """(B, n_features) -> what the model takes: rows, but visible ones while it trains."""
+        """Return inputs of the model, (B, n_features) -> (B, n_features), or (B, N) in training."""
         return _rows(X) if self.model_.front is self._front else self._visible(X)
 
 
 def _rows(X: Any) -> Tensor:
-    """Rows of a table, dense or sparse, as a tensor (B, n_features) float64."""
+    """Return rows of a table, dense or sparse, as a tensor (B, n_features) float64."""
     return torch.tensor(X.toarray() if issparse(X) else X)
 
 
@@ -471,9 +469,9 @@ def _front_of(X: Any) -> Table:
 
 
 def _draw(labels: Array, weights: Array, count: int, rng: Any) -> Array:
-    """Rows, (count,), in random order: each count * weight / sum times, rounded up or down.
+    """Return rows, (count,), in random order: each count * weight / sum times, rounded up or down.
 
-    Systematic, class by class, so that the shares of the classes are kept as well.
+    Systematic sampling, class by class, keeps the shares of the classes.
     """
     order = rng.permutation(len(labels))
     if count == len(labels) and weights.min() == weights.max():
@@ -487,7 +485,7 @@ def _draw(labels: Array, weights: Array, count: int, rng: Any) -> Array:
 
 
 def _unit_gap(model: DenseAM, visible: Tensor) -> float:
-    """T at which the median over rows (B, N) of the largest |energy gap| is 1."""
+    """Return T at which the median over rows (B, N) of the largest |energy gap| is 1."""
     with torch.no_grad():
         overlaps = visible @ model.visible_memories.T
         model.temperature = max(float(overlaps.amax(dim=1).median()), 1e-3)  # near, for the range

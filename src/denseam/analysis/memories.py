@@ -1,7 +1,7 @@
-"""What memories have become (Fig. 2): features that many share, or prototypes of one class.
+"""Statistics of trained memories (Fig. 2): shared features, or prototypes of one class.
 
-NIPS16 (arXiv 1606.01164) counts two things for this: for how many classes a memory votes, and how
-many memories decide about an image.
+NIPS16 (arXiv 1606.01164) counts for how many classes a memory votes, and how many memories decide
+about an image.
 """
 
 import math
@@ -37,12 +37,12 @@ FIRM = 0.99
 """A vote this large has been driven to the edge of [-1, 1], where training clips it."""
 
 STRONG = 0.9
-"""NIPS16: a memory decides with others when it contributes more than this part of the largest."""
+"""NIPS16: a memory contributes strongly above this fraction of the largest contribution."""
 
 
 @dataclass(frozen=True)
 class MemoryStatistics:
-    """K memories of a model of C classes, on M images; histograms count memories or images.
+    """Statistics of K memories for C classes, on M images; histograms count memories or images.
 
     Attributes:
         power: n.
@@ -74,7 +74,7 @@ class MemoryStatistics:
 
     @property
     def one_vote(self) -> float:
-        """The fraction of memories that vote for exactly one class (NIPS16: over 0.4, n = 30)."""
+        """The fraction of memories that vote for exactly one class (NIPS16: over 0.4 at n = 30)."""
         return self.votes[1] / self.n_memories
 
     @property
@@ -85,16 +85,16 @@ class MemoryStatistics:
 
     @property
     def one_contributor(self) -> int:
-        """Images on which no second memory contributes strongly (NIPS16: over 8000 of 10000)."""
+        """The number of images with one strong contribution (NIPS16: over 8000 of 10000)."""
         return self.contributors[1]
 
     @property
     def one_contributor_interval(self) -> tuple[float, float]:
-        """95 % interval of that as a fraction of the images."""
+        """The 95 % interval of that number, as a fraction of the images."""
         return wilson_interval(self.one_contributor, self.n_images)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; null for what does not exist where all memories are dead."""
+        """Return plain JSON values, null instead of NaN."""
         names = ("prototype_mean", "prototype_median", "one_vote", "one_firm_vote")
         values = {name: getattr(self, name) for name in names}
         return {
@@ -106,16 +106,16 @@ class MemoryStatistics:
 
 
 def memory_statistics(model: Classifier, images: ImageSet, reference: ImageSet) -> MemoryStatistics:
-    """Votes, strong contributions and likeness to real images of a model's memories.
+    """Return votes, strong contributions and likeness to real images of a model's memories.
 
-    A memory votes for the classes whose component xi_alpha is positive. What it contributes to an
+    A memory votes for the classes whose component xi_alpha is positive. Its contribution to an
     image is F_n(on) with the neuron of the *predicted* class on; contributions are compared as
-    (h / largest h)^n, which neither over- nor underflows. Where no memory is active none counts.
+    (h / largest h)^n, which cannot overflow. Without an active memory none counts.
 
     Args:
-        model: whose memories to look at.
-        images: where they contribute: the test images in NIPS16.
-        reference: what they may look like: training images, as a rule.
+        model: the network with these memories.
+        images: for contributions: the test images in NIPS16.
+        reference: for likeness, usually training images.
 
     Raises:
         InputError: when ``images`` or ``reference`` do not fit the model, or it has no energy.
@@ -145,7 +145,7 @@ def memory_statistics(model: Classifier, images: ImageSet, reference: ImageSet) 
 
 
 def live_memories(model: Classifier, images: ImageSet) -> Tensor:
-    """Which memories are active for some image, whatever class neuron is on: (K,) bool.
+    """Return True for each memory that is active for some image and class: (K,) bool.
 
     Raises:
         InputError: when ``images`` do not fit the model, or it has no energy.
@@ -155,10 +155,10 @@ def live_memories(model: Classifier, images: ImageSet) -> Tensor:
 
 
 def prototype_scores(model: Classifier, reference: ImageSet) -> Tensor:
-    """How much each memory looks like some image, (K,) in [-1, 1].
+    """Return how much each memory looks like some image, (K,) in [-1, 1].
 
-    The largest Pearson correlation of its visible part with an image of the set; 1 for a picture
-    of one, up to brightness and contrast. With anything that is constant the correlation is 0.
+    The largest Pearson correlation of its visible part with an image of the set: 1 for a copy, up
+    to brightness and contrast; 0 with anything constant.
 
     Raises:
         InputError: when ``reference`` does not fit the model.
@@ -168,7 +168,7 @@ def prototype_scores(model: Classifier, reference: ImageSet) -> Tensor:
 
 
 def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
-    """How much each of B images looks like some image of a set, (B,) in [-1, 1].
+    """Return how much each of B images looks like some image of a set, (B,) in [-1, 1].
 
     The largest Pearson correlation with one of them, as in ``prototype_scores``.
 
@@ -187,8 +187,8 @@ def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
     kernel = choose(visible.device, visible.dtype).kernel
     rows = _standard(visible)
     best = rows.new_full((len(rows),), -1.0)
-    for part in torch.split(torch.arange(len(reference)), CHUNK):
-        images = reference.subset(part).visible(visible.dtype, visible.device)
+    for places in torch.split(torch.arange(len(reference)), CHUNK):
+        images = reference.subset(places).visible(visible.dtype, visible.device)
         best = torch.maximum(best, kernel.overlaps(_standard(images), rows).amax(dim=1))
     return best.clamp(max=1.0)
 
@@ -201,14 +201,14 @@ def pick_memories(
     shape: tuple[int, int] | None = None,
     among: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Random memories to look at (Fig. 2), each as likely as any other.
+    """Return random memories to look at (Fig. 2), all equally likely.
 
     Args:
-        model: whose memories to take.
-        count: how many, all different.
+        model: the network with these memories.
+        count: the number of memories, all different.
         seed: the same seed takes the same places in any model of K memories.
         shape: (H, W) of an image; by default a square.
-        among: (K,) bool: from which to pick, such as ``live_memories``; by default from all, dead
+        among: (K,) bool, the memories to pick from, such as ``live_memories``; by default all, dead
             ones too.
 
     Returns:
@@ -234,7 +234,7 @@ def _with_energy(model: Classifier) -> DenseAM:
 
 
 def _to_pick(model: Classifier, among: Tensor | None) -> Tensor:
-    """The places of those that may be picked."""
+    """Return the places of the memories to pick from, (at most K,) int64."""
     if among is None:
         return torch.arange(model.n_memories)
     if among.dtype is not torch.bool or among.shape != (model.n_memories,):
@@ -244,13 +244,13 @@ def _to_pick(model: Classifier, among: Tensor | None) -> Tensor:
 
 
 def _contributions(model: DenseAM, images: ImageSet) -> tuple[Tensor, Tensor]:
-    """Which memories see something, (K,) bool; how many contribute strongly, (M,) per image."""
+    """Return the live memories, (K,) bool, and counts of strong contributions, (M,)."""
     shifts = field_shifts(model.class_memories.detach())  # (K, C + 1)
     F = model.energy
     alive = torch.zeros(model.n_memories, dtype=torch.bool, device=shifts.device)
     counts = []
-    for part in visible_parts(model, images):
-        look = model.look(model.visible(part))
+    for inputs in visible_parts(model, images):
+        look = model.look(model.visible(inputs))
         alive |= model.largest_fields(look.overlaps.amax(dim=1)) > 0
         field = look.overlaps + shifts[:, look.labels()]  # (K, B)
         counts.append((F.ratio(field, F.scale(field, dim=0)) > STRONG).sum(dim=0))
@@ -258,7 +258,7 @@ def _contributions(model: DenseAM, images: ImageSet) -> tuple[Tensor, Tensor]:
 
 
 def _standard(rows: Tensor) -> Tensor:
-    """Each row (B, N) with mean 0 and length 1, so that products are correlations; constant: 0."""
+    """Return rows (B, N) with mean 0 and length 1, or 0 if constant: products are correlations."""
     low, high = rows.aminmax(dim=1, keepdim=True)
     centred = rows - rows.mean(dim=1, keepdim=True)
     length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
@@ -266,7 +266,7 @@ def _standard(rows: Tensor) -> Tensor:
 
 
 def _bins(most: int) -> tuple[tuple[int, int], ...]:
-    """(0, 0), (1, 1), (2, 3), (4, 7), ...; the last ends at ``most``."""
+    """Return (0, 0), (1, 1), (2, 3), (4, 7), ..., up to ``most``."""
     edges = [0, 1]
     while edges[-1] <= most:
         edges.append(2 * edges[-1])

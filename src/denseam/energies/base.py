@@ -38,6 +38,11 @@ class EnergyFunction(ABC):
     A subclass works on every device through PyTorch. To be fast it has one more file for each
     language, named after ``name``: ``kernels/functions/<name>.c`` and
     ``kernels/triton/device/functions/<name>.py``.
+
+    >>> from denseam.energies import Exponential
+    >>> F = Exponential(beta=1000.0)
+    >>> F.ratio(torch.tensor([7.0, 6.0]), 7.0)  # F itself would be infinite
+    tensor([1., 0.])
     """
 
     name: ClassVar[str]  # in files, recipes and the names of its C functions
@@ -110,7 +115,16 @@ class EnergyFunction(ABC):
 class Homogeneous(EnergyFunction):
     """A power: F(s x) = s^n F(x) for s > 0, and F(1) = 1; negative fields are free.
 
-    A subclass has ``power``, ``value``, ``slope`` and ``size``; the law of scale follows.
+    A subclass has ``power``, ``value``, ``slope`` and ``size``; the other methods follow.
+
+    >>> class Even(Homogeneous):
+    ...     name, power = "even", 4.0
+    ...     def matched(cls, power, temperature): return cls()
+    ...     def value(self, x): return x**4
+    ...     def slope(self, x): return 4 * x**3
+    ...     def size(self, x): return x.abs()
+    >>> Even().ratio(torch.tensor([-3.0]), 3.0)
+    tensor([1.])
     """
 
     @property

@@ -1,13 +1,13 @@
-"""Class-balanced minibatches: as many images of each class in every one (NIPS16: 100).
+"""Class-balanced minibatches: equally many images of each class (NIPS16: 100).
 
-An epoch is as many batches as it takes to see as many images as the set has, rounded (60 of 1000
-for MNIST). Classes differ in size, so in one epoch
+An epoch shows about as many images as the set has, in whole batches (60 of 1000 for MNIST). Classes
+differ in size, so in one epoch
 
-* a class with more images than the epoch has room for shows a random part of them, and another
-  random part in the next epoch;
-* a class with fewer is shown whole as often as it fits, and a random part of it once more.
+* of a class with more images than the epoch has room for, a random selection is shown, a new one
+  in every epoch;
+* a class with fewer images is shown whole as often as it fits, then a random selection of it.
 
-The order is a function of seed and epoch alone, which is what makes a run resumable to the bit.
+The order depends on seed and epoch alone, so that a resumed run repeats it to the bit.
 """
 
 import inspect
@@ -38,8 +38,8 @@ def epoch_indices(
 ) -> Tensor:
     """Return the images of every batch of an epoch: (batches, n_classes * per_class) int64.
 
-    ``labels`` is (M,), with at least one image of every class. Within a batch the images come
-    class by class: the order does not matter to a sum.
+    ``labels`` is (M,), with at least one image of every class. Within a batch images are
+    sorted by class: the order does not matter to a sum.
     """
     generator = torch.Generator().manual_seed(_mix(seed, epoch))
     batches = batches_per_epoch(len(labels), n_classes, per_class)
@@ -52,7 +52,7 @@ def epoch_indices(
 
 
 def _draw(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw ``count`` of the members, each of them equally often, give or take one."""
+    """Draw ``count`` of the members, each equally often to within one."""
     rounds = -(-count // len(members))
     order = [members[torch.randperm(len(members), generator=generator)] for _ in range(rounds)]
     return torch.cat(order)[:count]
@@ -77,14 +77,14 @@ def changed_batch(
     number: int,
     rank: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Return what a rule makes of a batch, and its labels.
+    """Return a batch changed by a rule, and its labels.
 
-    PyTorch's generators are seeded by seed, epoch, number of the batch and data rank around the
-    call, and are as before afterwards: whatever a rule draws from them is the same when a run
-    goes on. It gets any of "seed", "epoch" and "batch" that it has a keyword for.
+    During the call PyTorch's generators are seeded by seed, epoch, number of the batch and data
+    rank, so that a resumed run draws the same; their states are restored afterwards. The rule gets
+    those of "seed", "epoch" and "batch" that it has keywords for.
 
     Raises:
-        InputError: for a result that is no batch like the one that was handed in.
+        InputError: for a result of another dtype, shape or device.
     """
     place = dict(zip(_PLACE, (seed, epoch, number), strict=True))
     keywords = {name: place[name] for name in _keywords(rule)}

@@ -1,4 +1,4 @@
-"""What may watch a training run: the interface, and the TensorBoard writer."""
+"""Callbacks of a training run: the interface, and the TensorBoard writer."""
 
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,26 @@ __all__ = ["Callback", "TensorBoard"]
 
 
 class Callback:
-    """Override what you want to hear of. A callback that raises ends the run, resumably."""
+    """A base class of callbacks, which do nothing. One that raises ends the run, resumably."""
 
     def on_start(self, recipe: Recipe, records: list[EpochRecord], batches: int) -> None:
-        """Before the first epoch: what was done before, and how many batches an epoch has."""
+        """Run before the first epoch, with earlier records and the number of batches per epoch."""
 
     def on_batch(self, epoch: int, batch: int) -> None:
-        """After every update; keep it cheap."""
+        """Run after every update; keep it cheap."""
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """After every epoch, when it is kept; see ``train`` for when that is on the disk."""
+        """Run after every epoch that is kept; ``train`` says when it is on the disk."""
 
     def on_warning(self, message: str) -> None:
-        """When training seems to go wrong; the message says what to change."""
+        """Run when training seems to go wrong; the message says what to change."""
 
     def on_end(self) -> None:
-        """When the run ends, for whatever reason."""
+        """Run when training ends, for whatever reason."""
 
 
 class TensorBoard(Callback):
-    """Writes the records as TensorBoard scalars into a folder.
+    """A callback that writes the records as TensorBoard scalars into a folder.
 
     Raises:
         MissingPackageError: when the package ``tensorboard`` is not installed.
@@ -48,7 +48,7 @@ class TensorBoard(Callback):
 
     def on_start(self, recipe: Recipe, records: list[EpochRecord], batches: int) -> None:
         del recipe, records, batches
-        # Not before: until now the run may be refused, and its folder somebody else's.
+        # Not earlier: the run could have been refused, and the folder be another run's.
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
 
         try:

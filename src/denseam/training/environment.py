@@ -1,4 +1,4 @@
-"""What the bits of a run depend on beside its recipe and data: written down, and kept."""
+"""The environment of a run, which changes its bits beside recipe and data."""
 
 import platform
 from pathlib import Path
@@ -31,18 +31,18 @@ def describe(device: torch.device, kernel: Kernel, mesh: Mesh) -> dict[str, Any]
 
 
 def kernel_as_before(kernel: Kernel, there: dict[str, Any]) -> Kernel:
-    """Return the back end with the matrix product that a run began with, where it has that."""
+    """Return the back end with the matrix product that a run began with, if it has that one."""
     return kernel.with_product(there["product"]) if there["kernel"] == kernel.name else kernel
 
 
 def changes(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """Return what is different here, in words, of all that changes the bits of a result.
+    """Return the differences, in words, that change the bits of a result.
 
-    ``here`` is with the kernel that goes on: another product is one that there is not here.
+    ``here`` has the kernel that continues; its product differs only if the old one is missing.
     """
-    there = {"ranks": "1", **there}  # runs from before there were several
+    there = {"ranks": "1", **there}  # older runs had one process
     names = [*_CHANGES_BITS]
-    if there["kernel"] == here["kernel"]:  # each has products of its own
+    if there["kernel"] == here["kernel"]:  # products of different kernels differ anyway
         names.append("product")
     return [
         f"{name} ({there.get(name)}, now {here[name]})"

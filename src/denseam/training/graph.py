@@ -1,13 +1,13 @@
-"""Training steps that need no host: recorded once as a CUDA graph, then played batch by batch.
+"""Training steps without the host: recorded once as a CUDA graph, then replayed for each batch.
 
-A step on a card takes a fraction of a millisecond, and launching its fifteen kernels from Python
-takes longer. So images, order, memories, velocity, and the numbers that change from epoch to epoch
-(temperature, learning rate, gradient scale) all lie on the card, where the recorded step reads
-them; between two epochs the host fills in new ones, and reads the tally.
+A step on a card takes a fraction of a millisecond, less than launching its fifteen kernels from
+Python. So images, order, memories, velocity, and the numbers of an epoch (temperature, learning
+rate, gradient scale) all lie on the card, where the recorded step reads them. Between two epochs
+the host writes new numbers, and reads the tally.
 
 The steps work on copies of memories and velocity whose rows are padded with zeros to a multiple of
-16, [pixels | zeros | class neurons]: whole rows are loaded in one go only where they begin at
-multiples of 16 bytes. Zeros stay zeros, and change no overlap and no largest component.
+16, [pixels | zeros | class neurons]: rows load fastest when they begin at multiples of
+16 bytes. Zeros stay zeros, and change no overlap and no largest component.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ _ALIGNMENT = 16  # components
 
 
 def recordable(kernel: Kernel, device: torch.device) -> bool:
-    """Return whether the steps of a dense associative memory can be played without the host."""
+    """Return whether steps of a dense associative memory can run without the host."""
     return kernel.records_steps and device.type == "cuda"
 
 
 def recorded(step: Callable[[], None]) -> Callable[[], None]:
-    """A step as a CUDA graph; runs it a few times first, to compile what it calls."""
+    """Return a step recorded as a CUDA graph, after three runs that compile its kernels."""
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -82,12 +82,12 @@ class ResidentSteps:
         width = -(-components // _ALIGNMENT) * _ALIGNMENT
         self._memories = torch.zeros(K, width, dtype=dtype, device=device)
         self._velocity = torch.zeros_like(self._memories)
-        # What the host fills in between two epochs.
+        # Written by the host between two epochs.
         self._order = torch.zeros(batches, dtype=torch.int64, device=device)
         self._number = torch.zeros(1, dtype=torch.int64, device=device)
         self._temperature = torch.ones((), dtype=torch.float64, device=device)
         self._rule = torch.ones(4, dtype=torch.float64, device=device)
-        # What it reads.
+        # Read by the host after an epoch.
         self._activity = torch.zeros(*batches, self._n_classes, dtype=torch.float64, device=device)
         self._predicted = torch.zeros_like(self._order)
         self._objective = torch.zeros(batches[0], dtype=torch.float64, device=device)
@@ -105,9 +105,9 @@ class ResidentSteps:
         tally: Tally,
         on_batch: Callable[[int], None],
     ) -> None:
-        """Play a step for every batch.
+        """Run a step for every batch.
 
-        ``on_batch`` is told of every step that has been asked for: the card may still be at it.
+        ``on_batch`` is called once a step is queued, when the card may not have finished it.
         """
         self.load(order, memories, velocity, temperature=temperature, rule=rule)
         for number in range(len(order)):
@@ -128,7 +128,7 @@ class ResidentSteps:
         temperature: float,
         rule: Rule,
     ) -> None:
-        """Take up what the next steps begin with; arguments as for ``epoch``."""
+        """Copy in the state and the numbers of the next steps; arguments as for ``epoch``."""
         self._fill(self._memories, memories)
         self._fill(self._velocity, velocity)
         self._order.copy_(order)
@@ -137,12 +137,12 @@ class ResidentSteps:
         self._rule.copy_(torch.tensor(rule, dtype=torch.float64))
 
     def play(self) -> None:
-        """Ask for the step of the next batch; after the last one comes the first again."""
+        """Queue the step of the next batch; after the last one comes the first."""
         with self._device():
             self._play()
 
     def store(self, memories: Tensor, velocity: Tensor) -> None:
-        """Put what the steps have made of memories and velocity into the caller's."""
+        """Copy memories and velocity, (K, N + C), back to the caller's."""
         for whole, padded in ((memories, self._memories), (velocity, self._velocity)):
             whole[:, : self._n_visible] = padded[:, : self._n_visible]
             whole[:, self._n_visible :] = padded[:, -self._n_classes :]
@@ -168,5 +168,5 @@ class ResidentSteps:
         self._activity.index_copy_(0, self._number, outcome.activity[None])
         self._predicted.index_copy_(0, self._number, outcome.predicted[None])
         self._objective.index_copy_(0, self._number, outcome.objective[None])
-        # Recording runs steps that nobody plays: the number stays one of a batch.
+        # Recording runs extra steps, so the number wraps around.
         self._number.add_(1).remainder_(len(self._order))

@@ -1,4 +1,4 @@
-"""Early warnings: what goes wrong in training, seen in the records, and what to change."""
+"""Early warnings of failing training, from its records, with advice."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ from denseam.training.records import EpochRecord
 
 __all__ = ["HealthCheck", "diverged"]
 
-# A class is dead when nearly all of its images go elsewhere after most of them had been right.
+# A class is lost when nearly all of its images are wrong after most of them were right.
 _LOST, _LEARNED = 0.95, 0.5
-# A jump of the objective that is a spike and not the noise between two epochs.
+# A larger jump of the objective is a spike, not the noise between two epochs.
 _SPIKE = 3.0
-# Near the end the objective is nearly 0, and one image more that is wrong multiplies it.
+# At smaller errors the objective is nearly 0, and one more wrong image multiplies it.
 _SPIKE_ERROR = 0.01
-# Outputs without slope are the aim of training, unless many images are still wrong.
+# Saturated outputs are the aim of training, unless many images are still wrong.
 _SATURATED, _STILL_WRONG = 0.5, 0.2
 
-# At n = 30 and large steps nearly half of the memories die, and 1.85 % is reached all the same.
+# At n = 30 and large steps nearly half of the memories die, and the error still reaches 1.85 %.
 _DEAD = 0.5
 
 
 class HealthCheck:
-    """Looks at each new record beside the ones before; says every kind of trouble once."""
+    """A monitor of records that warns once of every kind of trouble."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -29,15 +29,15 @@ class HealthCheck:
         self._said: set[str] = set()
 
     def look(self, record: EpochRecord) -> list[str]:
-        """Warnings, most often none."""
-        found = {
+        """Return the warnings about a new record, most often none."""
+        troubles = {
             "saturated": self._saturated(record),
             "dying": self._dying_classes(record),
             "spike": self._spike(record),
             "dead": self._dead_memories(record),
         }
         self._records.append(record)
-        new = {kind: text for kind, text in found.items() if text and kind not in self._said}
+        new = {kind: text for kind, text in troubles.items() if text and kind not in self._said}
         self._said.update(new)
         return [f"epoch {record.epoch + 1}: {text}" for text in new.values()]
 
@@ -94,7 +94,7 @@ _GENTLER_RAMP = (
 
 
 def diverged(recipe: Recipe, epoch: int, what: str) -> str:
-    """That ``what`` is not finite after an epoch, from 0, and what to change."""
+    """Return the message that ``what`` is not finite after an epoch, with advice."""
     T_i, T_f = recipe.temperature_start, recipe.temperature
     constant = T_i == T_f or recipe.temperature_epochs == 0
     remedy = (

@@ -1,9 +1,9 @@
-"""The run folder as all processes of a run know it: the first reads and writes, others are told.
+"""Checkpoints and records of a run, read and written by its first process for all of them.
 
-A checkpoint goes to the disk whole, which takes tens of milliseconds: nothing beside an epoch of
-seconds, more than an epoch of a graphics card. So that at most ``SHARE`` of the time is spent on
-them, quick epochs wait in memory for the checkpoint of a later one; when a run ends, for whatever
-reason short of being killed, what waits is written.
+Writing a checkpoint takes tens of milliseconds: little beside an epoch of seconds, more than an
+epoch on a graphics card. So that checkpoints take at most ``SHARE`` of the time, quick epochs wait
+in memory for the checkpoint of a later one. Waiting epochs are written when a run ends, for
+whatever reason but being killed.
 """
 
 import time
@@ -25,11 +25,11 @@ SHARE = 0.1  # of the time of a run, for its checkpoints
 
 
 class Keeping:
-    """Keeps what a learner has learned.
+    """The checkpoints and records of a learner.
 
     Args:
-        learner: memories and velocity.
-        folder: of the run; None where nothing is kept, and on all processes but the first.
+        learner: with memories and velocity.
+        folder: of the run, on the first process; None elsewhere, or where nothing is kept.
         kept: whether the first process has a folder.
     """
 
@@ -40,9 +40,9 @@ class Keeping:
         self._next = 0.0  # when to write again
 
     def claim(self, images: ImageSet, *, resume: bool) -> dict[str, Any]:
-        """Make the folder this run's; returns the environment that the run began in.
+        """Claim the folder for this run; return the environment that the run began in.
 
-        It is the same on all processes.
+        The result is the same on all processes.
 
         Raises:
             RunFolderError: when the folder belongs to another run.
@@ -58,7 +58,7 @@ class Keeping:
         return dict(learner.mesh.told(here)) if self._kept else here
 
     def load(self) -> list[EpochRecord]:
-        """Put the last checkpoint into the learner of every process; returns its epochs.
+        """Put the last checkpoint into the learner of every process; return its records.
 
         Raises:
             FileFormatError: when the folder is damaged.
@@ -82,16 +82,16 @@ class Keeping:
         return self._agree(records, state)
 
     def _agree(self, records: list[EpochRecord], state: Checkpoint | None) -> list[EpochRecord]:
-        """Spread epochs and memories of the first process to all."""
+        """Send records and state of the first process to all; return the records."""
         learner = self.learner
-        told = learner.mesh.told([record.to_json() for record in records])
-        if told:
+        fields = learner.mesh.told([record.to_json() for record in records])
+        if fields:
             learner.mesh.scatter(state.memories if state else None, learner.memories)
             learner.mesh.scatter(state.velocity if state else None, learner.velocity)
-        return [EpochRecord.from_json(fields) for fields in told]
+        return [EpochRecord.from_json(each) for each in fields]
 
     def keep(self, record: EpochRecord) -> None:
-        """Keep what an epoch came to: on the disk of the first process, or until it goes there.
+        """Write the state after an epoch to the disk, or keep it until a later epoch is written.
 
         Raises:
             SaveError: when it cannot be written.
@@ -99,7 +99,7 @@ class Keeping:
         if not self._kept:
             return
         learner, epochs = self.learner, record.epoch + 1
-        alone = learner.mesh.size == 1  # or the others would have to be told when
+        alone = learner.mesh.size == 1  # several processes would have to agree when to write
         if alone and time.monotonic() < self._next:
             self._records.append(record)
             self._state = Checkpoint(epochs, learner.memories.clone(), learner.velocity.clone())
@@ -120,7 +120,7 @@ class Keeping:
             self._write(self._state)
 
     def _write(self, state: Checkpoint) -> None:
-        """Records, then checkpoint. They wait no more, also where this fails."""
+        """Write records, then the checkpoint; nothing waits any more, even if this fails."""
         start, records = time.monotonic(), self._records
         self._records, self._state = [], None
         if self.folder is not None:
@@ -130,7 +130,7 @@ class Keeping:
         self._next = end + (end - start) * (1 / SHARE - 1)
 
     def finish(self) -> None:
-        """The whole model on the first process, and in its folder."""
+        """Gather the whole model on the first process, and save it in its folder."""
         learner = self.learner
         if learner.mesh.memory.size > 1:
             whole = learner.mesh.gather(learner.memories, learner.n_memories)

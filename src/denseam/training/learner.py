@@ -1,4 +1,4 @@
-"""The network while it learns: memories, velocity, and an epoch of minibatches."""
+"""The learner of a run: memories, velocity, and epochs of minibatches."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Learner"]
 
-# Only guards against 0 / 0: memories with any velocity at all take whole steps.
+# A guard against 0 / 0 only: memories with any velocity take whole steps.
 VELOCITY_FLOOR = 1e-30
 
 
 class Learner:
-    """The network of a recipe, or this process's memories of it.
+    """The network of a recipe in training, or this process's memories of it.
 
     Args:
-        recipe: what to do.
-        images: to learn.
-        device: where.
+        recipe: of the run.
+        images: the training images.
+        device: where to train.
         mesh: the processes that share the work.
         front: of the network; none by default.
         batch: changes every batch before it is learned from; see ``train``.
@@ -75,12 +75,12 @@ class Learner:
 
     @property
     def n_memories(self) -> int:
-        """K, of all processes."""
+        """The number K of memories on all processes."""
         divided = self.mesh.memory.size > 1
         return self.recipe.n_memories if divided else len(self.memories)
 
     def epoch(self, epoch: int, on_batch: Callable[[int], None]) -> tuple[Tally, Tensor]:
-        """Train one epoch; returns sums over its batches, and the last of them, (B, N + C)."""
+        """Train one epoch; return sums over its batches, and the last batch, (B, N + C)."""
         recipe = self.recipe
         self.model.temperature = recipe.temperature_at(epoch)
         rule = Rule(
@@ -111,19 +111,19 @@ class Learner:
         return tally, neurons
 
     def error(self, test: ImageSet) -> float:
-        """Return the error on held-out images: each process labels some, by all memories."""
+        """Return the error on held-out images, shared among processes, by all memories."""
         images = test.subset(self.mesh.data.part(len(test)))
         wrong = (self._labels(images).cpu() != images.labels).sum().to(self.pixels.device)
         return int(self.mesh.data.add(wrong)) / len(test)
 
     def dead_memories(self, neurons: Tensor) -> int:
-        """Count the memories that are active for no image of a batch and no class."""
+        """Count the memories that are active for no image of a batch (B, N + C) and no class."""
         best = self.mesh.data.largest(self.kernel.overlaps(neurons, self.memories).amax(dim=1))
         dead = (self.model.largest_fields(best) <= 0).sum()
         return int(self.mesh.memory.add(dead))
 
     def not_finite(self) -> list[str]:
-        """Return which of memories and velocity are NaN or infinite anywhere, on any process."""
+        """Return which of memories and velocity hold NaN or infinities, on any process."""
         numbers = {"memories": self.memories, "velocity": self.velocity}
         bad = torch.stack([(~x.isfinite()).any() for x in numbers.values()]).long()
         counts = self.mesh.memory.add(bad).tolist()
@@ -148,15 +148,15 @@ class Learner:
         model = cast("DenseAM", self.model)
         looks = (
             look_at(
-                self._exact().kernel, model.energy, self._visible(part), self.memories,
+                self._exact().kernel, model.energy, self._visible(inputs), self.memories,
                 model.n_classes, every_class=True, axis=self.mesh.memory,
             )
-            for part in visible_parts(model, images)
+            for inputs in visible_parts(model, images)
         )  # fmt: skip
         return torch.cat([each.labels() for each in looks])
 
     def _records_steps(self) -> bool:
-        """Return whether steps need no host: nothing but memories changes a batch."""
+        """Return whether steps can run without the host."""
         plain = isinstance(self.model.front, nn.Identity) and not self.recipe.binarised
         alone = self.mesh.size == 1 and self.batch is None
         return plain and alone and self.model.dense and recordable(self.kernel, self.pixels.device)
@@ -172,13 +172,13 @@ class Learner:
         return self._resident
 
     def _batch(self, rows: Tensor, epoch: int, number: int) -> tuple[Tensor, Tensor]:
-        """Return images of these rows as neurons, (B, N + C), class neurons at 0, and labels.
+        """Return the images of rows as neurons, (B, N + C) with class neurons at 0, and labels.
 
-        Pixels are as ``ImageSet.visible`` makes them, before the front.
+        Fronts and batch rules get pixels as ``ImageSet.visible`` does.
         """
         drawn, labels = self.pixels.index_select(0, rows), self.labels[rows]
         if self.batch is None and isinstance(self.model.front, nn.Identity):
-            # Written where they stay: another tensor would cost more than the conversion.
+            # Converted in place: another tensor would cost more than the conversion.
             neurons = self.memories.new_zeros(len(rows), self.memories.shape[1])
             visible = neurons[:, : self.model.n_visible]
             to_visible(drawn, scale="visible", out=visible)

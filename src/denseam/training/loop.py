@@ -33,12 +33,12 @@ __all__ = ["TrainResult", "train"]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run ends with.
+    """The result of a training run.
 
     Attributes:
-        model: a DenseAM, unless the recipe says otherwise.
-        recipe: what was done.
-        records: one of each epoch.
+        model: a DenseAM, unless the recipe names another network.
+        recipe: of the run.
+        records: one for each epoch.
         out: the run folder; None without one.
     """
 
@@ -63,30 +63,30 @@ def train(
 ) -> TrainResult:
     """Train a network by the procedure of NIPS16, appendix A: a ``DenseAM``, by default.
 
-    With ``out``, calling again with the same arguments goes on where the last call was stopped, to
-    the same bits that an uninterrupted run on as many threads would reach. Every epoch is on the
-    disk before the next begins, but where epochs are so quick that writing would take more than a
-    tenth of the time: a process that is killed then loses up to ten times as long as one takes.
+    With ``out``, another call with the same arguments continues where the last call was stopped,
+    and reaches the same bits as an uninterrupted run with as many threads. Every epoch is written
+    before the next begins. If epochs are so quick that writing would take more than a tenth of the
+    time, some wait: a killed process loses at most ten times the duration of one write.
 
     Args:
-        recipe: what to do.
+        recipe: how to train, such as ``Recipe.paper(20)``.
         images: the training images; a ``Dataset`` brings its test images too.
         out: run folder; made where it does not exist. Without it nothing is written.
-        resume: go on with a run found in ``out``; otherwise that is an error.
-        callbacks: told of every batch, epoch and warning; see ``Callback``.
+        resume: continue a run in ``out``; if False, such a run is an error.
+        callbacks: called after every batch and epoch, and for warnings; see ``Callback``.
         test: images to measure the test error on after every epoch.
         device: where to train.
         mesh: the processes that share the work, see ``denseam.mesh.start``; all of them make the
-            same call, on images of their own copy. The first one writes the folder, calls the
-            callbacks and returns the whole model; where memories are divided, the models of the
-            others have only theirs.
+            same call, each with its copy of the images. The first one writes the folder, calls the
+            callbacks and returns the whole model; if memories are divided, the others return
+            models with their memories only.
         front: a module before the memories, see ``denseam.fronts``; it is saved with the model.
-        batch: a callable that changes every batch before its gradient: ``batch(model, inputs,
-            labels)`` with inputs (B, N) as the front takes them and labels (B,) returns inputs, or
-            (inputs, labels), to learn from: other images, shifted or attacked ones, or more of
-            them. It may ask for ``seed``, ``epoch`` and ``batch`` (its number) by keyword, and
-            PyTorch's random numbers are seeded from them around the call, so that a run that uses
-            nothing else goes on to the same bits.
+        batch: a callable that changes every batch before its gradient, for augmentation or
+            adversarial training: ``batch(model, inputs, labels)`` with inputs (B, N) before the
+            front and labels (B,) returns inputs, or (inputs, labels), possibly more of them. It
+            gets ``seed``, ``epoch`` and ``batch`` (its number) if it has such keywords.
+            PyTorch's random numbers are seeded from them during the call, so that a run without
+            other sources of randomness resumes to the same bits.
 
     Raises:
         InputError: for images that cannot be trained on, such as a class without examples; for a
@@ -96,6 +96,13 @@ def train(
         RunFolderError: when ``out`` belongs to another recipe or other data, or is in use.
         FileFormatError: when the checkpoint in ``out`` is damaged.
         SaveError: when the disk is full; the last checkpoint is still there.
+
+    >>> dots = torch.eye(4).reshape(4, 2, 2).repeat(25, 1, 1)
+    >>> images = ImageSet(dots, torch.arange(100) % 4, n_classes=4, name="dots")
+    >>> recipe = Recipe.paper(3, epochs=20, n_memories=40, per_class=5, learning_rate=0.02)
+    >>> result = train(recipe.replace(temperature=10.0), images)
+    >>> len(result.records)
+    20
     """
     if isinstance(images, Dataset):
         test = images.test if test is None else test
@@ -118,7 +125,7 @@ def train(
 
 
 class _Run:
-    """One call of ``train``."""
+    """The state of one call of ``train``."""
 
     def __init__(
         self, learner: Learner, test: ImageSet | None, callbacks: list[Callback], keeping: Keeping
@@ -129,7 +136,7 @@ class _Run:
         self.callbacks = callbacks if learner.mesh.first else []
 
     def finish(self, *, resume: bool) -> TrainResult:
-        """Train the epochs that are left; nearest neighbours have none."""
+        """Train the remaining epochs and return the result; nearest neighbours have none."""
         recipe, learner = self.recipe, self.learner
         before = self.keeping.claim(learner.images, resume=resume)
         learner.kernel = environment.kernel_as_before(learner.kernel, before)
@@ -149,11 +156,11 @@ class _Run:
         return TrainResult(learner.classifier, recipe, records, folder.path if folder else None)
 
     def _train(self, records: list[EpochRecord]) -> None:
-        """The epochs that are left; adds their records."""
+        """Train the remaining epochs, and append their records."""
         recipe, images = self.recipe, self.learner.images
         health = HealthCheck(recipe)
         for record in records:
-            health.look(record)  # what was said before is not said again
+            health.look(record)  # so that earlier warnings are not repeated
         batches = batches_per_epoch(len(images), images.n_classes, recipe.per_class)
         try:
             for callback in self.callbacks:
@@ -189,9 +196,9 @@ class _Run:
         return record
 
     def _check_finite(self, epoch: int, objective: float) -> None:
-        """Raise InputError where there is nothing to go on with; on all processes alike."""
-        found = [] if math.isfinite(objective) else ["objective"]
-        what = next(iter([*self.learner.not_finite(), *found]), None)
+        """Raise InputError if training has diverged, on all processes alike."""
+        bad = self.learner.not_finite() + ([] if math.isfinite(objective) else ["objective"])
+        what = next(iter(bad), None)
         if what is None:
             return
         message, folder = diverged(self.recipe, epoch, what), self.keeping.folder
@@ -204,7 +211,7 @@ class _Run:
             callback.on_batch(epoch, number)
 
     def _warn(self, message: str, depth: int = 0) -> None:
-        """About the user's call of ``train``; ``depth`` calls lie between ``finish`` and here."""
+        """Warn at the user's call of ``train``, ``depth`` calls above ``finish``."""
         if not self.learner.mesh.first:
             return
         for callback in self.callbacks:
@@ -219,7 +226,7 @@ def _check_divisible(
     mesh: Mesh,
     batch: BatchRule | None,
 ) -> None:
-    """Raise InputError where there is less to do, or to hold, than there are processes."""
+    """Raise InputError where the mesh has too many processes for batches, tests or memories."""
     D, M = mesh.data.size, mesh.memory.size
     size = recipe.per_class * images.n_classes
     if size < D:

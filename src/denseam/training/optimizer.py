@@ -1,4 +1,4 @@
-"""The max-norm momentum rule of NIPS16, appendix A, as an optimizer and as a function."""
+"""The max-norm momentum rule of NIPS16, appendix A, as an optimizer."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, overload
@@ -19,23 +19,30 @@ class MaxNormMomentum(torch.optim.Optimizer):
         V^mu  <- p V^mu - s dC/dxi^mu
         xi^mu <- clip(xi^mu + eps V^mu / max_I |V_I^mu|, -1, 1)
 
-    for every memory mu, over all its N + C components I (NIPS16, appendix A). Every memory with a
-    velocity moves by the same largest amount, however small its gradient.
+    for every memory mu, over all its N + C components I (NIPS16, appendix A). The largest component
+    of every memory moves by eps, however small its gradient.
 
-    s, the ``gradient_scale``, is 1 in NIPS16. C depends on T through beta = 1/T^n, a factor that
-    the division cancels while T stays as it is, but not during a ramp of T, when old and new
-    gradients meet in V. With s = (T / T_ref)^n the velocity has units that do not change with T.
+    s, the ``gradient_scale``, is 1 in NIPS16. C depends on T through beta = 1/T^n. The division
+    cancels that factor while T is constant, but not during a ramp of T, when V mixes old and new
+    gradients. With s = (T / T_ref)^n the units of the velocity do not change with T.
 
     Args:
         params: memories xi, one per row.
         lr: eps, the largest step of any component.
         momentum: p, in [0, 1).
         gradient_scale: s above; change it in ``param_groups`` along a temperature ramp.
-        floor: velocities smaller than this move less than ``lr``; a guard against 0/0 only. At
+        floor: memories with smaller velocities move less than ``lr``; a guard against 0/0. At
             least the smallest normal number of the memories' dtype (6e-5 in float16).
 
     Raises:
         InputError: for hyperparameters out of range or parameters that are not matrices.
+
+    >>> xi = torch.zeros(1, 3, requires_grad=True)
+    >>> rule = MaxNormMomentum([xi], lr=0.5)
+    >>> (xi * torch.tensor([4.0, -2.0, 0.0])).sum().backward()
+    >>> rule.step()
+    >>> xi.detach()
+    tensor([[-0.5000,  0.2500,  0.0000]])
     """
 
     def __init__(
@@ -55,7 +62,7 @@ class MaxNormMomentum(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Train more memories, by hyperparameters of their own where the group has any.
+        """Train more memories, with the hyperparameters of their group.
 
         Raises:
             InputError: as for the optimizer itself; the group is not added then.
@@ -73,7 +80,7 @@ class MaxNormMomentum(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move every memory that has a gradient; returns what ``closure`` returned."""
+        """Move every memory that has a gradient; return the result of ``closure``."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -82,7 +89,7 @@ class MaxNormMomentum(torch.optim.Optimizer):
             for memories in group["params"]:
                 if memories.grad is None:
                     continue
-                target = memories.data.contiguous()  # itself, if it is
+                target = memories.data.contiguous()  # a copy only if it is not contiguous
                 names = ("momentum", "gradient_scale", "lr", "floor")
                 rule = Rule(*(float(group[name]) for name in names))
                 kernel = choose(memories.device, memories.dtype).kernel
@@ -92,12 +99,12 @@ class MaxNormMomentum(torch.optim.Optimizer):
         return loss
 
     def velocity(self, memories: Tensor) -> Tensor:
-        """V of a parameter, (K, N + C); zeros before its first step."""
+        """Return V of a parameter, (K, N + C); zeros before its first step."""
         state = self.state[memories]
         if "velocity" not in state:
             state["velocity"] = torch.zeros_like(memories, memory_format=torch.contiguous_format)
-        found: Tensor = state["velocity"]
-        return found
+        velocity: Tensor = state["velocity"]
+        return velocity
 
 
 def _check_group(group: dict[str, Any]) -> None:

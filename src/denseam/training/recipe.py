@@ -1,4 +1,4 @@
-"""Recipe: everything that decides what a training run learns."""
+"""Recipes: everything that determines the result of a training run."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ MNIST_SCALE = 741.3
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a dense associative memory; symbols are those of NIPS16, appendix A.
+    """The hyperparameters of a training run; symbols are those of NIPS16, appendix A.
 
     Two runs with equal recipes, data and thread count end in the same bits. Epochs count from 0.
 
@@ -60,6 +60,10 @@ class Recipe:
     Raises:
         InputError: for a value out of range, and for a ramp where (T_i / T_f)^n exceeds the square
             root of the dtype's range: gradients need the other half.
+
+    >>> recipe = Recipe.paper(20, epochs=300, n_memories=500)
+    >>> recipe.temperature_at(0), recipe.temperature_at(299)
+    (560.0, 560.0)
     """
 
     power: float = field(metadata={"check": check_power})

@@ -1,4 +1,4 @@
-"""What is written down about every epoch, and the file of JSON lines that keeps it."""
+"""Records of epochs, and their file of JSON lines."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ __all__ = ["EpochRecord", "append_records", "read_records", "write_records"]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. Errors and shares are fractions of 1."""
+    """The record of one epoch. Errors and shares are fractions of 1."""
 
     epoch: int  # from 0
     train_error: float  # over the epoch's minibatches, each before its update
@@ -31,19 +31,19 @@ class EpochRecord:
     seconds: float  # of this epoch, with its test error, without its checkpoint
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """The record of ``to_json``, or of a line; an objective of null is NaN."""
+        """Return the record of a line; an objective of null becomes NaN."""
         objective = math.nan if fields["objective"] is None else fields["objective"]
         errors = tuple(fields["class_errors"])
         return cls(**{**fields, "objective": objective, "class_errors": errors})
 
 
 def append_records(path: Path, records: list[EpochRecord]) -> None:
-    """Add their lines, and wait until they are on the disk; a crash may leave a part of them.
+    """Append lines and wait until they are on the disk; a crash may leave incomplete lines.
 
     Raises:
         SaveError: when it cannot be written.
@@ -58,7 +58,7 @@ def append_records(path: Path, records: list[EpochRecord]) -> None:
 
 
 def read_records(path: Path, epochs: int) -> list[EpochRecord]:
-    """The records of the first ``epochs`` epochs; what a crash left behind them is passed over."""
+    """Return the records of the first ``epochs`` epochs, without lines that a crash left."""
     records: list[EpochRecord] = []
     if not path.exists():
         return records

@@ -1,14 +1,13 @@
-"""A run folder: what a training run leaves on disk, and how it goes on from there.
+"""Run folders: the files of a training run, from which it can be resumed.
 
-    run.json                 recipe, data, versions, threads: what the run is; written once
+    run.json                 recipe, data, versions, threads; written once
     records.jsonl            one line per epoch
     checkpoint.safetensors   memories and velocity after the last whole epoch, or one before
     model.safetensors        the trained model, once all epochs are done
 
-The order is records, then checkpoint. Records are lines at the end, on the disk before the
-checkpoint is written; the checkpoint takes the place of the last one as a whole. A crash anywhere
-leaves a checkpoint, all records before it and perhaps some more, the last in part, which the next
-run drops.
+Records are appended, and on the disk, before the checkpoint atomically replaces the last one. After
+a crash there are a checkpoint, all records before it, and perhaps later ones, the last incomplete:
+the next call drops those.
 """
 
 import contextlib
@@ -29,9 +28,9 @@ __all__ = ["Checkpoint", "RunFolder"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state between two epochs; everything else follows from the recipe and the epoch."""
+    """The state between two epochs; recipe and epoch determine everything else."""
 
-    epochs: int  # how many are done
+    epochs: int  # number of trained epochs
     memories: Tensor  # (K, N + C)
     velocity: Tensor  # (K, N + C)
 
@@ -60,7 +59,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder, which is made where it does not exist, against other processes.
+        """Lock the folder, made if necessary, against other processes.
 
         Raises:
             SaveError: when the folder cannot be made.
@@ -77,11 +76,11 @@ class RunFolder:
                 left.unlink(missing_ok=True)
 
     def claim(self, recipe: Recipe, facts: dict[str, Any], *, resume: bool) -> dict[str, Any]:
-        """Make the folder this run's, or see that it already is; returns the facts that hold.
+        """Claim the folder for this run, or check that it is this run's; return its facts.
 
         Raises:
-            RunFolderError: when it belongs to another recipe or other data, or holds a run that
-                must not be resumed.
+            RunFolderError: when it belongs to another recipe or other data, or holds a run while
+                ``resume`` is False.
             FileFormatError: when its ``run.json`` is not whole.
         """
         if not self.facts.exists():
@@ -95,22 +94,22 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path} already holds a run: resume it, or choose another folder"
             )
-        found = read_json(self.facts)
+        old = read_json(self.facts)
         try:
-            environment = found["environment"]
+            environment = old["environment"]
             _ = environment["kernel"], environment["product"]
-            difference = _differences(Recipe.from_json(found["recipe"]), recipe)
-            if found.get("front") != facts.get("front"):
-                difference.append(f"front: {found.get('front')} there, {facts.get('front')} here")
-            if found["data"]["digest"] != facts["data"]["digest"]:
-                difference.append(f"data: {found['data']['name']} there, not the images given here")
+            difference = _differences(Recipe.from_json(old["recipe"]), recipe)
+            if old.get("front") != facts.get("front"):
+                difference.append(f"front: {old.get('front')} there, {facts.get('front')} here")
+            if old["data"]["digest"] != facts["data"]["digest"]:
+                difference.append(f"data: {old['data']['name']} there, not the images given here")
         except (KeyError, TypeError, InputError) as error:
             raise FileFormatError(f"{self.facts} is not a denseam run: {error!r}") from error
         if difference:
             raise RunFolderError(
                 f"{self.path} holds another run ({'; '.join(difference)}): choose another folder"
             )
-        return dict(found)
+        return dict(old)
 
     def save(self, state: Checkpoint) -> None:
         """Write the checkpoint, atomically."""
@@ -118,7 +117,7 @@ class RunFolder:
         save_tensors(self.checkpoint, "checkpoint", tensors, {"epochs": state.epochs})
 
     def load(self, shape: torch.Size, dtype: torch.dtype) -> Checkpoint | None:
-        """The last checkpoint, or None before the first.
+        """Return the last checkpoint, or None before the first.
 
         Raises:
             FileFormatError: when it is truncated, garbled, of other sizes or not finite.
@@ -136,7 +135,7 @@ class RunFolder:
                     f"{self.checkpoint}: {name} is {tuple(tensor.shape)} {tensor.dtype}, "
                     f"wanted {tuple(shape)} {dtype}"
                 )
-            if not bool(tensor.isfinite().all()):  # of a denseam that kept what had diverged
+            if not bool(tensor.isfinite().all()):  # old versions saved diverged epochs
                 raise FileFormatError(
                     f"{self.checkpoint}: {name} that are NaN or infinite, nothing to go on from: "
                     "choose another folder, and smaller steps or nearer temperatures"

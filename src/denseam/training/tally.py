@@ -14,7 +14,7 @@ _SATURATED = 1e-6
 
 
 class Tally:
-    """Kept on the device until the epoch ends, so that no batch waits for a number."""
+    """Sums on the device, read when the epoch ends, so that no batch waits for a number."""
 
     def __init__(self, n_classes: int, device: torch.device) -> None:
         self._wrong = torch.zeros(n_classes, dtype=torch.float64, device=device)
@@ -30,7 +30,7 @@ class Tally:
         self._saturated += (activity.abs() > 1 - _SATURATED).sum()
 
     def summary(self, axis: Axis) -> dict[str, Any]:
-        """The fields of an ``EpochRecord`` that these sums give, of all images of the axis."""
+        """Return the fields of an ``EpochRecord`` from sums over all processes of the axis."""
         for sums in (self._wrong, self._count, self._objective, self._saturated):
             axis.add(sums)
         images, n_classes = float(self._count.sum()), len(self._count)
