@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from denseam.data.arrays import square
 from denseam.errors import InputError
-from denseam.guard.samples import Samples, square
+from denseam.guard.samples import Samples
 
 from . import small
 

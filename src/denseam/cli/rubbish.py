@@ -11,12 +11,11 @@ Examples:
 """
 
 import argparse
-import math
 
-from denseam.classifier import Classifier
 from denseam.cli.common import add_model
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import add_output, making, report
+from denseam.data.arrays import square
 from denseam.descent import rubbish, rubbish_set
 from denseam.descent.facts import reached
 from denseam.errors import InputError
@@ -43,9 +42,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
     model = load_any(args.model, device=args.device)
+    shape = args.shape or square(model.n_visible)
+    if shape is None:
+        raise InputError(f"images of {model.n_visible} pixels are no squares: wanted --shape H W")
     with making(args) as work:
         images = rubbish_set(
-            model, out=args.out, shape=_shape(model, args.shape), seed=args.seed, **work,
+            model, out=args.out, shape=tuple(shape), seed=args.seed, **work,
             **typed(args, _WHICH + _OPTIONS),
         )  # fmt: skip
         if args.figure is not None:
@@ -55,12 +57,3 @@ def run(args: argparse.Namespace) -> int:
     lines = [f"{count} are labelled as their class with its Y above 1/2, converged or not"]
     report(images, args, {"reached": count}, lines, "converged as their class")
     return 0
-
-
-def _shape(model: Classifier, shape: list[int] | None) -> tuple[int, int]:
-    if shape is not None:
-        return shape[0], shape[1]
-    side = math.isqrt(model.n_visible)
-    if side * side != model.n_visible:
-        raise InputError(f"images of {model.n_visible} pixels are no squares: wanted --shape H W")
-    return side, side

@@ -13,7 +13,7 @@ from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import range_hint
 from denseam.errors import InputError
 
-__all__ = ["rows_of", "square_or_row", "to_facts", "to_images", "to_labels", "to_tensor"]
+__all__ = ["rows_of", "square", "to_facts", "to_images", "to_labels", "to_tensor"]
 
 _LIMITS: dict[str, tuple[int, int]] = {"unit": (0, 1), "byte": (0, 255)}
 
@@ -98,7 +98,7 @@ def _to_three_axes(images: Tensor, shape: tuple[int, int] | None) -> Tensor:
     if images.ndim == 4 and actual[1] == 1:
         images = images[:, 0]
     elif images.ndim == 2:
-        height, width = shape or square_or_row(actual[1])
+        height, width = shape or square(actual[1]) or (1, actual[1])
         if height * width != actual[1]:
             raise InputError(f"shape {(height, width)} does not fit {actual[1]} pixels per image")
         images = images.reshape(actual[0], height, width)
@@ -109,10 +109,10 @@ def _to_three_axes(images: Tensor, shape: tuple[int, int] | None) -> Tensor:
     return images
 
 
-def square_or_row(n_pixels: int) -> tuple[int, int]:
-    """Return (H, W) of a square image, or of one row where N is no square number."""
+def square(n_pixels: int) -> tuple[int, int] | None:
+    """Return (H, W) of a square image of N pixels; None where N is no square number."""
     side = math.isqrt(n_pixels)
-    return (side, side) if side * side == n_pixels else (1, n_pixels)
+    return (side, side) if side * side == n_pixels else None
 
 
 def _to_scale(images: Tensor, scale: Scale | None) -> Tensor:

@@ -86,11 +86,7 @@ def need_matplotlib() -> None:
 
 
 def check_shape(what: str, values: Tensor, *sizes: int | None) -> None:
-    """Refuse a tensor of another shape; None stands for any size.
-
-    Raises:
-        InputError: with both shapes.
-    """
+    """Raise InputError unless a tensor has this shape; None stands for any size."""
     shape = tuple(values.shape)
     fits = [b is None or a == b for a, b in zip(shape, sizes, strict=False)]
     if len(shape) != len(sizes) or not all(fits):
@@ -99,11 +95,7 @@ def check_shape(what: str, values: Tensor, *sizes: int | None) -> None:
 
 
 def check_pictures(what: str, images: Tensor, *lead: int | None) -> None:
-    """Refuse anything but floating images (*lead, H, W) in visible units [-1, 1].
-
-    Raises:
-        InputError: for another shape, type or range.
-    """
+    """Raise InputError unless images are floating, (*lead, H, W), in visible units [-1, 1]."""
     check_shape(what, images, *lead, None, None)
     if not images.is_floating_point():
         raise InputError(f"{what} must be floating, in [-1, 1], got {images.dtype}")

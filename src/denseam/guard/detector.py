@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from denseam.classifier import Classifier
+from denseam.data.arrays import square
 from denseam.errors import InputError
 from denseam.guard.answers import checked_scores
 from denseam.guard.blocks import SIZES, Blocks
 from denseam.guard.evidence import Evidence, evidence, gather, independent
-from denseam.guard.samples import square
 from denseam.guard.scores import Score
 from denseam.guard.verdict import Reason
 from denseam.model import DenseAM

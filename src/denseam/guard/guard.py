@@ -11,11 +11,12 @@ from denseam.analysis.confidence import BETA_SM
 from denseam.checks import image_shape as shape_of
 from denseam.checks import seed_of, whole
 from denseam.classifier import Classifier, check_device
+from denseam.data.arrays import square
 from denseam.errors import InputError
 from denseam.guard import conformal, saving
 from denseam.guard.detector import Detector, NetworkDetector, detector_of
 from denseam.guard.members import MEMBERS, Member, Takes, member_of
-from denseam.guard.samples import Samples, square
+from denseam.guard.samples import Samples
 from denseam.guard.scores import DEFAULT_SCORE, Score
 from denseam.guard.verdict import JUNK, Reason, Verdicts
 from denseam.saved import restore

@@ -12,7 +12,7 @@ from denseam.data.pixels import Scale, to_bytes, to_unit, to_visible
 from denseam.data.validate import SLACK
 from denseam.errors import InputError
 
-__all__ = ["Samples", "converted", "square"]
+__all__ = ["Samples", "converted"]
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,6 @@ def converted(images: Tensor, scale: Scale, wanted: Scale) -> Tensor:
     if wanted == "visible":
         return to_visible(images, scale=scale)
     return to_bytes(images, scale=scale) if wanted == "byte" else to_unit(images)
-
-
-def square(n_visible: int) -> tuple[int, int] | None:
-    """Return (H, W) of a square image of N pixels; None where N is no square number."""
-    side = math.isqrt(n_visible)
-    return (side, side) if side * side == n_visible else None
 
 
 def _check_shape(given: tuple[int, ...], n_visible: int, shape: tuple[int, int] | None) -> None:

@@ -13,7 +13,7 @@ import torch
 from denseam.baselines import Binarised
 from denseam.checks import image_shape
 from denseam.classifier import HEADS, Classifier, HeadName
-from denseam.data.arrays import square_or_row
+from denseam.data.arrays import square
 from denseam.errors import InputError, MissingPackageError
 from denseam.files import write_bytes
 from denseam.interop.graph import build
@@ -76,7 +76,9 @@ def export_onnx(
         raise InputError(f"memories of {size / 1e9:.1f} GB: an ONNX file holds up to 2 GB")
     pixels: tuple[int, ...] = (model.n_inputs,)
     if takes == "images":
-        pixels = (1, *image_shape("shape", shape or square_or_row(model.n_inputs), model.n_inputs))
+        n_pixels = model.n_inputs
+        shape = shape or square(n_pixels) or (1, n_pixels)
+        pixels = (1, *image_shape("shape", shape, n_pixels))
     need_onnx()
     graph = OnnxGraph(model.memories.dtype)
     build(graph, model, head, takes)
