@@ -54,7 +54,7 @@ class Rounded(ReferenceKernel):
 def seen(model, kernel, visible, labels):
     """Return largest fields, log-energies, and both gradients."""
     F, memories, C = model.energy, model.memories.detach(), model.n_classes
-    look = look_at(kernel, F, visible, memories, C, every_class=True)
+    look = look_at(kernel, F, visible, memories, memories[:, -C:], every_class=True)
     log = look.log_energy()
     coefficients = log_coefficients(torch.ones_like(log), look.sums, F)
     gradients = look.gradients(coefficients, class_gradient=False)

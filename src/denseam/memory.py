@@ -38,14 +38,19 @@ class DenseMemories:
         """Return log-energies, (B, D) -> (B, C) float64; see ``kernels.exact_log_energy``."""
         return kernels.exact_log_energy(visible, self.memories, self.energy)
 
-    def look(self, visible: Tensor, *, every_class: bool = True) -> Look:
-        """Return overlaps and sums of a batch (B, D), without a gradient of autograd."""
+    def look(
+        self, visible: Tensor, *, every_class: bool = True, rows: Tensor | None = None
+    ) -> Look:
+        """Return overlaps and sums of a batch (B, D), without a gradient of autograd.
+
+        ``rows`` are the visible memories (K, D) where they lie dense: products read those faster.
+        """
         memories = self.memories.detach()
         kernel = choose(memories.device, memories.dtype, self.energy).kernel
-        n_classes = memories.shape[1] - visible.shape[1]
         return kernels.look_at(
-            kernel, self.energy, visible, memories, n_classes, every_class=every_class
-        )
+            kernel, self.energy, visible, memories if rows is None else rows,
+            memories[:, visible.shape[1] :], every_class=every_class,
+        )  # fmt: skip
 
 
 class MemoryLayer(DenseMemories, nn.Module):

@@ -158,7 +158,7 @@ class DenseAM(DenseMemories, Classifier):
 
         def scores(inputs: Tensor) -> Scores:
             visible, back = self._through_front(inputs, shape)
-            seen = self.look(visible, every_class=head == "log_energy")
+            seen = self.look(visible, every_class=head == "log_energy", rows=visible_memories)
 
             def pull(weights: Tensor) -> Tensor:
                 weights = largest_one(weights)

@@ -156,8 +156,8 @@ def test_labels_by_parts_of_the_memories_hold_where_classes_underflow():
     wanted = denseam.energy.log_energy(pixels.double(), memories.double(), 30).argmax(dim=1)
     assert wanted.tolist() == [9]
     seen = look_at(
-        choose().kernel, RectifiedPolynomial(30), pixels, memories, 10, every_class=True,
-        axis=Axis("memory"),
+        choose().kernel, RectifiedPolynomial(30), pixels, memories, memories[:, -10:],
+        every_class=True, axis=Axis("memory"),
     )  # fmt: skip
     assert seen.labels().tolist() == [9]
 

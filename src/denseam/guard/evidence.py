@@ -124,7 +124,7 @@ def _energies(model: DenseAM, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     with torch.no_grad():
         look = look_at(
             _kernel(model), model.energy, model.visible(visible), model.memories.detach(),
-            model.n_classes, every_class=True,
+            model.class_memories.detach(), every_class=True,
         )  # fmt: skip
     return *look.kernel.energies(look.sums, look.F, model.temperature), look.overlaps
 

@@ -99,10 +99,10 @@ def _sums(
     every_class: bool,
 ) -> tuple[Sums, Tensor]:
     """Return the sums of a batch and, with ``keep``, its overlaps (K, B), else an empty tensor."""
-    kernel, n_classes = _kernel(backend, visible, F), memories.shape[1] - visible.shape[1]
+    kernel, classes = _kernel(backend, visible, F), memories[:, visible.shape[1] :]
     size = max(1, len(visible)) if keep else CHUNK
     looks = [  # an empty batch is one empty chunk
-        look.look_at(kernel, F, visible[i : i + size], memories, n_classes, every_class=every_class)
+        look.look_at(kernel, F, visible[i : i + size], memories, classes, every_class=every_class)
         for i in range(0, max(1, len(visible)), size)
     ]
     overlaps = looks[0].overlaps if keep else visible.new_empty(0)

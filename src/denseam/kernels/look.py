@@ -176,17 +176,17 @@ def look_at(
     kernel: Kernel,
     F: EnergyFunction,
     visible: Tensor,  # (B, N), or (B, N + C) with class neurons at 0
-    memories: Tensor,  # (K, N + C)
-    n_classes: int,
+    memories: Tensor,  # (K, N or more)
+    class_memories: Tensor,  # (K, C)
     *,
     every_class: bool,
     axis: Axis | None = None,
 ) -> Look:
     """Return a look at a batch; with an ``axis``, the sums are over all its processes."""
     overlaps = kernel.overlaps(visible, memories)
-    classes = memories[:, memories.shape[1] - n_classes :]
-    sums = kernel.sums(overlaps, classes, F, every_class=every_class)
-    return Look(kernel, F, overlaps, classes, sums if axis is None else joined(sums, F, axis))
+    sums = kernel.sums(overlaps, class_memories, F, every_class=every_class)
+    sums = sums if axis is None else joined(sums, F, axis)
+    return Look(kernel, F, overlaps, class_memories, sums)
 
 
 @dataclass(frozen=True)

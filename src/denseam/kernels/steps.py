@@ -38,7 +38,8 @@ def memory_gradient(
     are over the memories of all processes.
     """
     axis = None if mesh is None else mesh.memory
-    seen = look_at(kernel, F, neurons, memories, n_classes, every_class=False, axis=axis)
+    classes = memories[:, -n_classes:]
+    seen = look_at(kernel, F, neurons, memories, classes, every_class=False, axis=axis)
     coefficients, outcome = kernel.objective(seen.sums, labels, F, temperature, loss_power)
     gradients = seen.gradients(coefficients, out=seen.overlaps)
     return gradients.to_whole_memories(neurons), outcome

@@ -149,7 +149,7 @@ class Learner:
         looks = (
             look_at(
                 self._exact().kernel, model.energy, self._visible(inputs), self.memories,
-                model.n_classes, every_class=True, axis=self.mesh.memory,
+                model.class_memories.detach(), every_class=True, axis=self.mesh.memory,
             )
             for inputs in visible_parts(model, images)
         )  # fmt: skip
