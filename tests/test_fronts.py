@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
-from tests.training.small import dataset, images, recipe, save_npz
+from tests.training.small import SIDE, dataset, images, recipe, save_npz
 
 import denseam
 from denseam import fronts
@@ -242,3 +242,19 @@ def test_the_command_line_trains_behind_the_front_of_tables(tmp_path):
     model = denseam.load(tmp_path / "run")
     assert isinstance(model.front, Table)
     assert torch.equal(model.front.mean, images().visible().double().mean(dim=0))
+
+
+@pytest.mark.filterwarnings("ignore::denseam.DenseAMWarning")  # a preset for MNIST
+def test_analysis_and_audit_look_through_the_front():
+    front = Pixels((SIDE, SIDE), (2 * SIDE, 2 * SIDE))
+    model = denseam.train(recipe(3, 20), dataset(), front=front).model
+    test = images(30, seed=2)
+    seen = front(test.visible())
+    memories = model.visible_memories.detach()
+    similar = np.corrcoef(memories.numpy(), seen.numpy())[: len(memories), len(memories) :]
+    statistics = denseam.memory_statistics(model, test, test)
+    assert statistics.prototype_mean == pytest.approx(similar.max(axis=1).mean(), abs=1e-5)
+    assert statistics.contributors[0] == 0
+    audit = denseam.analysis.audit(model, test, queries=20)
+    assert audit.checks
+    assert model.explain(test.visible()[0]).visible.shape == (4 * SIDE * SIDE,)

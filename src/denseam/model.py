@@ -271,7 +271,10 @@ class DenseAM(DenseMemories, Classifier):
         settings = super().settings()
         if not isinstance(self.energy, RectifiedPolynomial):
             settings["power"] = None
-            settings["energy"] = {"name": self.energy.name, "parameters": self.energy.parameters}
+            settings["energy"] = {
+                "name": self.energy.name,
+                "parameters": list(self.energy.parameters),
+            }
         return settings
 
     @classmethod

@@ -51,6 +51,22 @@ def test_everything_comes_back_bit_for_bit(power, dtype, tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_another_energy_and_a_front_come_back_too(tmp_path):
+    from denseam.interop import HubDenseAM
+
+    front = denseam.fronts.Table(6, 3, 2.0)
+    F = denseam.energies.Exponential(0.5, 2.0)
+    model = DenseAM(front.n_visible, 4, 30, temperature=5.0, energy=F, front=front, seed=1)
+    HubDenseAM.of(model).save_pretrained(tmp_path)
+    found = HubDenseAM.from_pretrained(tmp_path)
+    assert (found.energy, found.power) == (F, torch.inf)
+    rows = 10 * torch.rand(5, 6)
+    assert torch.equal(found.log_energy(rows), model.log_energy(rows))
+    assert "Exponential(beta=0.5, at=2.0)" in (tmp_path / "README.md").read_text()
+    with pytest.raises(InputError, match="wanted a DenseAM, got ExponentialAM"):
+        HubDenseAM.of(denseam.baselines.ExponentialAM(20, 4, 30, 3, 5.0))
+
+
 def test_shipped_models_and_denseam_s_own_loader(tmp_path):
     from denseam.interop import HubDenseAM
 

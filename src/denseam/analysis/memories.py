@@ -5,6 +5,7 @@ about an image.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -164,7 +165,8 @@ def prototype_scores(model: Classifier, reference: ImageSet) -> Tensor:
         InputError: when ``reference`` does not fit the model.
     """
     check_fit(model, reference)
-    return likeness(model.visible_memories.detach(), reference)
+    memories = model.visible_memories.detach()
+    return _likeness(memories, (model.visible(part) for part in visible_parts(model, reference)))
 
 
 def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
@@ -184,12 +186,19 @@ def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
             f"visible is {tuple(visible.shape)}: wanted (B, {reference.n_visible}), as the images "
             f"of {reference.name}"
         )
+    places = torch.split(torch.arange(len(reference)), CHUNK)
+    subsets = (reference.subset(some) for some in places)
+    return _likeness(visible, (each.visible(visible.dtype, visible.device) for each in subsets))
+
+
+def _likeness(visible: Tensor, parts: Iterable[Tensor]) -> Tensor:
+    """Return the largest correlation of each row (B, N) with a row of the parts, (B,)."""
     kernel = choose(visible.device, visible.dtype).kernel
     rows = _standard(visible)
     best = rows.new_full((len(rows),), -1.0)
-    for places in torch.split(torch.arange(len(reference)), CHUNK):
-        images = reference.subset(places).visible(visible.dtype, visible.device)
-        best = torch.maximum(best, kernel.overlaps(_standard(images), rows).amax(dim=1))
+    with torch.no_grad():
+        for images in parts:
+            best = torch.maximum(best, kernel.overlaps(_standard(images), rows).amax(dim=1))
     return best.clamp(max=1.0)
 
 

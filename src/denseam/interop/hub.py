@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from denseam.energies import RectifiedPolynomial
 from denseam.errors import FileFormatError, InputError, MissingPackageError
 from denseam.files import write_json
 from denseam.model import DenseAM
@@ -33,9 +34,9 @@ _CARD = """\
 {{ card_data }}
 ---
 
-# Dense associative memory, n = {{ power }}
+# Dense associative memory, {{ title }}
 
-An energy-based classifier whose energy is a sum over memories of rectified polynomials of power n
+An energy-based classifier whose energy is a sum over memories of {{ terms }}
 ([Krotov and Hopfield, 2018]({{ paper }})): {{ n_memories }} memories, {{ n_visible }} pixels in
 [-1, 1], {{ n_classes }} classes, temperature {{ temperature }}.
 
@@ -76,7 +77,7 @@ class HubDenseAM(
         Raises:
             InputError: when it is not a ``DenseAM``.
         """
-        if not isinstance(model, DenseAM):
+        if not isinstance(model, DenseAM) or model.kind != DenseAM.kind:
             raise InputError(f"model: wanted a DenseAM, got {type(model).__name__}")
         return cls.restore(model.tensors(), model.settings())
 
@@ -94,6 +95,7 @@ class HubDenseAM(
             license: as the Hub names it, like "mit"; none by default.
             metrics: names and values for a table; none by default.
         """
+        polynomial = isinstance(self.energy, RectifiedPolynomial)
         data = copy.deepcopy(self._hub_mixin_info.model_card_data)
         data.license = license
         card: ModelCard = ModelCard.from_template(
@@ -102,7 +104,8 @@ class HubDenseAM(
             paper=_PAPER,
             model_id=f'"{model_id}"' if model_id else "folder",
             metrics=dict(metrics or {}),
-            power=f"{self.power:g}",
+            title=f"n = {self.power:g}" if polynomial else f"F = {self.energy}",
+            terms="rectified polynomials of power n" if polynomial else f"{self.energy}",
             temperature=f"{self.temperature:g}",
             n_memories=self.n_memories,
             n_visible=self.n_visible,
@@ -144,7 +147,7 @@ class HubDenseAM(
                 )
             )  # fmt: skip
         model = load(path, device=map_location)
-        if not isinstance(model, DenseAM):
+        if not isinstance(model, DenseAM) or model.kind != DenseAM.kind:
             raise FileFormatError(f"{path} holds a network of kind {model.kind!r}, wanted 'dam'")
         restored = cls.of(model)
         written = restored._config()  # noqa: SLF001
