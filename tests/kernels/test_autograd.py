@@ -9,7 +9,7 @@ from torch import Tensor
 import denseam
 from denseam import energy, kernels
 from denseam.errors import SecondDerivativeError
-from denseam.kernels import autograd
+from denseam.kernels import autograd, cpu
 
 from .problems import BACKENDS, DTYPES, Problem, grid, make_problem
 
@@ -218,3 +218,25 @@ def test_compiles_in_one_graph_and_equals_eager() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of inductor's own imports
 def test_inductor_compiles_it_and_equals_eager() -> None:
     compare_with_eager("inductor", "__call__")
+
+
+@pytest.mark.parametrize("product", ["torch", "reference"])
+def test_mixed_precision_around_a_call_changes_nothing(
+    product: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products of PyTorch would round their operands to bfloat16."""
+    kernel = kernels.by_name("reference") if product == "reference" else cpu.CpuKernel(product)
+    monkeypatch.setattr("denseam.kernels.autograd._kernel", lambda *_: kernel)
+    p = make_problem(70, 9, 20, 3, power=3)
+
+    def everything() -> list[Tensor]:
+        v, xi = leaves(p)
+        values = kernels.log_energy(v, xi, 3), kernels.energy_gap(v, xi, 3, p.temperature)
+        (values[0].clamp(min=-9).sum() + values[1].sum()).backward()
+        return [*(x.detach() for x in values), v.grad, xi.grad, kernels.labels(v, xi, 3)]
+
+    plain = everything()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = everything()
+    for one, other in zip(plain, mixed, strict=True):
+        assert torch.equal(one, other)

@@ -10,6 +10,7 @@ Sums and scores are (C + 1, B) or smaller, so their formulas are in float64; res
 range of the model's dtype are clamped to it: overflow makes neither infinities nor NaN.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -183,8 +184,9 @@ def look_at(
     axis: Axis | None = None,
 ) -> Look:
     """Return a look at a batch; with an ``axis``, the sums are over all its processes."""
-    overlaps = kernel.overlaps(visible, memories)
-    sums = kernel.sums(overlaps, class_memories, F, every_class=every_class)
+    with _full_precision(visible):
+        overlaps = kernel.overlaps(visible, memories)
+        sums = kernel.sums(overlaps, class_memories, F, every_class=every_class)
     sums = sums if axis is None else joined(sums, F, axis)
     return Look(kernel, F, overlaps, class_memories, sums)
 
@@ -200,27 +202,38 @@ class Gradients:
 
     def to_memories(self, visible: Tensor) -> Tensor:
         """Return the gradient by memories, (B, N) -> (K, N + C)."""
-        return torch.cat([self.kernel.to_memories(self.weights, visible), self._classes()], dim=1)
+        with _full_precision(visible):
+            gradient = self.kernel.to_memories(self.weights, visible)
+        return torch.cat([gradient, self._classes()], dim=1)
 
     def to_whole_memories(self, neurons: Tensor) -> Tensor:
         """Return the same for neurons (B, N + C), 0 in class neurons; copies nothing."""
-        gradient = self.kernel.to_memories(self.weights, neurons)
+        with _full_precision(neurons):
+            gradient = self.kernel.to_memories(self.weights, neurons)
         gradient[:, -self.n_classes :] = self._classes()
         return gradient
 
     def to_images(self, visible_memories: Tensor) -> Tensor:
         """Return the gradient by images, (K, N) -> (B, N)."""
-        return self.kernel.to_images(self.weights, visible_memories)
+        with _full_precision(visible_memories):
+            return self.kernel.to_images(self.weights, visible_memories)
 
     def to_images_of_whole(self, memories: Tensor) -> Tensor:
         """Return the same for whole memories (K, N + C), not copied where that would be slow."""
         n_visible = memories.shape[1] - self.n_classes
         if not self.kernel.copies_rows:
             return self.to_images(memories[:, :n_visible].contiguous())
-        neurons = self.kernel.to_images(self.weights, memories)
-        return neurons[:, :n_visible].contiguous()
+        return self.to_images(memories)[:, :n_visible].contiguous()
 
     def _classes(self) -> Tensor:
         if self.to_classes is None:
             raise RuntimeError("no memory gradient without class gradient")
         return self.to_classes
+
+
+def _full_precision(like: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which a caller's mixed precision does not round matrix products."""
+    kind = like.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
