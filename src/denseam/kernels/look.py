@@ -24,7 +24,6 @@ __all__ = [
     "Gradients",
     "Look",
     "energy_gap",
-    "fitted",
     "gap_coefficients",
     "joined",
     "log_coefficients",
@@ -98,13 +97,8 @@ def log_coefficients(upstream: Tensor, sums: Sums, F: EnergyFunction) -> Tensor:
     values, scale = sums.values.double(), sums.scale.double()
     padded = torch.nn.functional.pad(upstream.T.double(), (0, 0, 0, 1))
     share = torch.where(values > 0, F.pull(scale, scale) * padded / values, 0.0)
-    return fitted(share, sums.values.dtype)
-
-
-def fitted(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return x in another dtype, clamped to its range."""
-    limit = torch.finfo(dtype).max
-    return x.clamp(-limit, limit).to(dtype)
+    limit = torch.finfo(sums.values.dtype).max
+    return share.clamp(-limit, limit).to(sums.values.dtype)
 
 
 def joined(sums: Sums, F: EnergyFunction, axis: Axis) -> Sums:
