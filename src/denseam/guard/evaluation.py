@@ -156,13 +156,13 @@ def make_trials(
     """
     if not len(clean):
         raise InputError("trials of no image: wanted at least one")
-    trials = [Trial(name, "junk", made) for name, made in junk_sets(clean, seed).items()]
+    trials = [Trial(name, "junk", images) for name, images in junk_sets(clean, seed).items()]
     eps = [number("eps", size, above=0, unit="visible units") for size in eps]  # there may be none
     total = len(trials) + len(models) * (2 + len(eps))
     for name, model in models.items():
         visible, labels = clean.visible(model.memories.dtype, model.memories.device), clean.labels
-        for made in _against(name, model, visible, labels, eps=eps, seed=seed):
-            trials.append(made)
+        for trial in _against(name, model, visible, labels, eps=eps, seed=seed):
+            trials.append(trial)
             if on_progress is not None:
                 on_progress(len(trials), total)
     return trials
@@ -174,16 +174,16 @@ def _against(
 ) -> list[Trial]:  # fmt: skip
     """Return trials against one model; of rubbish and boundary images only those that fool it."""
     per_class = max(1, len(visible) // (2 * model.n_classes))
-    found = rubbish(model, per_class=per_class, max_steps=1500, seed=seed)
-    trials = [Trial(f"rubbish of {name}", "junk", _whole(found.images[found.success]))]
+    noise = rubbish(model, per_class=per_class, max_steps=1500, seed=seed)
+    trials = [Trial(f"rubbish of {name}", "junk", _whole(noise.images[noise.success]))]
     crossed = cross_boundary(model, visible, mode="controlled", seed=seed)
     rows = crossed.success & (model.predict(visible).cpu() == labels)
     images = _whole(crossed.images[rows])
     trials.append(Trial(f"boundary of {name}", "attacked", images, labels[rows]))
     for size in eps:
-        made = _whole(sign_gradient(model, visible, labels, eps=size).images)
+        images = _whole(sign_gradient(model, visible, labels, eps=size).images)
         title = f"FGSM of {name}, {size / 2:g}"
-        trials.append(Trial(title, "attacked", made, labels))
+        trials.append(Trial(title, "attacked", images, labels))
     return [trial for trial in trials if len(trial.visible)]
 
 

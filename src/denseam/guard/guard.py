@@ -144,10 +144,10 @@ class Guard:
                 "are not finite or out of range"
             )
         halves = 2 if self.detector.needs_reference else 1
-        if len(samples) < (wanted := halves * conformal.needed(rate)):
+        if len(samples) < (least := halves * conformal.needed(rate)):
             raise InputError(
                 f"{len(samples)} clean images cannot promise a rejection of {rate:g} with the "
-                f"score {self.score}: wanted at least {wanted}"
+                f"score {self.score}: wanted at least {least}"
             )
         generator = torch.Generator().manual_seed(seed_of(seed))
         order = torch.randperm(len(samples), generator=generator)

@@ -81,8 +81,8 @@ class GuardedModel(nn.Module):
         """Return the detector's score (B,) float64 of images (B, N) in [-1, 1]."""
         detector = self.guard.detector
         assert isinstance(detector, NetworkDetector)  # noqa: S101 (seen to in the constructor)
-        given = visible.to(self.detector.memories)
-        return detector.score(evidence(self.detector, given, detector.shape, slope=True))
+        images = visible.to(self.detector.memories)
+        return detector.score(evidence(self.detector, images, detector.shape, slope=True))
 
     def logits(self, images: Tensor, scale: Scale = "visible") -> Tensor:
         """Return the classifier's scores (B, C) float64 of images (B, N): the argmax is its label.

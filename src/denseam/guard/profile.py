@@ -38,8 +38,9 @@ class Profile:
         whole, tied = _covariance(features - features.mean(dim=0)), _covariance(apart)
         whiteners = []
         for c in range(n_classes):
-            own = apart[labels == c]
-            blend = (own.T @ own + _COUNT * tied) / (len(own) + _COUNT) if len(own) else whole
+            members = apart[labels == c]
+            blend = (members.T @ members + _COUNT * tied) / (len(members) + _COUNT)
+            blend = blend if len(members) else whole
             whiteners.append(_whitener(blend))
         return cls(means, torch.stack(whiteners))
 

@@ -199,8 +199,8 @@ class Score:
         """Return what is saved of it as tensors."""
         return {
             f"{part}.{name}": value
-            for part, made in self.profiles.items()
-            for name, value in made.tensors().items()
+            for part, profile in self.profiles.items()
+            for name, value in profile.tensors().items()
         }
 
     def settings(self) -> dict[str, Any]:

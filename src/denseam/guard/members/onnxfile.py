@@ -100,10 +100,10 @@ def _digests(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataUnavailableError(f"{path}: no such ONNX file ({error.strerror})") from error
     weights = {}
-    for found in _LOCATION.finditer(contents):
-        short, low, high = found.groups()
+    for match in _LOCATION.finditer(contents):
+        short, low, high = match.groups()
         length = short[0] if short else low[0] - 128 + 128 * high[0]
-        name = contents[found.end() : found.end() + length].decode(errors="replace")
+        name = contents[match.end() : match.end() + length].decode(errors="replace")
         beside = path.parent / name
         if name not in weights and "\0" not in name and beside.is_file():
             with beside.open("rb") as opened:

@@ -183,11 +183,11 @@ def _spread(count: int) -> torch.Tensor:
 
 def _command(study: Study, noise: float, way: str, source: int, victim: int) -> str:
     """Return the command line that repeats one confidence."""
-    model, made = study.subjects[victim].source, set_name(study.subjects[source], noise)
+    model, images = study.subjects[victim].source, set_name(study.subjects[source], noise)
     words = ["denseam", "transfer", model, "--confidence", "--beta-sm", way]
     if way == "own":
         words += study.dataset_option
-    return shlex.join([*words, "--sets", study.file(made, SET_FILE)])
+    return shlex.join([*words, "--sets", study.file(images, SET_FILE)])
 
 
 def _table(
