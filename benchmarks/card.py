@@ -32,7 +32,7 @@ from denseam.bench.report import Case, check_alike
 from denseam.bench.steps import RULE, STEPS, Problem, Step, kernel_step
 from denseam.energies import as_function
 from denseam.files import write_json
-from denseam.kernels import by_name, choose
+from denseam.kernels import Paper, by_name, choose
 from denseam.pretrained import load_any
 from denseam.training.graph import ResidentSteps
 
@@ -89,7 +89,7 @@ def resident_step(problem: Problem, products: str, *, store: bool = False) -> St
     steps = ResidentSteps(
         by_name(name), problem.visible, problem.labels,
         shape=problem.memories.shape, batches=(1, order.shape[1]),
-        F=as_function(problem.power), loss_power=problem.loss_power,
+        F=as_function(problem.power), objective=Paper(problem.loss_power),
     )  # fmt: skip
     state = problem.memories, problem.velocity
     steps.load(order, *state, temperature=problem.temperature, rule=RULE)

@@ -14,7 +14,7 @@ import torch
 from denseam.bench.steps import RULE, Problem, products_alone
 from denseam.bench.timing import milliseconds
 from denseam.energies import Exponential, RectifiedPolynomial
-from denseam.kernels import choose, step
+from denseam.kernels import Paper, choose, step
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         each = problem.copy()
         steps[f"{F}"] = partial(
             step, choose(energy=F).kernel, F, neurons, each.labels, each.memories, each.velocity,
-            RULE, temperature=T, loss_power=each.loss_power, n_classes=10,
+            RULE, temperature=T, objective=Paper(each.loss_power), n_classes=10,
         )  # fmt: skip
     times = milliseconds(steps, rounds=rounds)
     for name, ms in times.items():

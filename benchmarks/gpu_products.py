@@ -14,7 +14,7 @@ import json
 import torch
 
 from denseam import data, load_pretrained
-from denseam.kernels import look_at, memory_gradient
+from denseam.kernels import Paper, look_at, memory_gradient
 from denseam.kernels.look import log_coefficients
 from denseam.kernels.reference import ReferenceKernel
 
@@ -61,7 +61,7 @@ def seen(model, kernel, visible, labels):
     to_images = gradients.to_images(memories[:, : model.n_visible])
     to_memories, _ = memory_gradient(
         kernel, F, torch.nn.functional.pad(visible, (0, C)), labels, memories,
-        temperature=model.temperature, loss_power=LOSS_POWER[int(model.power)], n_classes=C,
+        temperature=model.temperature, objective=Paper(LOSS_POWER[int(model.power)]), n_classes=C,
     )  # fmt: skip
     return look.sums.scale.amax(dim=0), log, to_images, to_memories
 

@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 
 from denseam.energies import RectifiedPolynomial
-from denseam.kernels import Rule, choose
+from denseam.kernels import Paper, Rule, choose
 from denseam.kernels import step as training_step
 from denseam.mesh import Mesh, start
 from denseam.training.environment import processor
@@ -52,7 +52,7 @@ class Step:
     def __call__(self) -> None:
         training_step(
             self.kernel, RectifiedPolynomial(POWER), self.neurons, self.labels, self.memories,
-            self.velocity, RULE, temperature=TEMPERATURE, loss_power=LOSS_POWER, n_classes=C,
+            self.velocity, RULE, temperature=TEMPERATURE, objective=Paper(LOSS_POWER), n_classes=C,
             mesh=self.mesh,
         )  # fmt: skip
 

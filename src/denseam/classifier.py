@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from denseam import energy, fronts
+from denseam import fronts
 from denseam.checks import choice, number, seed_of, whole
 from denseam.data import ImageSet
 from denseam.data.validate import check_visible
@@ -22,7 +22,7 @@ from denseam.energies import MOST_POWER
 from denseam.errors import InputError
 from denseam.files import save_tensors
 from denseam.heads import HEADS, Head, HeadName, module_head
-from denseam.kernels import Kernel, Rule
+from denseam.kernels import Kernel, Objective, Rule
 from denseam.kernels.interface import Outcome
 from denseam.mesh import Mesh
 from denseam.onnx_graph import OnnxGraph
@@ -278,25 +278,24 @@ class Classifier(nn.Module):
         velocity: Tensor,  # (K, N + C)
         rule: Rule,
         *,
-        loss_power: float,
+        objective: Objective,
         mesh: Mesh,
     ) -> Outcome:
         """Take one training step on a batch, by autograd."""
-        gradient, outcome = self._gradient(neurons, labels, loss_power)
+        gradient, outcome = self._gradient(neurons, labels, objective)
         mesh.data.add(gradient)
         kernel.update(self.memories.data, velocity, gradient, rule)
         return outcome
 
     def _gradient(
-        self, neurons: Tensor, labels: Tensor, loss_power: float
+        self, neurons: Tensor, labels: Tensor, objective: Objective
     ) -> tuple[Tensor, Outcome]:
-        """Return the gradient of the objective (Eq. 2.3, float64) by memories, and the outcome."""
-        visible = neurons[:, : self.n_visible]
-        activity = torch.tanh(self._scores(visible, "energy_gap").double())
-        target = energy.targets(labels, self.n_classes, torch.float64)
-        objective = energy.objective(activity, target, loss_power)
-        (gradient,) = torch.autograd.grad(objective, self.memories)
-        return gradient, Outcome(activity.detach(), activity.argmax(dim=1), objective.detach())
+        """Return the gradient of the objective (in float64) by memories, and the outcome."""
+        scores = self._scores(neurons[:, : self.n_visible], objective.head).double()
+        value = objective.value(scores, labels)
+        (gradient,) = torch.autograd.grad(value, self.memories)
+        activity = torch.tanh(scores.detach())
+        return gradient, Outcome(activity, activity.argmax(dim=1), value.detach())
 
     def largest_fields(self, overlaps: Tensor) -> Tensor:
         """Return a number > 0 for each active memory, of overlaps (K,) with the best image each."""

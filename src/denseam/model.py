@@ -12,7 +12,7 @@ from denseam.energies import EnergyFunction, RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.explanation import Explanation, Order, explain
 from denseam.heads import Head, HeadName, Scores, largest_one
-from denseam.kernels import Kernel, Rule
+from denseam.kernels import Kernel, Objective, Rule
 from denseam.kernels.choice import PRECISIONS
 from denseam.kernels.interface import Outcome, field_shifts
 from denseam.kernels.look import log_coefficients
@@ -251,13 +251,13 @@ class DenseAM(DenseMemories, Classifier):
         velocity: Tensor,
         rule: Rule,
         *,
-        loss_power: float,
+        objective: Objective,
         mesh: Mesh,
     ) -> Outcome:
         """Take one training step on a batch, through the kernels."""
         return kernels.step(
             kernel, self.energy, neurons, labels, self.memories.data, velocity, rule,
-            temperature=self.temperature, loss_power=loss_power, n_classes=self.n_classes,
+            temperature=self.temperature, objective=objective, n_classes=self.n_classes,
             mesh=mesh,
         )  # fmt: skip
 

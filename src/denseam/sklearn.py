@@ -18,7 +18,7 @@ from denseam.analysis import solve_beta
 from denseam.checks import plain
 from denseam.errors import InputError, MissingPackageError
 from denseam.fronts import Table
-from denseam.kernels import Rule, choose, step
+from denseam.kernels import Paper, Rule, choose, step
 from denseam.model import DenseAM
 
 try:
@@ -351,7 +351,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 batch = self._neurons(neurons[rows.numpy()].toarray())
             outcome = step(
                 kernel, model.energy, batch, targets[rows], memories, self._velocity, rule,
-                temperature=model.temperature, loss_power=self.loss_power,
+                temperature=model.temperature, objective=Paper(self.loss_power),
                 n_classes=model.n_classes,
             )  # fmt: skip
             self._steps += 1

@@ -6,7 +6,7 @@ import torch
 
 from denseam import DenseAM, MaxNormMomentum, energy
 from denseam.energies import RectifiedPolynomial
-from denseam.kernels import Rule, by_name, memory_gradient
+from denseam.kernels import Paper, Rule, by_name, memory_gradient
 from denseam.kernels import step as training_step
 
 from . import nips16
@@ -55,7 +55,7 @@ def test_updates_of_the_training_loop_equal_the_formulas(kernel, n, m, T, ramp):
 
     def step(T, scale, eps):
         arguments = (by_name(kernel), RectifiedPolynomial(n), neurons, labels, memories)
-        head = {"temperature": T, "loss_power": m, "n_classes": C}
+        head = {"temperature": T, "objective": Paper(m), "n_classes": C}
         slope, _ = memory_gradient(*arguments, **head)
         outcome = training_step(*arguments, velocity, Rule(P, scale, eps, 1e-300), **head)
         return memories.numpy(), slope.numpy(), float(outcome.objective)
@@ -92,7 +92,7 @@ def test_the_loop_and_autograd_agree_on_labels_and_activity():
     for kernel in ("reference", "cpu"):
         _, outcome = memory_gradient(
             by_name(kernel), RectifiedPolynomial(20), torch.nn.functional.pad(v, (0, C)), labels,
-            xi, temperature=6.5, loss_power=30, n_classes=C,
+            xi, temperature=6.5, objective=Paper(30), n_classes=C,
         )  # fmt: skip
         assert torch.equal(outcome.predicted, model.predict(v))
         assert torch.allclose(outcome.activity, model(v), rtol=0, atol=1e-12)

@@ -17,7 +17,7 @@ from denseam import energy
 from denseam.bench.timing import milliseconds
 from denseam.data.pixels import to_visible
 from denseam.energies import as_function
-from denseam.kernels import Rule, by_name
+from denseam.kernels import Paper, Rule, by_name
 from denseam.kernels import step as training_step
 from denseam.kernels.products import FORMS, available_products
 
@@ -98,7 +98,8 @@ def kernel_step(name: str, problem: Problem) -> Step:
     def step() -> None:
         training_step(
             kernel, F, neurons, problem.labels, problem.memories, problem.velocity, RULE,
-            temperature=problem.temperature, loss_power=problem.loss_power, n_classes=n_classes,
+            temperature=problem.temperature, objective=Paper(problem.loss_power),
+            n_classes=n_classes,
         )  # fmt: skip
 
     return step

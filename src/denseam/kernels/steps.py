@@ -1,6 +1,6 @@
 """One training step of a dense associative memory: gradient of the objective, and update.
 
-A forward pass, the head and a backward pass, Eqs. 2.1 and 2.3:
+A forward pass, the head and a backward pass; for the paper's objective, Eqs. 2.1 and 2.3:
 
     g = energy gap,  Y = tanh g,  C = sum (Y - t)^(2m),  dC/dg = 2m (Y - t)^(2m-1) (1 - Y^2)
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from denseam.energies import EnergyFunction
 from denseam.kernels.interface import Kernel, Outcome
 from denseam.kernels.look import look_at
+from denseam.kernels.objectives import Objective
 from denseam.mesh import Mesh
 
 __all__ = ["memory_gradient", "step"]
@@ -27,7 +28,7 @@ def memory_gradient(
     memories: Tensor,  # (K, N + C)
     *,
     temperature: Any,
-    loss_power: float,
+    objective: Objective,
     n_classes: int,
     mesh: Mesh | None = None,
 ) -> tuple[Tensor, Outcome]:
@@ -39,8 +40,10 @@ def memory_gradient(
     """
     axis = None if mesh is None else mesh.memory
     classes = memories[:, -n_classes:]
-    seen = look_at(kernel, F, neurons, memories, classes, every_class=False, axis=axis)
-    coefficients, outcome = kernel.objective(seen.sums, labels, F, temperature, loss_power)
+    seen = look_at(
+        kernel, F, neurons, memories, classes, every_class=objective.every_class, axis=axis
+    )
+    coefficients, outcome = objective.coefficients(kernel, seen.sums, labels, F, temperature)
     gradients = seen.gradients(coefficients, out=seen.overlaps)
     return gradients.to_whole_memories(neurons), outcome
 
@@ -55,7 +58,7 @@ def step(
     rule: Any,
     *,
     temperature: Any,
-    loss_power: float,
+    objective: Objective,
     n_classes: int,
     mesh: Mesh | None = None,
 ) -> Outcome:
@@ -65,7 +68,7 @@ def step(
     on their device. Other arguments are those of ``memory_gradient``.
     """
     gradient, outcome = memory_gradient(
-        kernel, F, neurons, labels, memories, temperature=temperature, loss_power=loss_power,
+        kernel, F, neurons, labels, memories, temperature=temperature, objective=objective,
         n_classes=n_classes, mesh=mesh,
     )  # fmt: skip
     if mesh is not None:

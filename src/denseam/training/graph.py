@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from denseam.energies import EnergyFunction
-from denseam.kernels import Kernel, Rule, step
+from denseam.kernels import Kernel, Objective, Rule, step
 from denseam.training.tally import Tally
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ResidentSteps:
         shape: (K, N + C) of the memories.
         batches: (batches, B), the shape of an epoch's order.
         F: the energy function.
-        loss_power: m.
+        objective: what to make small.
         dtype: of memories and velocity.
     """
 
@@ -71,11 +71,11 @@ class ResidentSteps:
         shape: torch.Size,
         batches: tuple[int, int],
         F: EnergyFunction,
-        loss_power: float,
+        objective: Objective,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self._kernel, self._pixels, self._labels = kernel, pixels, labels
-        self.F, self._loss_power = F, loss_power
+        self.F, self._loss = F, objective
         (K, components), device = shape, pixels.device
         self._n_visible = pixels.shape[1]
         self._n_classes = components - self._n_visible
@@ -163,7 +163,7 @@ class ResidentSteps:
         )
         outcome = step(
             self._kernel, self.F, neurons, labels, self._memories, self._velocity, self._rule,
-            temperature=self._temperature, loss_power=self._loss_power, n_classes=self._n_classes,
+            temperature=self._temperature, objective=self._loss, n_classes=self._n_classes,
         )  # fmt: skip
         self._activity.index_copy_(0, self._number, outcome.activity[None])
         self._predicted.index_copy_(0, self._number, outcome.predicted[None])

@@ -14,7 +14,7 @@ from denseam.data.pixels import to_visible
 from denseam.energies import RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.evaluation import predict_images, visible_parts
-from denseam.kernels import Choice, Rule, choose, look_at
+from denseam.kernels import Choice, Paper, Rule, choose, look_at
 from denseam.kernels.choice import with_precision
 from denseam.mesh import Axis, Mesh
 from denseam.model import DenseAM
@@ -104,7 +104,7 @@ class Learner:
             neurons, labels = self._batch(rows, epoch, number)
             outcome = self.model.learn(
                 self.kernel, neurons, labels, self.velocity, rule,
-                loss_power=recipe.loss_power, mesh=self.mesh,
+                objective=Paper(recipe.loss_power), mesh=self.mesh,
             )  # fmt: skip
             tally.add(outcome.activity, outcome.predicted, labels, outcome.objective)
             on_batch(number)
@@ -167,7 +167,7 @@ class Learner:
             self._resident = ResidentSteps(
                 cast("TritonKernel", self.kernel), self.pixels, self.labels,
                 shape=self.memories.shape, batches=(order.shape[0], order.shape[1]), F=F,
-                loss_power=self.recipe.loss_power, dtype=self.memories.dtype,
+                objective=Paper(self.recipe.loss_power), dtype=self.memories.dtype,
             )  # fmt: skip
         return self._resident
 
