@@ -101,6 +101,17 @@ def test_train_is_the_function_of_the_library(train, tmp_path):
     assert torch.equal(saved.memories, denseam.train(wanted, data).model.memories)
 
 
+def test_train_learns_from_attacked_images_and_goes_on_from_a_model(train, tmp_path):
+    options = "--objective", "cross-entropy", "--logit-scale", 20, "--adversarial"
+    attack = json.loads(train(*options, "l2:0.3", "--json")[1])["train"]["attack"]
+    assert attack["eps"] == 0.3
+    code, _, err = train("--out", tmp_path / "next", "--from", tmp_path / "run", *options, "l2:0.4")
+    assert (code, err) == (0, "")
+    code, _, err = train("--out", tmp_path / "bad", *options, "l2:-1")
+    assert code == 2
+    assert "adversarial = 'l2:-1': wanted NORM:SIZE" in err
+
+
 def test_the_same_train_command_again_prints_the_same(train, tmp_path):
     first = json.loads(train("--json")[1])
     before = (tmp_path / "run" / "model.safetensors").read_bytes()

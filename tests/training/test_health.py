@@ -57,6 +57,21 @@ def test_a_class_that_was_learned_and_is_lost(classes, words):
     assert "Raise the final temperature" in text
 
 
+def test_an_attack_of_training_that_a_longer_one_beats():
+    attack = {"attacked_error": 0.1, "checked_error": 0.2}
+    assert warnings_of([*learning(3), record(3, attack=attack)]) == []
+    hidden = {"attacked_error": 0.1, "checked_error": 0.8}
+    (text,) = warnings_of([*learning(3), record(3, attack=hidden), record(4, attack=hidden)])
+    assert text.startswith("epoch 4: the attack of training makes 10% of the images wrong, one of")
+    assert "catastrophic overfitting" in text
+
+
+def test_outputs_may_saturate_where_the_objective_does_not():
+    records = [*learning(3), record(3, 0.42, 9.0, saturated=0.8)]
+    health = HealthCheck(RECIPE.replace(objective="cross-entropy"))
+    assert not [text for each in records for text in health.look(each) if "saturated" in text]
+
+
 def test_a_jump_of_objective_and_error_together():
     (text,) = warnings_of([*learning(12), record(12, 0.3, 40.0), record(13, 0.3, 40.0)])
     assert text.startswith("epoch 13: the objective jumped to 40 from about 1.")

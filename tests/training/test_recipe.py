@@ -230,7 +230,8 @@ OTHER = {
     "temperature_epochs": 3, "learning_rate": 1e-5, "learning_rate_decay": 0.75, "momentum": 0.0,
     "epochs": 41, "n_memories": 17, "per_class": 3, "seed": 2**32 - 1, "dtype": "float64",
     "products": "bfloat16", "network": "exponential", "binarised": True,
-    "energy": "exponential",
+    "energy": "exponential", "objective": "margin", "logit_scale": 33.25,
+    "adversarial": "l2:1.5,linf:0.3", "adversarial_steps": 7, "adversarial_ramp": 0.25, "mix": 0.75,
 }  # fmt: skip
 
 

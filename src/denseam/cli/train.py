@@ -11,6 +11,8 @@ Examples:
     denseam train --power 2 --hold-out 10000 --temperature 60 --out runs/tune
     denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
     denseam train --model relu --epochs 100 --out runs/relu
+    denseam train --power 30 --from mnist-n30 --epochs 12 --adversarial l2:1 --out runs/n30-l2
+    denseam train --power 3 --objective cross-entropy --adversarial linf:0.1 --out runs/n3-linf
     denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
     torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out runs/n30
 """
@@ -19,11 +21,13 @@ import argparse
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from denseam import data
 from denseam.baselines import NETWORKS
+from denseam.classifier import Classifier
 from denseam.cli.common import (
     add_dataset,
     dataset_of,
@@ -40,6 +44,7 @@ from denseam.errors import DenseAMWarning, LostRankError
 from denseam.evaluation import evaluate
 from denseam.fronts import Table
 from denseam.mesh import Mesh
+from denseam.pretrained import load_any
 from denseam.training import Callback, Recipe, TensorBoard, TrainResult, train
 from denseam.training.recipe import COMMAND_EPOCHS
 
@@ -75,6 +80,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "features of a table (default: memories look at the pixels)",
     )  # fmt: skip
     parser.add_argument(
+        "--from", dest="start", metavar="MODEL",
+        help="begin from the memories of a model, as other commands take one, not from random ones",
+    )  # fmt: skip
+    parser.add_argument(
         "--tensorboard", action="store_true", help="write scalars to OUT/tensorboard"
     )
     parser.add_argument(
@@ -86,11 +95,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_flags(recipe, _OVERRIDES)
 
 
-def recipe_of(args: argparse.Namespace, images: ImageSet, front: nn.Module | None = None) -> Recipe:
+def recipe_of(
+    args: argparse.Namespace,
+    images: ImageSet,
+    front: nn.Module | None = None,
+    start: Classifier | None = None,
+) -> Recipe:
     """Return the recipe of a parsed command line, its temperatures on the scale of the images."""
-    typed_preset = {"epochs": COMMAND_EPOCHS, **typed(args, _PRESET)}
-    preset = Recipe.paper(seed=args.seed, **typed_preset).for_data(images, front)
-    return preset.replace(**typed(args, _OVERRIDES))
+    usual: dict[str, Any] = {"epochs": COMMAND_EPOCHS}
+    sizes: dict[str, Any] = {}
+    if start is not None:
+        usual |= {"network": start.kind, "power": start.power}
+        sizes = {"n_memories": start.n_memories}
+    preset = Recipe.paper(seed=args.seed, **{**usual, **typed(args, _PRESET)})
+    return preset.for_data(images, front).replace(**{**sizes, **typed(args, _OVERRIDES)})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,15 +116,20 @@ def run(args: argparse.Namespace) -> int:
     images = dataset_of(args)
     if args.hold_out is not None:
         images = images.hold_out(args.hold_out)
-    front = Table.fit(images.train.visible()) if args.front == "table" else None
-    recipe = recipe_of(args, images.train, front)
+    start = None if args.start is None else load_any(args.start)
+    front: nn.Module | None = None
+    if args.front == "table":
+        front = Table.fit(images.train.visible())
+    elif start is not None and not isinstance(start.front, nn.Identity):
+        front = start.front
+    recipe = recipe_of(args, images.train, front, start)
     callbacks: list[Callback] = [TrainingBar()]
     if args.tensorboard:
         callbacks.append(TensorBoard(args.out / "tensorboard"))
     try:
         with warnings.catch_warnings(), job(args.command, args.device, args.memory_ranks) as mesh:
             warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
-            result = _train(recipe, images, args, callbacks, mesh, front)
+            result = _train(recipe, images, args, callbacks, mesh, front, start)
     except KeyboardInterrupt:
         stderr.print(
             f"\nstopped; the same command goes on from the last epoch in {args.out}",
@@ -125,11 +148,12 @@ def _train(
     callbacks: list[Callback],
     mesh: Mesh,
     front: nn.Module | None,
+    start: Classifier | None,
 ) -> TrainResult:
     try:
         return train(
             recipe, images, args.out, callbacks=callbacks, device=args.device, mesh=mesh,
-            front=front,
+            front=front, start=start,
         )  # fmt: skip
     except LostRankError as error:
         raise LostRankError(

@@ -1,5 +1,6 @@
 """Training by the procedure of NIPS16, appendix A: rule, recipe, loop, checkpoints."""
 
+from denseam.training.adversarial import Adversarial, Threat
 from denseam.training.callbacks import Callback, TensorBoard
 from denseam.training.loop import TrainResult, train
 from denseam.training.optimizer import MaxNormMomentum
@@ -7,11 +8,13 @@ from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 
 __all__ = [
+    "Adversarial",
     "Callback",
     "EpochRecord",
     "MaxNormMomentum",
     "Recipe",
     "TensorBoard",
+    "Threat",
     "TrainResult",
     "train",
 ]

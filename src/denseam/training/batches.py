@@ -11,7 +11,8 @@ The order depends on seed and epoch alone, so that a resumed run repeats it to t
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,10 +21,14 @@ from torch import Tensor
 from denseam.classifier import Classifier
 from denseam.errors import InputError
 
-__all__ = ["BatchRule", "batches_per_epoch", "changed_batch", "epoch_indices"]
+__all__ = ["BatchRule", "batches_per_epoch", "changed_batch", "epoch_indices", "seeded"]
 
 BatchRule = Callable[..., Any]
-"""(model, inputs (B, n_inputs), labels (B,)) -> inputs, or (inputs, labels); see ``train``."""
+"""(model, inputs (B, n_inputs), labels (B,)) -> inputs, or (inputs, labels); see ``train``.
+
+A rule may also have two methods: ``learned(predicted, labels)`` gets the labels that were predicted
+for what it returned, both (B',); ``summary(axis)`` returns the ``attack`` of an epoch's record.
+"""
 
 _PLACE = ("seed", "epoch", "batch")  # keywords that a rule may ask for
 
@@ -88,13 +93,22 @@ def changed_batch(
     """
     place = dict(zip(_PLACE, (seed, epoch, number), strict=True))
     keywords = {name: place[name] for name in _keywords(rule)}
-    devices = [inputs.device] if inputs.is_cuda else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(_mix(_mix(_mix(seed, epoch), number), rank))
+    with seeded(inputs.device, seed, epoch, number, rank):
         changed = rule(model, inputs, labels, **keywords)
     learned, targets = changed if isinstance(changed, tuple) else (changed, labels)
     _check_batch(learned, targets, inputs, labels)
     return learned.detach(), targets
+
+
+@contextmanager
+def seeded(device: torch.device, *numbers: int) -> Iterator[None]:
+    """Seed PyTorch's generators by several numbers; their states are restored afterwards."""
+    seed = 0
+    for number in numbers:
+        seed = _mix(seed, number)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _keywords(rule: BatchRule) -> list[str]:

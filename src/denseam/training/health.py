@@ -16,6 +16,9 @@ _SPIKE_ERROR = 0.01
 # Saturated outputs are the aim of training, unless many images are still wrong.
 _SATURATED, _STILL_WRONG = 0.5, 0.2
 
+# Catastrophic overfitting: a longer attack makes this many more of the images wrong.
+_HIDDEN = 0.25
+
 # At n = 30 and large steps nearly half of the memories die, and the error still reaches 1.85 %.
 _DEAD = 0.5
 
@@ -35,6 +38,7 @@ class HealthCheck:
             "dying": self._dying_classes(record),
             "spike": self._spike(record),
             "dead": self._dead_memories(record),
+            "weak": self._weak_attack(record),
         }
         self._records.append(record)
         new = {kind: text for kind, text in troubles.items() if text and kind not in self._said}
@@ -42,6 +46,8 @@ class HealthCheck:
         return [f"epoch {record.epoch + 1}: {text}" for text in new.values()]
 
     def _saturated(self, record: EpochRecord) -> str | None:
+        if self._recipe.objective != "paper":  # others have a slope there
+            return None
         if record.saturated < _SATURATED or record.train_error < _STILL_WRONG:
             return None
         return (
@@ -85,6 +91,17 @@ class HealthCheck:
         return (
             f"{record.dead_memories} of {self._recipe.n_memories} memories see no image any more "
             "and cannot learn. Lower the learning rate, or raise the temperature."
+        )
+
+    def _weak_attack(self, record: EpochRecord) -> str | None:
+        attack = record.attack or {}
+        trained, checked = attack.get("attacked_error"), attack.get("checked_error")
+        if trained is None or checked is None or checked - trained < _HIDDEN:
+            return None
+        return (
+            f"the attack of training makes {trained:.0%} of the images wrong, one of 20 steps "
+            f"{checked:.0%}: the network hides from the attack instead of resisting it "
+            "(catastrophic overfitting). Raise adversarial_steps, or lower the size."
         )
 
 

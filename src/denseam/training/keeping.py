@@ -54,6 +54,8 @@ class Keeping:
             front = fronts.settings(learner.model.front)
             data = {"name": images.name, "digest": images.digest()}
             facts = {"data": data, "environment": here, **front}
+            if learner.began is not None:
+                facts["start"] = learner.began
             here = self.folder.claim(learner.recipe, facts, resume=resume)["environment"]
         return dict(learner.mesh.told(here)) if self._kept else here
 

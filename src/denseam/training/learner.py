@@ -1,6 +1,6 @@
 """The learner of a run: memories, velocity, and epochs of minibatches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,11 +14,12 @@ from denseam.data.pixels import to_visible
 from denseam.energies import RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.evaluation import predict_images, visible_parts
-from denseam.kernels import Choice, Paper, Rule, choose, look_at
+from denseam.kernels import OBJECTIVES, Choice, Rule, choose, look_at
 from denseam.kernels.choice import with_precision
 from denseam.mesh import Axis, Mesh
 from denseam.model import DenseAM
-from denseam.training.batches import BatchRule, changed_batch, epoch_indices
+from denseam.saved import describe_model
+from denseam.training.batches import BatchRule, changed_batch, epoch_indices, seeded
 from denseam.training.graph import ResidentSteps, recordable
 from denseam.training.recipe import Recipe
 from denseam.training.tally import Tally
@@ -42,9 +43,11 @@ class Learner:
         mesh: the processes that share the work.
         front: of the network; none by default.
         batch: changes every batch before it is learned from; see ``train``.
+        start: a network with the memories to begin with.
 
     Attributes:
         kernel: the back end that trains; may be set to another one of its kind.
+        began: the SHA-256 (hex) of ``start``, or None.
 
     Raises:
         InputError: for products that are not made on this device, and for a front that does not
@@ -60,9 +63,13 @@ class Learner:
         *,
         front: nn.Module | None = None,
         batch: BatchRule | None = None,
+        start: Classifier | None = None,
     ) -> None:
-        self.recipe, self.images, self.mesh, self.batch = recipe, images, mesh, batch
+        self.recipe, self.images, self.mesh = recipe, images, mesh
+        self.batch = batch if batch is not None else recipe.attack()
+        self.objective = OBJECTIVES[recipe.objective](recipe.loss_power, recipe.logit_scale)
         self.model = initial_model(recipe, images, device, mesh.memory, front)
+        self.began = None if start is None else begin_from(self.model, start, recipe, mesh.memory)
         self.classifier = Binarised(self.model) if recipe.binarised else self.model
         self.memories = self.model.memories.data
         self.velocity = torch.zeros_like(self.memories)
@@ -104,11 +111,22 @@ class Learner:
             neurons, labels = self._batch(rows, epoch, number)
             outcome = self.model.learn(
                 self.kernel, neurons, labels, self.velocity, rule,
-                objective=Paper(recipe.loss_power), mesh=self.mesh,
+                objective=self.objective, mesh=self.mesh,
             )  # fmt: skip
             tally.add(outcome.activity, outcome.predicted, labels, outcome.objective)
+            learned = getattr(self.batch, "learned", None)
+            if learned is not None:
+                learned(outcome.predicted, labels)
             on_batch(number)
         return tally, neurons
+
+    def attack(self, epoch: int) -> Mapping[str, float | None] | None:
+        """Return what a batch rule sums up of an epoch; None for other rules."""
+        summary = getattr(self.batch, "summary", None)
+        if summary is None:
+            return None
+        with seeded(self.pixels.device, self.recipe.seed, epoch, self.mesh.data.rank):
+            return dict(summary(self.mesh.data))
 
     def error(self, test: ImageSet) -> float:
         """Return the error on held-out images, shared among processes, by all memories."""
@@ -167,7 +185,7 @@ class Learner:
             self._resident = ResidentSteps(
                 cast("TritonKernel", self.kernel), self.pixels, self.labels,
                 shape=self.memories.shape, batches=(order.shape[0], order.shape[1]), F=F,
-                objective=Paper(self.recipe.loss_power), dtype=self.memories.dtype,
+                objective=self.objective, dtype=self.memories.dtype,
             )  # fmt: skip
         return self._resident
 
@@ -197,6 +215,25 @@ class Learner:
         with torch.no_grad():
             visible = self.model.visible(inputs)
             return binarise(visible) if self.recipe.binarised else visible
+
+
+def begin_from(model: Classifier, start: Classifier, recipe: Recipe, axis: Axis) -> str:
+    """Begin with the memories of another network, or this process's rows; return its digest.
+
+    Raises:
+        InputError: for a network of another kind, energy function or size.
+    """
+    for name in ("kind", "energy", "n_visible", "n_classes"):
+        here, there = getattr(model, name, None), getattr(start, name, None)
+        if here != there:
+            raise InputError(f"the network to begin from has {name} {there}, the recipe {here}")
+    if start.n_memories != recipe.n_memories:
+        raise InputError(
+            f"the network to begin from has {start.n_memories} memories, the recipe "
+            f"{recipe.n_memories}"
+        )
+    model.memories.data.copy_(start.memories.detach()[axis.part(recipe.n_memories)])
+    return str(describe_model(start)["sha256"])
 
 
 def initial_model(

@@ -60,6 +60,7 @@ def train(
     mesh: Mesh | None = None,
     front: nn.Module | None = None,
     batch: BatchRule | None = None,
+    start: Classifier | None = None,
 ) -> TrainResult:
     """Train a network by the procedure of NIPS16, appendix A: a ``DenseAM``, by default.
 
@@ -86,7 +87,10 @@ def train(
             front and labels (B,) returns inputs, or (inputs, labels), possibly more of them. It
             gets ``seed``, ``epoch`` and ``batch`` (its number) if it has such keywords.
             PyTorch's random numbers are seeded from them during the call, so that a run without
-            other sources of randomness resumes to the same bits.
+            other sources of randomness resumes to the same bits. ``training.Adversarial`` is one;
+            a recipe with ``adversarial`` brings its own.
+        start: a network to begin from, in the place of random memories; of the recipe's kind,
+            power and number of memories.
 
     Raises:
         InputError: for images that cannot be trained on, such as a class without examples; for a
@@ -115,10 +119,10 @@ def train(
         raise InputError(f"test: wanted an ImageSet, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
     mesh = mesh or Mesh()
-    _check_divisible(recipe, images, test, mesh, batch)
+    _check_divisible(recipe, images, test, mesh, batch or recipe.attack())
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
-    learner = Learner(recipe, images, device, mesh, front=front, batch=batch)
+    learner = Learner(recipe, images, device, mesh, front=front, batch=batch, start=start)
     run = _Run(learner, test, list(callbacks), Keeping(learner, folder, kept=out is not None))
     with folder.locked() if folder is not None else nullcontext():
         return run.finish(resume=resume)
@@ -190,6 +194,7 @@ class _Run:
             temperature=learner.model.temperature,
             learning_rate=self.recipe.learning_rate_at(epoch),
             dead_memories=learner.dead_memories(neurons),
+            attack=learner.attack(epoch),
             seconds=time.perf_counter() - start,
         )
         self.keeping.keep(record)

@@ -15,9 +15,11 @@ from denseam.classifier import check_power, check_temperature
 from denseam.data import ImageSet
 from denseam.energies import FUNCTIONS, RectifiedPolynomial
 from denseam.errors import InputError
+from denseam.kernels import OBJECTIVES
 from denseam.kernels.choice import PRECISIONS
 from denseam.model import DenseAM
 from denseam.presets import PAPER_EPOCHS, preset_at
+from denseam.training.adversarial import Adversarial, check_threats
 
 __all__ = ["COMMAND_EPOCHS", "Recipe"]
 
@@ -56,6 +58,14 @@ class Recipe:
         binarised: show the network every pixel as -1 or +1.
         energy: energy function of a "dam", matched to power and temperature, see
             ``denseam.energies``.
+        objective: "paper", the sum above; "cross-entropy" or "margin" of log-energies, which do not
+            saturate: see ``denseam.kernels.objectives``.
+        logit_scale: factor of log-energies in these two.
+        adversarial: learn from attacked images too: norm and size in [0, 1] units, such as
+            "l2:1.5" or "linf:0.3"; with several, "l2:2.0,linf:0.3", each image meets one.
+        adversarial_steps: of the attack.
+        adversarial_ramp: share of the epochs in which the size of attacks grows from 0.
+        mix: share of attacked images in what is learned: 0.5 for as many as clean ones.
 
     Raises:
         InputError: for a value out of range, and for a ramp where (T_i / T_f)^n exceeds the square
@@ -83,6 +93,12 @@ class Recipe:
     network: str = field(default="dam", metadata={"choices": NETWORKS, "option": "model"})
     binarised: bool = field(default=False, metadata={"choices": (True, False)})
     energy: str = field(default=RectifiedPolynomial.name, metadata={"choices": FUNCTIONS})
+    objective: str = field(default="paper", metadata={"choices": OBJECTIVES})
+    logit_scale: float = field(default=250.0, metadata={"above": 0})
+    adversarial: str = field(default="", metadata={"check": check_threats})
+    adversarial_steps: int = field(default=5, metadata={"least": 1})
+    adversarial_ramp: float = field(default=0.5, metadata={"least": 0, "most": 1})
+    mix: float = field(default=0.5, metadata={"above": 0, "most": 1})
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -203,6 +219,15 @@ class Recipe:
             temperature=_three_digits(self.temperature * scale),
             temperature_start=_three_digits(self.temperature_start * scale),
         )
+
+    def attack(self) -> Adversarial | None:
+        """Return the batch rule of adversarial training, or None."""
+        if not self.adversarial:
+            return None
+        return Adversarial.parse(
+            self.adversarial, steps=self.adversarial_steps, mix=self.mix,
+            ramp=round(self.adversarial_ramp * self.epochs),
+        )  # fmt: skip
 
     # ---- schedules ---------------------------------------------------------------------------
 

@@ -29,10 +29,14 @@ class EpochRecord:
     dead_memories: int  # memories whose field is positive for no image and class of the last batch
     class_errors: tuple[float, ...]  # (C,) like train_error
     seconds: float  # of this epoch, with its test error, without its checkpoint
+    attack: Mapping[str, float | None] | None = None  # of adversarial training, see ``Adversarial``
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if self.attack is None:
+            del fields["attack"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:

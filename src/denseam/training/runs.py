@@ -101,6 +101,8 @@ class RunFolder:
             difference = _differences(Recipe.from_json(old["recipe"]), recipe)
             if old.get("front") != facts.get("front"):
                 difference.append(f"front: {old.get('front')} there, {facts.get('front')} here")
+            if old.get("start") != facts.get("start"):
+                difference.append("start: it began from other memories")
             if old["data"]["digest"] != facts["data"]["digest"]:
                 difference.append(f"data: {old['data']['name']} there, not the images given here")
         except (KeyError, TypeError, InputError) as error:
