@@ -12,7 +12,7 @@ from denseam import DenseAM, Recipe
 from denseam.errors import InputError
 from denseam.fronts import Pixels
 from denseam.mesh import Mesh
-from denseam.training import Adversarial, Threat
+from denseam.training import Adversarial, Shift, Threat
 
 from .small import Stop, StopAt, assert_same_run, dataset, images, recipe
 
@@ -161,6 +161,34 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, stop):
     assert_same_run(denseam.train(ROBUST, dataset(), tmp_path), whole)
 
 
+@pytest.mark.parametrize("shape", [(4, 6), (3, 4, 6)])
+def test_shifted_images_are_moved_by_one_pixel(shape):
+    pictures = torch.randn(400, *shape)
+    moved = Shift(shape, 0.5)(None, pictures.flatten(1), torch.zeros(400)).reshape(400, *shape)
+    places = []
+    for before, after in zip(pictures, moved, strict=True):
+        here = [
+            (y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)
+            if torch.equal(
+                before[..., max(0, y) : 4 + min(0, y), max(0, x) : 6 + min(0, x)],
+                after[..., max(0, -y) : 4 + min(0, -y), max(0, -x) : 6 + min(0, -x)],
+            )
+        ]  # fmt: skip
+        places += here
+    assert len(places) == 400
+    assert 150 < places.count((0, 0)) < 250
+    assert len(set(places)) == 9
+
+
+def test_a_shifted_and_attacked_run_goes_on_to_the_same_bits(tmp_path):
+    wanted = ROBUST.replace(shift=0.5)
+    whole = denseam.train(wanted, dataset())
+    assert not torch.equal(whole.model.memories, denseam.train(ROBUST, dataset()).model.memories)
+    with pytest.raises(Stop):
+        denseam.train(wanted, dataset(), tmp_path, callbacks=[StopAt(2, 1)])
+    assert_same_run(denseam.train(wanted, dataset(), tmp_path), whole)
+
+
 def test_attacks_pass_through_the_front():
     front = Pixels((5, 5), (7, 7))
     wide = recipe(3, 2, objective="cross-entropy", logit_scale=20.0, adversarial="linf:0.1")
@@ -186,10 +214,11 @@ def test_options_out_of_range_are_refused(field, value):
 
 
 def test_several_norms_are_read_from_one_text():
-    rule = Recipe.paper(3, 10, adversarial=" L2:1.5, linf:0.3 ", adversarial_steps=7).attack()
+    wanted = Recipe.paper(3, 10, adversarial=" L2:1.5, linf:0.3 ", adversarial_steps=7)
+    rule = wanted.batch_rule((5, 5))
     assert rule.threats == (Threat("l2", 1.5), Threat("linf", 0.3))
     assert (rule.steps, rule.ramp) == (7, 5)
-    assert Recipe.paper(3).attack() is None
+    assert Recipe.paper(3).batch_rule((5, 5)) is None
 
 
 def test_training_goes_on_from_another_network(tmp_path, model):

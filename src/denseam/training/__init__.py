@@ -1,6 +1,7 @@
 """Training by the procedure of NIPS16, appendix A: rule, recipe, loop, checkpoints."""
 
 from denseam.training.adversarial import Adversarial, Threat
+from denseam.training.augment import Shift
 from denseam.training.callbacks import Callback, TensorBoard
 from denseam.training.loop import TrainResult, train
 from denseam.training.optimizer import MaxNormMomentum
@@ -13,6 +14,7 @@ __all__ = [
     "EpochRecord",
     "MaxNormMomentum",
     "Recipe",
+    "Shift",
     "TensorBoard",
     "Threat",
     "TrainResult",

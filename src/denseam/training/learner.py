@@ -66,7 +66,7 @@ class Learner:
         start: Classifier | None = None,
     ) -> None:
         self.recipe, self.images, self.mesh = recipe, images, mesh
-        self.batch = batch if batch is not None else recipe.attack()
+        self.batch = batch if batch is not None else recipe.batch_rule(images.shape)
         self.objective = OBJECTIVES[recipe.objective](recipe.loss_power, recipe.logit_scale)
         self.model = initial_model(recipe, images, device, mesh.memory, front)
         self.began = None if start is None else begin_from(self.model, start, recipe, mesh.memory)

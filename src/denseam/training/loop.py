@@ -119,7 +119,7 @@ def train(
         raise InputError(f"test: wanted an ImageSet, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
     mesh = mesh or Mesh()
-    _check_divisible(recipe, images, test, mesh, batch or recipe.attack())
+    _check_divisible(recipe, images, test, mesh, batch or recipe.batch_rule(images.shape))
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
     learner = Learner(recipe, images, device, mesh, front=front, batch=batch, start=start)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -20,6 +20,8 @@ from denseam.kernels.choice import PRECISIONS
 from denseam.model import DenseAM
 from denseam.presets import PAPER_EPOCHS, preset_at
 from denseam.training.adversarial import Adversarial, check_threats
+from denseam.training.augment import Shift, ShiftedThenAttacked
+from denseam.training.batches import BatchRule
 
 __all__ = ["COMMAND_EPOCHS", "Recipe"]
 
@@ -66,6 +68,7 @@ class Recipe:
         adversarial_steps: of the attack.
         adversarial_ramp: share of the epochs in which the size of attacks grows from 0.
         mix: share of attacked images in what is learned: 0.5 for as many as clean ones.
+        shift: probability that an image is shown moved by one pixel.
 
     Raises:
         InputError: for a value out of range, and for a ramp where (T_i / T_f)^n exceeds the square
@@ -99,6 +102,7 @@ class Recipe:
     adversarial_steps: int = field(default=5, metadata={"least": 1})
     adversarial_ramp: float = field(default=0.5, metadata={"least": 0, "most": 1})
     mix: float = field(default=0.5, metadata={"above": 0, "most": 1})
+    shift: float = field(default=0.0, metadata={"least": 0, "most": 1})
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -220,14 +224,16 @@ class Recipe:
             temperature_start=_three_digits(self.temperature_start * scale),
         )
 
-    def attack(self) -> Adversarial | None:
-        """Return the batch rule of adversarial training, or None."""
+    def batch_rule(self, shape: Sequence[int]) -> BatchRule | None:
+        """Return what changes the batches of images of a shape, or None."""
+        shift = Shift(shape, self.shift) if self.shift else None
         if not self.adversarial:
-            return None
-        return Adversarial.parse(
+            return shift
+        attack = Adversarial.parse(
             self.adversarial, steps=self.adversarial_steps, mix=self.mix,
             ramp=round(self.adversarial_ramp * self.epochs),
         )  # fmt: skip
+        return attack if shift is None else ShiftedThenAttacked(shift, attack)
 
     # ---- schedules ---------------------------------------------------------------------------
 
