@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
+from tests.scans import STYLES, scans
 from tests.training.small import SIDE, dataset, images, recipe, save_npz
 
 import denseam
 from denseam import fronts
+from denseam.data.pixels import to_visible
 from denseam.errors import FileFormatError, InputError
 from denseam.fronts import Pixels, Table
+from denseam.fronts.centring import centred
 
 
 def pictures(*shape, seed=0):
@@ -68,6 +71,69 @@ def test_centring_puts_a_digit_where_mnist_has_it():
     assert right >= 0.95
     blank = front(torch.ones(2, 90, 70))
     assert bool((blank == -1).all())
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_scans_of_many_styles_are_read_as_well_as_their_digits(name):
+    mnist = denseam.data.load("mnist").test.subset(slice(0, 60))
+    model = denseam.load_pretrained("mnist-n30")
+    v = Pixels((200, 300), (28, 28), invert="auto", centre=True)(
+        to_visible(scans(mnist.images, STYLES[name]))
+    )
+    assert float((model.predict(v) == mnist.labels).double().mean()) >= 0.97 - 0.02 * (name == "thin")
+    digits = mnist.visible()
+    assert float((v - digits).abs().mean()) <= (0.14 if name in ("thin", "thick") else 0.1)
+
+
+def test_blank_paper_has_no_ink():
+    noise = 0.05 * torch.randn(3, 40, 60, generator=torch.Generator().manual_seed(0))
+    for page in (torch.ones(3, 40, 60), torch.zeros(3, 40, 60), 0.2 + noise):
+        assert bool((centred(page, (28, 28)) == -1).all())
+    assert centred(torch.ones(0, 40, 60), (28, 28)).shape == (0, 28, 28)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (3, 2), (28, 28), (700, 20), (20, 700)])
+def test_pages_of_any_size_have_their_ink_centred(size):
+    page = torch.ones(1, *size)
+    y, x = (max(0, side // 2 - 1) for side in size)
+    page[:, y : y + 3, x : x + 3] = -1
+    out = centred(page, (28, 28))
+    assert bool(torch.isfinite(out).all())
+    assert float(out.max()) == 1 or min(size) <= 3
+
+
+def test_pages_are_centred_alone_as_in_a_batch(monkeypatch):
+    pages = to_visible(scans(denseam.data.load("mnist").test.images[:5], STYLES["scan"]))
+    together = centred(pages, (28, 28))
+    alone = torch.cat([centred(page[None], (28, 28)) for page in pages])
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
+    monkeypatch.setattr("denseam.fronts.centring._PIXELS", 130_000)  # two at once
+    torch.testing.assert_close(centred(pages, (28, 28)), together, atol=1e-5, rtol=0)
+
+
+def test_light_paper_is_seen_by_its_border():
+    ink = pictures(4, 9, 7).abs() / 4
+    front = Pixels((9, 7), (9, 7), invert="auto")
+    dark, light = -1 + ink, 1 - ink
+    torch.testing.assert_close(front(torch.cat([dark, light])), torch.cat([dark, dark]).flatten(1))
+
+
+@pytest.mark.parametrize("invert", [True, "auto"])
+def test_gradients_reach_the_pixels_of_a_scan(invert):
+    page = to_visible(scans(denseam.data.load("mnist").test.images[:2], STYLES["scan"]))
+    front = Pixels((200, 300), (28, 28), invert=invert, centre=True).double()
+    x = page.double().requires_grad_()
+    weights = pictures(2, 784, seed=1).double()
+    (gradient,) = torch.autograd.grad((front(x) * weights).sum(), x)
+    assert bool((gradient.flatten(1).norm(dim=1) > 0).all())
+    row, column = divmod(int(gradient[0].abs().argmax()), 300)
+    ends = []
+    for step in (1e-6, -1e-6):  # too small to move where the ink is
+        moved = page.double().clone()
+        moved[0, row, column] += step
+        ends.append(float((front(moved) * weights).sum()))
+    slope = (ends[0] - ends[1]) / 2e-6
+    assert float(gradient[0, row, column]) == pytest.approx(slope, rel=0.05)
 
 
 @pytest.mark.parametrize(

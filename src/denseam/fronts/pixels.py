@@ -1,6 +1,5 @@
 """The front for pictures of another size, in colours, or dark on light."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -8,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from denseam.checks import whole
+from denseam.checks import choice, whole
 from denseam.errors import InputError
 from denseam.fronts.base import Front
+from denseam.fronts.centring import Invert, centred, signs
 from denseam.onnx_graph import OnnxGraph
 
 __all__ = ["Pixels"]
 
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
-_INK = 20 / 28  # of a picture's side, that MNIST's digits take
 _PAPER = -1.0  # visible units
 
 
@@ -24,18 +23,19 @@ class Pixels(Front):
     """A front that turns pictures in [-1, 1] into pictures of the size that the memories have.
 
     In this order: crop; turn grey; invert dark ink on light paper; resize in proportion, on a
-    background of -1; with ``centre``, do as MNIST does: scale the ink's bounding box to 20/28 of
-    the side and put its centre of mass in the middle.
+    background of -1. With ``centre``, do as MNIST does instead: take the ink from its paper, scale
+    its box to 20/28 of the side and put its centre of mass in the middle.
 
     Args:
         input_shape: (H, W), or (3, H, W) of colours.
         shape: (h, w) of the result; N = h w.
         crop: (top, left, height, width) to look at; everything by default.
-        invert: turn white paper black.
+        invert: turn light paper dark; "auto" inverts those pictures that have a light border.
         centre: find the ink of every picture, and centre it.
 
     Raises:
-        InputError: for a shape of other length or sizes, or a crop beyond the picture.
+        InputError: for a shape of other length or sizes, a crop beyond the picture, or another
+            ``invert``.
 
     >>> Pixels((3, 60, 40), (28, 28), invert=True)(torch.ones(2, 3, 60, 40)).shape
     torch.Size([2, 784])
@@ -51,7 +51,7 @@ class Pixels(Front):
         shape: Sequence[int] = (28, 28),
         *,
         crop: Sequence[int] | None = None,
-        invert: bool = False,
+        invert: Invert = False,
         centre: bool = False,
     ) -> None:
         sizes = tuple(whole("input_shape", side) for side in input_shape)
@@ -69,7 +69,8 @@ class Pixels(Front):
             raise InputError(
                 f"crop = {crop}: wanted (top, left, height, width) inside {H} x {W} pixels"
             )
-        self.shape, self.crop, self.invert, self.centre = (h, w), box, invert, centre
+        self.shape, self.crop, self.centre = (h, w), box, centre
+        self.invert: Invert = choice("invert", invert, (False, True, "auto"))
         scale = min(h / box[2], w / box[3])
         self.register_buffer("rows", _resizing(box[2], h, scale), persistent=False)
         self.register_buffer("columns", _resizing(box[3], w, scale), persistent=False)
@@ -82,35 +83,12 @@ class Pixels(Front):
         if pictures.ndim == 4:
             luma = torch.tensor(_LUMA).to(pictures)
             pictures = (pictures * luma[:, None, None]).sum(dim=1)
-        if self.invert:
-            pictures = -pictures
         if self.centre:
-            return torch.stack([self._centred(picture) for picture in pictures]).flatten(1)
+            return centred(pictures, self.shape, self.invert).flatten(1)
+        if self.invert:
+            pictures = signs(pictures, self.invert)[:, None, None] * pictures
         above = self.rows.to(inputs) @ (pictures - _PAPER) @ self.columns.to(inputs).T
         return (above + _PAPER).clamp(-1, 1).flatten(1)
-
-    def _centred(self, picture: Tensor) -> Tensor:
-        """Return a picture with its ink scaled and placed as in MNIST, (H, W) -> (h, w)."""
-        h, w = self.shape
-        picture = picture - _PAPER  # paper is 0, and stays so wherever it is padded
-        ink = picture.detach() > picture.detach().amax() / 2
-        if not bool(ink.any()):
-            return picture.new_full((h, w), _PAPER)
-        top, bottom = _ends(ink.any(dim=1))
-        left, right = _ends(ink.any(dim=0))
-        box = picture[top:bottom, left:right]
-        scale = min(_INK * h / box.shape[0], _INK * w / box.shape[1])
-        size = [max(1, round(scale * side)) for side in box.shape]
-        small = interpolate(
-            box[None, None], size=size, mode="bilinear", antialias=True, align_corners=False
-        )[0, 0]  # fmt: skip
-        mass = small.detach().clamp(min=0)
-        total = mass.sum()
-        offsets = [
-            round(side / 2 - 0.5 - float((mass.sum(dim=1 - axis) @ _places(mass, axis)) / total))
-            for axis, side in enumerate((h, w))
-        ]
-        return _placed(small, (h, w), offsets) + _PAPER
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -122,8 +100,10 @@ class Pixels(Front):
         }
 
     def onnx(self, graph: OnnxGraph, inputs: str) -> str:
-        if self.centre:
-            raise InputError("a front that centres pictures one by one has no ONNX graph")
+        if self.centre or self.invert == "auto":
+            raise InputError(
+                "a front that centres pictures, or inverts some of them, has no ONNX graph"
+            )
         top, left, height, width = self.crop
         axes = (len(self.input_shape) - 1, len(self.input_shape))
         integers = graph.integers
@@ -148,22 +128,3 @@ def _resizing(length: int, target: int, scale: float) -> Tensor:
     )[0, 0]  # fmt: skip
     before = (target - size) // 2
     return pad(resized, (0, 0, before, target - size - before))
-
-
-def _ends(present: Tensor) -> tuple[int, int]:
-    """Return the first place that is present, and one more than the last."""
-    places = present.nonzero()[:, 0]
-    return int(places[0]), int(places[-1]) + 1
-
-
-def _places(x: Tensor, axis: int) -> Tensor:
-    return torch.arange(x.shape[axis], dtype=x.dtype, device=x.device)
-
-
-def _placed(picture: Tensor, shape: tuple[int, int], offsets: Sequence[int]) -> Tensor:
-    """Return a picture on paper of another shape, as far inside as it fits."""
-    padding: list[int] = []
-    for side, length, offset in zip(picture.shape, shape, offsets, strict=True):
-        before = max(0, min(math.floor(offset), length - side))
-        padding = [before, length - side - before, *padding]
-    return pad(picture, padding)
