@@ -80,7 +80,8 @@ def test_scans_of_many_styles_are_read_as_well_as_their_digits(name):
     v = Pixels((200, 300), (28, 28), invert="auto", centre=True)(
         to_visible(scans(mnist.images, STYLES[name]))
     )
-    assert float((model.predict(v) == mnist.labels).double().mean()) >= 0.97 - 0.02 * (name == "thin")
+    right = float((model.predict(v) == mnist.labels).double().mean())
+    assert right >= (0.95 if name == "thin" else 0.97)
     digits = mnist.visible()
     assert float((v - digits).abs().mean()) <= (0.14 if name in ("thin", "thick") else 0.1)
 
