@@ -93,8 +93,8 @@ def test_circles_are_found_through_imports_in_functions_and_for_types_alone(tmp_
 
 @pytest.fixture(scope="module")
 def imported():
-    """The modules in memory after `import denseam`, and what was said about it."""
-    code = "import sys, denseam; print(*sorted(sys.modules))"
+    """The modules in memory after all names of denseam are imported, and what was said of it."""
+    code = "import sys; from denseam import *; print(*sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )

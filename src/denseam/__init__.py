@@ -5,34 +5,38 @@ Inputs*, Neural Computation 30(12), 2018. Its equations stand in ``denseam.energ
 """
 
 import importlib
-from typing import Any
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
-from denseam import baselines, data, energies, energy, errors, fronts
-from denseam.analysis import (
-    calibrate_beta,
-    confidence,
-    memory_statistics,
-    transfer_confidence,
-    transfer_errors,
-)
-from denseam.descent import (
-    basic_iterative,
-    cross_boundary,
-    least_likely,
-    minimum_norm,
-    rubbish,
-    sign_gradient,
-)
+from denseam import errors
 from denseam.errors import DenseAMError, DenseAMWarning
-from denseam.evaluation import Evaluation, evaluate
-from denseam.guard import Guard, GuardedModel, Verdict
-from denseam.image_classifier import ImageClassifier
-from denseam.memory import MemoryLayer
-from denseam.model import DenseAM
-from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
-from denseam.saved import load
-from denseam.training import Callback, MaxNormMomentum, Recipe, TrainResult, train
 from denseam.version import __version__
+
+if TYPE_CHECKING:
+    from denseam import baselines, data, energies, energy, fronts
+    from denseam.analysis import (
+        calibrate_beta,
+        memory_statistics,
+        transfer_confidence,
+        transfer_errors,
+    )
+    from denseam.analysis.confidence import confidence
+    from denseam.descent import (
+        basic_iterative,
+        cross_boundary,
+        least_likely,
+        minimum_norm,
+        sign_gradient,
+    )
+    from denseam.descent.rubbish import rubbish
+    from denseam.evaluation import Evaluation, evaluate
+    from denseam.guard import Guard, GuardedModel, Verdict
+    from denseam.image_classifier import ImageClassifier
+    from denseam.memory import MemoryLayer
+    from denseam.model import DenseAM
+    from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
+    from denseam.saved import load
+    from denseam.training import Callback, MaxNormMomentum, Recipe, TrainResult, train
 
 __all__ = [
     "Callback",
@@ -74,9 +78,37 @@ __all__ = [
     "transfer_errors",
 ]
 
+# Where the names live. PyTorch takes more than a second to import, so a room is imported when one
+# of its names, or the room itself, is asked for: `denseam --help` does not wait for it.
+_NAMES = {
+    "analysis": "calibrate_beta memory_statistics transfer_confidence transfer_errors",
+    "analysis.confidence": "confidence",
+    "descent": "basic_iterative cross_boundary least_likely minimum_norm sign_gradient",
+    "descent.rubbish": "rubbish",
+    "evaluation": "Evaluation evaluate",
+    "guard": "Guard GuardedModel Verdict",
+    "image_classifier": "ImageClassifier",
+    "memory": "MemoryLayer",
+    "model": "DenseAM",
+    "pretrained": "load_pretrained pretrained_card pretrained_names",
+    "saved": "load",
+    "training": "Callback MaxNormMomentum Recipe TrainResult train",
+}
+_HOMES = {name: room for room, names in _NAMES.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> Any:
-    """Import ``denseam.sklearn`` on first use: scikit-learn takes long to import."""
-    if name == "sklearn":
-        return importlib.import_module("denseam.sklearn")
-    raise AttributeError(f"module 'denseam' has no attribute {name!r}")
+    """Import what ``denseam.NAME`` means: a name of a room, or a room, such as ``figures``."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"denseam.{_HOMES[name]}"), name)
+    elif name.startswith("_") or importlib.util.find_spec(f"denseam.{name}") is None:
+        raise AttributeError(f"module 'denseam' has no attribute {name!r}")
+    else:
+        value = importlib.import_module(f"denseam.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the names for completion, those that are not imported yet among them."""
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from denseam.errors import InputError
+from denseam.spelling import suggestion
 
 __all__ = [
     "choice",
@@ -183,7 +184,8 @@ def choice(name: str, value: Any, options: Iterable[T]) -> T:
             return option
     *others, last = [repr(option) for option in allowed]
     listed = f"{', '.join(others)} or {last}" if others else last
-    raise InputError(f"{name} = {_shown(value)}: wanted {listed}")
+    hint = suggestion(f"{value}", map(str, allowed)) if isinstance(value, str) else ""
+    raise InputError(f"{name} = {_shown(value)}: wanted {listed}{hint}")
 
 
 def is_number(value: Any) -> bool:

@@ -89,7 +89,7 @@ def test_every_command_takes_a_name(call, package, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("unknown", ["tiny-n3", "runs/tiny-n2", "", "x" * 5000, "a\0b", "[b]x[/b]"])
+@pytest.mark.parametrize("unknown", ["other", "runs/other", "", "x" * 5000, "a\0b", "[b]x[/b]"])
 def test_an_unknown_model_is_one_line_that_says_what_is_wanted(call, package, command, unknown):
     code, out, err = call(command, unknown)
     assert (code, out) == (2, "")
@@ -97,6 +97,13 @@ def test_an_unknown_model_is_one_line_that_says_what_is_wanted(call, package, co
         f"denseam {command}: no model {unknown!r}: wanted a model file, the folder of a finished "
         "run or tiny-n2\n"
     )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_name_that_is_nearly_a_model_is_told_from_it(call, package, command):
+    code, out, err = call(command, "tiny-n3")
+    assert (code, out) == (2, "")
+    assert err == f"denseam {command}: no model 'tiny-n3'; did you mean tiny-n2?\n"
 
 
 def test_an_empty_package_promises_no_names(call, package):

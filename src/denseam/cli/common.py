@@ -1,14 +1,12 @@
-"""What all commands share: their declaration, options, several processes, ways to print."""
+"""What all commands share: options, several processes, ways to print."""
 
 import argparse
 import contextlib
-import inspect
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args
 
 from rich.console import Console
@@ -24,7 +22,6 @@ from denseam.errors import DenseAMError, InputError
 from denseam.mesh import Mesh, launched
 
 __all__ = [
-    "add_command",
     "add_dataset",
     "add_images",
     "add_model",
@@ -33,7 +30,6 @@ __all__ = [
     "check_file",
     "chosen_images",
     "dataset_of",
-    "declare",
     "foreign",
     "images_of",
     "job",
@@ -51,47 +47,6 @@ _SILENT = os.environ.get("RANK", "0") != "0" and launched()
 # Without markup: names of files, classes and sets come from users. Styles are Text.
 stdout = Console(highlight=False, markup=False, soft_wrap=True, quiet=_SILENT)
 stderr = Console(stderr=True, highlight=False, markup=False, quiet=_SILENT)
-
-
-def declare(commands: Any, command: ModuleType) -> None:
-    """Declare the command of a module: its docstring is the help, ``run`` does the work.
-
-    The command has the module's name. The docstring's first line is "denseam NAME: SUMMARY.", its
-    last section "Examples:". ``add_options(parser)`` adds what is not the same for all commands. A
-    module with commands below its own declares them in ``add_to(commands)``.
-    """
-    if hasattr(command, "add_to"):
-        command.add_to(commands)
-        return
-    name = command.__name__.rpartition(".")[2]
-    head, _, rest = inspect.cleandoc(command.__doc__ or "").partition("\n")  # none under -OO
-    description, _, examples = rest.strip().partition("\n\nExamples:\n")
-    summary = head.partition(": ")[2].rstrip(".")
-    parser = add_command(commands, name, summary, description, inspect.cleandoc(examples))
-    command.add_options(parser)
-    parser.set_defaults(run=command.run)
-
-
-def add_command(
-    commands: Any, name: str, summary: str, description: str, examples: str
-) -> argparse.ArgumentParser:
-    """Declare a command with the options that every command has."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[:1].upper()}{summary[1:]}.\n\n{description}",
-        epilog="examples:\n" + "".join(f"  {line}\n" for line in examples.strip().splitlines()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    shared = parser.add_argument_group("everywhere")
-    shared.add_argument("--json", action="store_true", help="print one JSON value, for machines")
-    shared.add_argument(
-        "--seed", type=int, default=0, help="of everything random (default: %(default)s)"
-    )
-    shared.add_argument(
-        "--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: %(default)s)"
-    )
-    return parser
 
 
 # ---- options -------------------------------------------------------------------------------------

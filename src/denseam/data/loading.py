@@ -21,6 +21,7 @@ from denseam.data.pixels import Scale
 from denseam.data.registry import KNOWN, ROLES, KnownName
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
 from denseam.files import there_is
+from denseam.spelling import suggestion
 
 __all__ = ["load"]
 
@@ -83,10 +84,11 @@ def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) ->
         return _load_file(path, scale)
     if path.suffix or len(path.parts) > 1:
         raise DataUnavailableError(f"{path}: no such folder, .npz file or image set file")
-    raise InputError(
-        f"no image set is called {str(path)!r}; known are {', '.join(KNOWN)}, or give the path "
-        "of a folder of IDX files, of an .npz file or of an image set file"
+    hint = suggestion(str(path), KNOWN) or (
+        f"; known are {', '.join(KNOWN)}, or give the path of a folder of IDX files, of an .npz "
+        "file or of an image set file"
     )
+    raise InputError(f"no image set is called {str(path)!r}{hint}")
 
 
 def _load_file(path: Path, scale: Scale | None) -> Dataset | ImageSet:

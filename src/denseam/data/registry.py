@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from denseam.errors import InputError
+from denseam.spelling import suggestion
 
 __all__ = ["KNOWN", "ROLES", "KnownName", "KnownSet", "RemoteFile", "known"]
 
@@ -90,8 +91,9 @@ def known(name: str) -> KnownSet:
     """Return the set of that name.
 
     Raises:
-        InputError: listing the names that there are.
+        InputError: with the name that was probably meant, or all that there are.
     """
     if name not in KNOWN:
-        raise InputError(f"no image set is called {name!r}; known are {', '.join(KNOWN)}")
+        hint = suggestion(name, KNOWN) or f"; known are {', '.join(KNOWN)}"
+        raise InputError(f"no image set is called {name!r}{hint}")
     return KNOWN[name]

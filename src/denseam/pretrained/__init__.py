@@ -20,6 +20,7 @@ from denseam.errors import InputError
 from denseam.files import read_json, there_is
 from denseam.model import DenseAM
 from denseam.saved import load
+from denseam.spelling import nearest, suggestion
 
 __all__ = [
     "baseline_names",
@@ -73,7 +74,9 @@ def load_any(source: str | Path, *, device: torch.device | str = "cpu") -> Class
         return load(source, device=device)
     if source in (*pretrained_names(), *baseline_names()):
         return load_pretrained(str(source), device=device)
-    shipped = (name for *_, name in _cards())
+    shipped = [name for *_, name in _cards()]
+    if near := nearest(str(source), shipped):
+        raise InputError(f"no model {str(source)!r}; did you mean {near}?")
     *others, last = "a model file", "the folder of a finished run", *shipped
     raise InputError(f"no model {str(source)!r}: wanted {', '.join(others)} or {last}")
 
@@ -94,7 +97,8 @@ def pretrained_card(name: str) -> dict[str, Any]:
 
 def _file(name: str, suffix: str) -> Path:
     if name not in (known := (*pretrained_names(), *baseline_names())):
-        raise InputError(f"no model {name!r} in the package, it has {', '.join(known)}")
+        hint = suggestion(name, known) or f", it has {', '.join(known)}"
+        raise InputError(f"no model {name!r} in the package{hint}")
     return _FOLDER / f"{name}{suffix}"
 
 

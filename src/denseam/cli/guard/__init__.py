@@ -1,31 +1,21 @@
-"""`denseam guard`: one command, its own commands below it."""
+"""denseam guard: set junk aside before a classifier: calibrate, check, evaluate, serve, review.
 
-import argparse
-from typing import Any
-
-from denseam.cli.common import declare
-from denseam.cli.guard import calibrate, check, evaluate, review, serve
-
-__all__ = ["add_to"]
-
-_COMMANDS = (calibrate, check, evaluate, serve, review)
-_DESCRIPTION = """\
 Set junk and attacks aside before a classifier sees them.
 
 A large-n dense associative memory looks at every image first: what it is not confident about is
 junk, the rest goes on to the classifier. The threshold is taken from clean images alone.
 """
 
+import argparse
+from collections.abc import Sequence
 
-def add_to(commands: Any) -> None:
-    """Declare the command and those below it."""
-    parser = commands.add_parser(
-        "guard",
-        help="set junk aside before a classifier: calibrate, check, evaluate, serve, review",
-        description=_DESCRIPTION,
-        epilog="denseam guard COMMAND --help shows options and examples.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    below = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        declare(below, command)
+from denseam.cli.parsing import add_group, declare
+
+__all__ = ["COMMANDS", "add_to"]
+
+COMMANDS = ("calibrate", "check", "evaluate", "serve", "review")
+
+
+def add_to(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> None:
+    """Declare the commands below this one."""
+    declare(add_group(parser, "subcommand"), __name__, COMMANDS, words)

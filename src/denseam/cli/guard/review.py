@@ -1,13 +1,18 @@
-"""`denseam guard review`"""
+"""denseam guard review: list, view, label and export what a served guard has set aside.
+
+Look through the quarantine of `denseam guard serve`.
+"""
 
 import argparse
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from denseam.cli.common import add_command, check_count, check_file, foreign, print_json, stdout
+from denseam.cli.common import check_count, check_file, foreign, print_json, stdout
+from denseam.cli.parsing import add_command, add_group
 from denseam.errors import InputError
 from denseam.files import write_bytes
 from denseam.guard import REASONS
@@ -18,14 +23,9 @@ _PAGE = 200
 _DIGITS = 9  # of a class
 
 
-def add_to(commands: Any) -> None:
-    """Declare the command and what it can do."""
-    parser = commands.add_parser(
-        "review",
-        help="list, view, label and export what a served guard has set aside",
-        description="Look through the quarantine of `denseam guard serve`.",
-    )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+def add_to(parser: argparse.ArgumentParser, _: Sequence[str] | None) -> None:
+    """Declare what the command can do."""
+    actions = add_group(parser, "action", "ACTION")
     listing = _action(actions, "list", "list the newest items", _list, "list --unlabelled")
     _add_kind(listing)
     listing.add_argument("--count", type=int, default=50, help="(default: %(default)s)")
