@@ -13,7 +13,7 @@ from denseam.errors import DenseAMError, DenseAMWarning
 from denseam.version import __version__
 
 if TYPE_CHECKING:
-    from denseam import baselines, data, energies, energy, fronts
+    from denseam import baselines, data, energies, energy, fronts, retrieval
     from denseam.analysis import (
         calibrate_beta,
         memory_statistics,
@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from denseam.memory import MemoryLayer
     from denseam.model import DenseAM
     from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
+    from denseam.retrieval import AssociativeMemory
     from denseam.saved import load
     from denseam.training import Callback, MaxNormMomentum, Recipe, TrainResult, train
 
 __all__ = [
+    "AssociativeMemory",
     "Callback",
     "DenseAM",
     "DenseAMError",
@@ -71,6 +73,7 @@ __all__ = [
     "minimum_norm",
     "pretrained_card",
     "pretrained_names",
+    "retrieval",
     "rubbish",
     "sign_gradient",
     "train",
@@ -91,6 +94,7 @@ _NAMES = {
     "memory": "MemoryLayer",
     "model": "DenseAM",
     "pretrained": "load_pretrained pretrained_card pretrained_names",
+    "retrieval": "AssociativeMemory",
     "saved": "load",
     "training": "Callback MaxNormMomentum Recipe TrainResult train",
 }

@@ -34,6 +34,7 @@ __all__ = [
     "objective_gradient",
     "rectified_polynomial",
     "rectified_polynomial_slope",
+    "state_energy",
     "targets",
 ]
 
@@ -74,6 +75,11 @@ def log_energy(visible: Tensor, memories: Tensor, power: EnergyFunction | float)
     """
     on, _ = fields(visible, memories)
     return torch.logsumexp(as_function(power).log(on), dim=1)
+
+
+def state_energy(states: Tensor, memories: Tensor, power: EnergyFunction | float) -> Tensor:
+    """Return E(v) = -sum_mu F(xi^mu . v) of all neurons (NIPS16, Eq. 1), (B, D), (K, D) -> (B,)."""
+    return -as_function(power).value(states @ memories.T).sum(dim=1)
 
 
 def targets(labels: Tensor, n_classes: int, dtype: torch.dtype) -> Tensor:

@@ -11,18 +11,24 @@ from denseam.energies.base import EnergyFunction, Homogeneous
 from denseam.energies.exponential import Exponential
 from denseam.energies.polynomial import (
     MOST_POWER,
+    Polynomial,
     RectifiedPolynomial,
     rectified_polynomial,
     rectified_polynomial_slope,
 )
+from denseam.energies.sparse import Entmax, LogSumReLU
 from denseam.errors import InputError
 
 __all__ = [
     "FUNCTIONS",
     "MOST_POWER",
+    "RETRIEVAL",
     "EnergyFunction",
+    "Entmax",
     "Exponential",
     "Homogeneous",
+    "LogSumReLU",
+    "Polynomial",
     "RectifiedPolynomial",
     "as_function",
     "by_name",
@@ -34,6 +40,13 @@ FUNCTIONS: dict[str, type[EnergyFunction]] = {
     function.name: function for function in (RectifiedPolynomial, Exponential)
 }
 """Every energy function that can be saved and trained, by its name."""
+
+RETRIEVAL: dict[str, type[EnergyFunction] | type[Entmax]] = {
+    Polynomial.name: Polynomial,
+    LogSumReLU.name: LogSumReLU,
+    Entmax.name: Entmax,
+}
+"""Energies that retrieve memories only, see ``AssociativeMemory``; those above do so, too."""
 
 
 def as_function(energy: EnergyFunction | float) -> EnergyFunction:

@@ -1,4 +1,4 @@
-"""The rectified polynomial of the paper (Eq. 2.2)."""
+"""Polynomials: the rectified one of the paper (Eq. 2.2), and the plain one of NIPS16."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -6,12 +6,13 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from denseam.checks import number
+from denseam.checks import number, whole
 from denseam.energies.base import Homogeneous, OnnxFunction, nonzero, quotient
 from denseam.onnx_graph import OnnxGraph
 
 __all__ = [
     "MOST_POWER",
+    "Polynomial",
     "RectifiedPolynomial",
     "rectified_polynomial",
     "rectified_polynomial_slope",
@@ -86,3 +87,45 @@ class RectifiedPolynomial(Homogeneous):
             return graph("Mul", graph("Log", graph("Div", x, y)), self.n)
 
         return OnnxFunction(lambda x: graph("Relu", x), ratio, log_ratio)
+
+
+@dataclass(frozen=True)
+class Polynomial(Homogeneous):
+    """The plain polynomial F_n(x) = x^n of NIPS16, negative for negative x where n is odd.
+
+    At even n a memory and its negative are one; n = 2 is the Hopfield network of 1982. An energy
+    below 0 has no logarithm, so this one is for retrieval only.
+
+    Args:
+        n: the power, a whole number, 1 <= n <= 10^6.
+
+    Raises:
+        InputError: for another n.
+
+    >>> Polynomial(3).value(torch.tensor([-1.0, 2.0]))
+    tensor([-1.,  8.])
+    """
+
+    name: ClassVar[str] = "polynomial"
+    n: int
+
+    def __post_init__(self) -> None:
+        power = number("power", self.n, least=1, most=MOST_POWER)
+        object.__setattr__(self, "n", whole("power", int(power) if power % 1 == 0 else self.n))
+
+    @classmethod
+    def matched(cls, power: float, temperature: float) -> Self:  # noqa: ARG003, a power has no scale
+        return cls(power)  # type: ignore[arg-type]
+
+    @property
+    def power(self) -> float:
+        return float(self.n)
+
+    def value(self, x: Tensor) -> Tensor:
+        return x**self.n
+
+    def slope(self, x: Tensor) -> Tensor:
+        return self.n * x ** (self.n - 1)
+
+    def size(self, x: Tensor) -> Tensor:
+        return x.abs()

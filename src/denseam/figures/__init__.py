@@ -13,6 +13,7 @@
 | - | `audit` | ``AuditCurves`` | what attacks through each head of a model leave |
 | - | `guard` | ``GuardCurves`` | scores that set junk aside, and error against coverage |
 | - | `explanation` | ``ExplainedImage`` | an image, and the memories that label it |
+| - | `retrieval` | ``RetrievedStates`` | states on their way to stored patterns, energies |
 | any | `grid` | tensors | a contact sheet of images, as PNG |
 | any | `pictures` | files | picture files read as images |
 
@@ -34,6 +35,7 @@ from denseam.figures.confidence import ConfidenceCurves
 from denseam.figures.explanation import ExplainedImage
 from denseam.figures.guard import GuardCurves
 from denseam.figures.memories import MemoryGrids
+from denseam.figures.retrieval import RetrievedStates
 from denseam.figures.rubbish import RubbishGrid
 from denseam.figures.sign import SignCurves
 from denseam.figures.transfer import TransferMap
@@ -47,6 +49,7 @@ __all__ = [
     "ExplainedImage",
     "GuardCurves",
     "MemoryGrids",
+    "RetrievedStates",
     "RubbishGrid",
     "SignCurves",
     "TransferMap",

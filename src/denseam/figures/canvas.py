@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 __all__ = [
-    "CURVES", "DPI", "check_pictures", "check_shape", "curves", "legend", "literal",
+    "CURVES", "DPI", "Drawing", "check_pictures", "check_shape", "curves", "legend", "literal",
     "need_matplotlib", "save", "show",
 ]  # fmt: skip
 
 T = TypeVar("T")
 
 DPI = 300
+_SCREEN = 150
 
 # Colour, line and marker of the first curve, the second, ... Lightness rises by at least 15 of 100
 # from each of four to the next, and the line differs too: they stay apart in print without colour,
@@ -164,6 +165,42 @@ def save(
     suffix = path.suffix.lower()
     if suffix not in _METADATA:
         raise InputError(f"{path}: a figure is a {', '.join(_METADATA)} file, got {suffix!r}")
+    layout: dict[str, Any] = {
+        "size": size,
+        "rows": rows,
+        "columns": columns,
+        "widths": widths,
+        "heights": heights,
+    }
+    files.write_bytes(path, _drawn(suffix, draw, **layout))
+
+
+class Drawing:
+    """A figure that draws itself where it is shown: the value of a cell in a notebook."""
+
+    def __init__(self, draw: Callable[..., object], layout: dict[str, Any]) -> None:
+        self._draw, self._layout = draw, layout
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file; errors as in ``save`` of this module."""
+        save(path, self._draw, **self._layout)
+
+    def _repr_png_(self) -> bytes:
+        return _drawn(".png", self._draw, dpi=_SCREEN, **self._layout)
+
+
+def _drawn(
+    suffix: str,
+    draw: Callable[..., object],
+    *,
+    size: tuple[float, float] = (6.3, 3.0),
+    rows: int = 1,
+    columns: int = 1,
+    widths: Sequence[float] | None = None,
+    heights: Sequence[float] | None = None,
+    dpi: int = DPI,
+) -> bytes:
+    """Return a figure as the bytes of a file; arguments as for ``save``."""
     need_matplotlib()
     import matplotlib as mpl  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -178,6 +215,6 @@ def save(
         )
         draw(*axes.flat)
         figure.savefig(
-            contents, format=suffix[1:], dpi=DPI, facecolor="white", metadata=_METADATA[suffix]
+            contents, format=suffix[1:], dpi=dpi, facecolor="white", metadata=_METADATA[suffix]
         )
-    files.write_bytes(path, contents.getvalue())
+    return contents.getvalue()
