@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from denseam import fronts
 from denseam.checks import choice, number, seed_of, whole
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.data.validate import check_visible
 from denseam.energies import MOST_POWER
 from denseam.errors import InputError
@@ -139,7 +139,7 @@ class Classifier(nn.Module):
                 start[low - first : high - first] = drawn[low - block.start : high - block.start]
         return start.clamp_(-1, 1)
 
-    def begin_at(self, images: ImageSet, *, seed: int) -> None:
+    def begin_at(self, images: Examples, *, seed: int) -> None:
         """Prepare the initial memories for training on these images; most networks need not."""
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from denseam.classifier import Classifier
-from denseam.data import ImageSet
+from denseam.data import Examples, ImageSet
 from denseam.errors import InputError
 from denseam.kernels.autograd import CHUNK
 
@@ -44,7 +44,7 @@ class Evaluation:
         return {**self.__dict__, "class_errors": errors}
 
 
-def evaluate(model: Classifier, images: ImageSet) -> Evaluation:
+def evaluate(model: Classifier, images: Examples) -> Evaluation:
     """Measure error, errors by class, confusions, mean |Y| and speed of a model on a set.
 
     Args:
@@ -79,30 +79,32 @@ def evaluate(model: Classifier, images: ImageSet) -> Evaluation:
     )
 
 
-def predict_images(model: Classifier, images: ImageSet) -> Tensor:
+def predict_images(model: Classifier, images: Examples) -> Tensor:
     """Return labels of a whole set, (M,) int64; memory does not grow with M."""
     return torch.cat([model.predict(visible) for visible in visible_parts(model, images)])
 
 
-def visible_parts(model: Classifier, images: ImageSet) -> Iterator[Tensor]:
-    """Yield the set as visible (<= CHUNK, N), in the model's dtype and on its device."""
+def visible_parts(model: Classifier, images: Examples) -> Iterator[Tensor]:
+    """Yield the set as inputs (<= CHUNK, n_inputs), in the model's dtype and on its device."""
     for start in range(0, len(images), CHUNK):
         chunk = images.subset(slice(start, start + CHUNK))
-        yield chunk.visible(model.memories.dtype, model.memories.device)
+        yield chunk.inputs(model.memories.dtype, model.memories.device)
 
 
-def check_fit(model: Classifier, images: ImageSet) -> None:
-    """Check that images have the model's number of pixels and no more than its classes."""
+def check_fit(model: Classifier, images: Examples) -> None:
+    """Check that examples have the model's number of inputs and no more than its classes."""
     if not isinstance(model, Classifier):
         raise InputError(
             f"wanted a network of denseam, not {type(model).__name__}: compare labels of another "
             "one with images.labels"
         )
-    if images.n_visible != model.n_inputs:
-        raise InputError(
-            f"{images.name}: images of {images.shape[0]} x {images.shape[1]} = {images.n_visible} "
-            f"pixels, but the model has n_visible = {model.n_inputs}"
-        )
+    if images.n_inputs != model.n_inputs:
+        if isinstance(images, ImageSet):
+            sides = " x ".join(map(str, images.input_shape))
+            size = f"images of {sides} = {images.n_inputs} pixels"
+        else:
+            size = f"rows of {images.n_inputs} features"
+        raise InputError(f"{images.name}: {size}, but the model has n_visible = {model.n_inputs}")
     if images.n_classes > model.n_classes:
         raise InputError(
             f"{images.name}: {images.n_classes} classes, but the model has {model.n_classes}"

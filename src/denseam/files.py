@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -170,13 +170,14 @@ def _aligned(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.data_ptr() % 64 else tensor
 
 
-def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and facts of a file that ``save_tensors`` wrote.
+def load_tensors(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and facts of a file that ``save_tensors`` wrote, of one of some kinds.
 
     Raises:
         DataUnavailableError: when there is no such file.
         FileFormatError: when it is truncated, damaged, of another kind or of another program.
     """
+    kind = kinds[0]
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get(_KEY, "null"))
@@ -191,21 +192,21 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             f"{path} is not a whole denseam {kind} file (truncated, garbled or of another "
             f"program): {error}"
         ) from error
-    facts = checked_facts(path, kind, facts)
+    facts = checked_facts(path, kinds, facts)
     if facts.pop("sha256", None) not in (None, _digest(tensors)):
         raise FileFormatError(f"{path}: the numbers in it are not the ones that were written")
     return tensors, facts
 
 
-def checked_facts(path: Path, kind: str, facts: Any) -> dict[str, Any]:
-    """Return the facts of a file, if they are of this kind and of a version that we can read.
+def checked_facts(path: Path, kinds: Sequence[str], facts: Any) -> dict[str, Any]:
+    """Return the facts of a file, if they are of these kinds and of a version that we can read.
 
     Raises:
         FileFormatError: for those of another kind, of another program, or of a newer version.
     """
-    if not isinstance(facts, dict) or facts.get("kind") != kind:
+    if not isinstance(facts, dict) or facts.get("kind") not in kinds:
         actual = facts.get("kind") if isinstance(facts, dict) else "a file of another program"
-        raise FileFormatError(f"{path}: wanted a denseam {kind} file, found {actual}")
+        raise FileFormatError(f"{path}: wanted a denseam {kinds[0]} file, found {actual}")
     version = facts.get("version")
     if not isinstance(version, int):
         raise FileFormatError(f"{path}: format version {version!r}, wanted a whole number")

@@ -125,7 +125,7 @@ REFUSED = {
     "complex": (ONE.astype(complex), [0], {"scale": "byte"}, "uint8 or floating"),
     "strings": (np.array([["a"]]), [0], {}, "array of numbers"),
     "objects": (np.array([[object()]]), [0], {}, "array of numbers"),
-    "colour": (np.zeros((1, 3, 2, 2)), [0], {}, r"got \(1, 3, 2, 2\)"),
+    "four channels": (np.zeros((1, 2, 2, 4)), [0], {}, r"got \(1, 2, 2, 4\); drop the fourth"),
     "one axis": (np.zeros(4), [0], {}, r"got \(4,\)"),
     "other shape": (ONE, [0], {"shape": (4, 1)}, "must be 4 x 1"),
     "empty": (np.zeros((0, 2, 2), np.uint8), np.zeros(0, int), {}, "empty"),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from denseam import fronts
 from denseam.checks import choice
 from denseam.classifier import Classifier
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.data.pixels import to_bytes, to_visible
 from denseam.data.validate import check_labels, check_visible
 from denseam.heads import HeadName
@@ -84,14 +84,14 @@ class NearestNeighbour(Classifier):
     @classmethod
     def of(
         cls,
-        images: ImageSet,
+        images: Examples,
         *,
         metric: Metric = "l2",
         dtype: torch.dtype = torch.float32,
         front: nn.Module | None = None,
     ) -> Self:
         """Return the classifier of these images, passed through a front."""
-        visible = images.visible(dtype)
+        visible = images.inputs(dtype)
         with torch.no_grad():
             visible = visible if front is None else front(visible)
         return cls(visible, images.labels, images.n_classes, metric=metric, front=front)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from denseam.classifier import Classifier
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.energies import rectified_polynomial
 from denseam.errors import InputError
 from denseam.heads import HeadName
@@ -176,10 +176,10 @@ class RBFNetwork(Classifier):
                 1, labels[picked].to(self.memories.device)[:, None], 0.1
             )
 
-    def begin_at(self, images: ImageSet, *, seed: int) -> None:
+    def begin_at(self, images: Examples, *, seed: int) -> None:
         """Put the centres at random images of a set."""
         with torch.no_grad():
-            inputs = images.visible(self.memories.dtype, self.memories.device)
+            inputs = images.inputs(self.memories.dtype, self.memories.device)
             self.at_images(self.visible(inputs), images.labels, seed=seed)
 
     def largest_fields(self, overlaps: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from rich.text import Text
 from denseam import data, mesh
 from denseam.checks import whole
 from denseam.classifier import check_device
-from denseam.data import Dataset, ImageSet
+from denseam.data import Dataset, Examples, ImageSet
+from denseam.data.imageset import only_pictures
 from denseam.data.pixels import Scale
 from denseam.errors import DenseAMError, InputError
 from denseam.mesh import Mesh, launched
@@ -92,13 +93,14 @@ def chosen_images(args: argparse.Namespace) -> ImageSet:
     Raises:
         InputError: for a count below 1.
     """
-    return images_of(args).subset(slice(check_count(args.count)))
+    images = only_pictures(images_of(args), f"denseam {args.command}")
+    return images.subset(slice(check_count(args.count)))
 
 
-def images_of(args: argparse.Namespace) -> ImageSet:
-    """Return the part of the data set, or the whole of the image set file, that was asked for."""
+def images_of(args: argparse.Namespace) -> Examples:
+    """Return the part of the data set, or the whole of the one set, that was asked for."""
     images = data.load(args.dataset or "mnist", scale=args.scale)
-    return images if isinstance(images, ImageSet) else getattr(images, args.part)
+    return images if isinstance(images, Examples) else getattr(images, args.part)
 
 
 def dataset_of(args: argparse.Namespace) -> Dataset:
@@ -109,7 +111,7 @@ def dataset_of(args: argparse.Namespace) -> Dataset:
     """
     name: str = args.dataset
     images = data.load(name, scale=args.scale)
-    if isinstance(images, ImageSet):
+    if isinstance(images, Examples):
         raise InputError(f"{name} is one set of images: wanted a data set with train and test")
     return images
 

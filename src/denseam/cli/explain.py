@@ -28,7 +28,8 @@ from denseam.cli.common import (
 )
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import check_picture
-from denseam.data import ImageSet
+from denseam.data import Examples
+from denseam.data.imageset import only_pictures
 from denseam.errors import InputError
 from denseam.evaluation import check_fit
 from denseam.explanation import ClassVotes, Explanation
@@ -62,13 +63,13 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.index < len(images):
         raise InputError(f"--index {args.index}: {images.name} has 0 .. {len(images) - 1}")
     one = images.subset([args.index])
-    visible = one.visible(model.memories.dtype, model.memories.device)
+    visible = one.inputs(model.memories.dtype, model.memories.device)
     names = _class_names(model, images)
     explanation = model.explain(visible, label=_label(args.label, names), **typed(args, _FLAGS))
     right = int(one.labels[0])
     if args.out is not None:
-        title = f"n = {model.power:g}"
-        figure.save(figure.ExplainedImage(title, explanation, images.shape, names, right), args.out)
+        title, shape = f"n = {model.power:g}", only_pictures(images, "a figure").shape
+        figure.save(figure.ExplainedImage(title, explanation, shape, names, right), args.out)
     if args.json:
         facts = {"model": args.model, "dataset": images.name, "part": args.part}
         print_json({**facts, "index": args.index, "right": right, **explanation.to_json()})
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _class_names(model: DenseAM, images: ImageSet) -> tuple[str, ...]:
+def _class_names(model: DenseAM, images: Examples) -> tuple[str, ...]:
     """Return the images' names of classes, and numbers for classes that only the model has."""
     return images.class_names + tuple(map(str, range(images.n_classes, model.n_classes)))
 

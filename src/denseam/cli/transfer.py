@@ -47,6 +47,7 @@ from denseam.cli.progress import counted
 from denseam.cli.rows import Row, first_distinct, read_rows, row_names, samples
 from denseam.cli.sets import check_picture
 from denseam.data import ImageSet
+from denseam.data.imageset import only_pictures
 from denseam.errors import InputError
 from denseam.evaluation import check_fit
 from denseam.figures import transfer
@@ -150,7 +151,9 @@ def _measure(args: argparse.Namespace, models: Mapping[str, Classifier]) -> _Mea
     rows = read_rows(args.sets, list(models.values()))
     betas: list[Any] | None = (args.beta_sm or [BETA_SM]) if args.confidence else None
     calibrate = betas == ["own"]
-    clean = images_of(args) if args.clean or calibrate else None
+    clean = None
+    if args.clean or calibrate:
+        clean = only_pictures(images_of(args), "denseam transfer")
     for row in rows:
         _check_fit(models, row.images, row.file)
     if clean is not None:

@@ -1,14 +1,14 @@
 """Turn the arrays that people have into the tensors that :class:`ImageSet` holds."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from denseam.checks import choice, image_shape
+from denseam.checks import choice, image_shape, whole
 from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import range_hint
 from denseam.errors import InputError
@@ -18,12 +18,12 @@ __all__ = ["rows_of", "square", "to_facts", "to_images", "to_labels", "to_tensor
 _LIMITS: dict[str, tuple[int, int]] = {"unit": (0, 1), "byte": (0, 255)}
 
 
-def to_images(images: object, *, shape: tuple[int, int] | None, scale: Scale | None) -> Tensor:
-    """Return images as (M, H, W), uint8 or visible units; the range of these is checked later.
+def to_images(images: object, *, shape: Sequence[int] | None, scale: Scale | None) -> Tensor:
+    """Return images as (M, H, W) or (M, 3, H, W), uint8 or visible units, checked later.
 
     Args:
-        images: (M, H, W), (M, 1, H, W) or (M, N), array or tensor.
-        shape: (H, W) of flat images, or None for a square or a row.
+        images: (M, H, W), (M, 1, H, W), (M, 3, H, W), (M, H, W, 3) or (M, N), array or tensor.
+        shape: of flat images, or None for a square or a row.
         scale: units of ``images``; None is "byte" for uint8 and "visible" for floats.
 
     Raises:
@@ -31,7 +31,7 @@ def to_images(images: object, *, shape: tuple[int, int] | None, scale: Scale | N
     """
     if scale is not None:
         scale = choice("scale", scale, get_args(Scale))
-    return _to_scale(_to_three_axes(to_tensor(images, "images"), shape), scale)
+    return _to_scale(_to_axes(to_tensor(images, "images"), shape), scale)
 
 
 def to_labels(labels: object) -> Tensor:
@@ -77,8 +77,8 @@ def to_facts(facts: Mapping[str, object] | None) -> dict[str, Tensor]:
     return {name: to_tensor(value, f"fact {name!r}") for name, value in facts.items()}
 
 
-def rows_of(indices: object, count: int) -> Tensor | slice:
-    """Return an index for the first axis, of ``count`` rows, of a tensor.
+def rows_of(indices: object, count: int, noun: str = "images") -> Tensor | slice:
+    """Return an index for the first axis, of ``count`` rows, of a tensor; ``noun`` names them.
 
     Raises:
         InputError: for anything but a slice, whole numbers in range, or ``count`` bools.
@@ -89,24 +89,48 @@ def rows_of(indices: object, count: int) -> Tensor | slice:
         rows = to_tensor(_index_array(indices), "indices")
         return _mask(rows, count) if rows.dtype is torch.bool else _whole(rows, count)
     except InputError as error:
-        raise InputError(f"subset of {count} images: {error}") from error
+        raise InputError(f"subset of {count} {noun}: {error}") from error
 
 
-def _to_three_axes(images: Tensor, shape: tuple[int, int] | None) -> Tensor:
+def _to_axes(images: Tensor, shape: Sequence[int] | None) -> Tensor:
+    """Return (M, H, W), or (M, 3, H, W) in colour, whichever axis holds the colours."""
     actual = tuple(images.shape)
-    shape = None if shape is None else image_shape("shape", shape)
-    if images.ndim == 4 and actual[1] == 1:
-        images = images[:, 0]
-    elif images.ndim == 2:
-        height, width = shape or square(actual[1]) or (1, actual[1])
-        if height * width != actual[1]:
-            raise InputError(f"shape {(height, width)} does not fit {actual[1]} pixels per image")
-        images = images.reshape(actual[0], height, width)
-    if images.ndim != 3:
+    if shape is not None:
+        shape = _picture_shape(shape)
+    if images.ndim == 2:
+        sizes = shape or square(actual[1]) or (1, actual[1])
+        if math.prod(sizes) != actual[1]:
+            raise InputError(f"shape {tuple(sizes)} does not fit {actual[1]} pixels per image")
+        images = images.reshape(actual[0], *sizes)
+    if images.ndim == 4:
+        channels = next((axis for axis in (1, 3) if images.shape[axis] in (1, 3)), None)
+        if channels is None:
+            raise InputError(
+                f"images must be (M, H, W), (M, 3, H, W) or (M, H, W, 3), got {actual}"
+                + ("; drop the fourth channel, transparency, first" if 4 in actual[1::2] else "")
+            )
+        images = images.movedim(channels, 1)
+        images = images[:, 0] if images.shape[1] == 1 else images.contiguous()
+    if images.ndim != 3 + (images.ndim == 4):
         raise InputError(f"images must be (M, H, W), (M, 1, H, W) or (M, N), got {actual}")
-    if shape is not None and tuple(images.shape[1:]) != tuple(shape):
-        raise InputError(f"images must be {shape[0]} x {shape[1]} pixels, got shape {actual}")
+    if shape is not None and tuple(images.shape[-2:]) != _plane(shape):
+        sides = " x ".join(map(str, _plane(shape)))
+        raise InputError(f"images must be {sides} pixels, got shape {actual}")
     return images
+
+
+def _picture_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return (H, W), (3, H, W) or (H, W, 3) as whole numbers."""
+    if len(shape) == 3 and 3 in (shape[0], shape[2]):
+        return tuple(whole("shape", side) for side in shape)
+    return image_shape("shape", shape)
+
+
+def _plane(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return (H, W) of a picture's shape."""
+    if len(shape) == 2:
+        return tuple(shape)
+    return tuple(shape[1:] if shape[0] == 3 else shape[:2])
 
 
 def square(n_pixels: int) -> tuple[int, int] | None:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseam.data import fetch
+from denseam.data.examples import Dataset
 from denseam.data.formats import parse_idx, parse_libsvm, unpack
-from denseam.data.imageset import Dataset, ImageSet
+from denseam.data.imageset import ImageSet
 from denseam.data.registry import KNOWN, KnownSet, RemoteFile, known
 from denseam.errors import DataUnavailableError, FileFormatError
 
@@ -82,7 +83,7 @@ def verify(name: str) -> list[str]:
     ]
 
 
-def load_known(images: KnownSet) -> Dataset:
+def load_known(images: KnownSet) -> Dataset[ImageSet]:
     """Return a known set, fetched first if it is not on this machine.
 
     Raises:
@@ -94,7 +95,7 @@ def load_known(images: KnownSet) -> Dataset:
 
 
 @functools.cache
-def _embedded(name: str) -> Dataset:
+def _embedded(name: str) -> Dataset[ImageSet]:
     """Unpack a set of the package, once per process."""
     return _read(KNOWN[name], fetch.obtain(KNOWN[name]))
 
@@ -109,7 +110,7 @@ def _status(images: KnownSet) -> SetStatus:
     )  # fmt: skip
 
 
-def _read(images: KnownSet, paths: dict[str, Path]) -> Dataset:
+def _read(images: KnownSet, paths: dict[str, Path]) -> Dataset[ImageSet]:
     data, verified = {}, True
     for role, path in paths.items():
         data[role], vouched_for = _checked(images.files[role], path)

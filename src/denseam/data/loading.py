@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseam.data import setfiles
+from denseam.data.examples import Dataset, Examples
+from denseam.data.featureset import FeatureSet
 from denseam.data.formats import read_idx
-from denseam.data.imageset import Dataset, ImageSet
+from denseam.data.imageset import ImageSet
 from denseam.data.known import load_known
 from denseam.data.pixels import Scale
 from denseam.data.registry import KNOWN, ROLES, KnownName
@@ -41,12 +43,12 @@ _IDX_NAME = re.compile(
 
 
 @overload
-def load(name_or_path: KnownName, *, scale: None = None) -> Dataset: ...
+def load(name_or_path: KnownName, *, scale: None = None) -> Dataset[ImageSet]: ...
 @overload
 def load(
     name_or_path: str | os.PathLike[str], *, scale: Scale | None = None
-) -> Dataset | ImageSet: ...
-def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) -> Dataset | ImageSet:
+) -> Dataset | Examples: ...
+def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) -> Dataset | Examples:
     """Return a training and a test set, or one image set from the file that it was saved to.
 
     Args:
@@ -91,16 +93,16 @@ def load(name_or_path: str | os.PathLike[str], *, scale: Scale | None = None) ->
     raise InputError(f"no image set is called {str(path)!r}{hint}")
 
 
-def _load_file(path: Path, scale: Scale | None) -> Dataset | ImageSet:
+def _load_file(path: Path, scale: Scale | None) -> Dataset | Examples:
     if path.suffix.lower() != ".safetensors":
         return _load_npz(path, scale)
     _refuse_scale(path, scale)
     return _image_set(setfiles.read_safetensors(path), path)
 
 
-def _image_set(fields: dict[str, Any], path: Path) -> ImageSet:
+def _image_set(fields: dict[str, Any], path: Path) -> ImageSet | FeatureSet:
     try:
-        return ImageSet(**fields)
+        return FeatureSet(**fields) if "features" in fields else ImageSet(**fields)
     except InputError as error:
         raise FileFormatError(f"{path}: {error}") from error
 
@@ -147,7 +149,7 @@ def _find_idx(folder: Path) -> dict[str, Path]:
     return {role: next(iter(paths.values())) for role, paths in candidates.items()}
 
 
-def _load_npz(path: Path, scale: Scale | None) -> Dataset | ImageSet:
+def _load_npz(path: Path, scale: Scale | None) -> Dataset | Examples:
     try:
         with path.open("rb") as file:  # np.load leaves a file of its own open when it fails
             contents = _read_npz(np.load(file, allow_pickle=False), path)
@@ -156,13 +158,13 @@ def _load_npz(path: Path, scale: Scale | None) -> Dataset | ImageSet:
             raise
         # Pickled objects end here too: they are refused, never loaded.
         raise FileFormatError(f"{path}: not a readable .npz file of numbers: {error}") from error
-    if isinstance(contents, ImageSet):
+    if isinstance(contents, Examples):
         _refuse_scale(path, scale)
         return contents
     return _dataset(path, contents, scale)
 
 
-def _read_npz(bundle: Any, path: Path) -> list[NDArray[Any]] | ImageSet:
+def _read_npz(bundle: Any, path: Path) -> list[NDArray[Any]] | Examples:
     if not isinstance(bundle, np.lib.npyio.NpzFile):
         raise FileFormatError(f"{path}: one array (.npy); wanted an .npz file")
     with bundle:

@@ -1,8 +1,8 @@
-"""Image sets as files: ``.safetensors``, or ``.npz`` for NumPy.
+"""Sets of examples as files: ``.safetensors``, or ``.npz`` for NumPy.
 
-Both hold the arrays ``images``, ``labels`` and one ``fact:NAME`` for each fact, bit for bit, and
-under the key ``denseam`` one JSON text with the rest. Damage is noticed: safetensors files carry
-sums of their own, zip files a CRC of every member. Nothing is ever unpickled.
+Both hold the arrays ``images`` or ``features``, ``labels`` and one ``fact:NAME`` for each fact, bit
+for bit, and under the key ``denseam`` one JSON text with the rest. Damage is noticed: safetensors
+files carry sums of their own, zip files a CRC of every member. Nothing is ever unpickled.
 """
 
 import hashlib
@@ -26,20 +26,23 @@ from denseam.files import FORMAT_VERSION, checked_facts, load_tensors, save_tens
 
 __all__ = ["TEXT", "read_npz", "read_safetensors", "write"]
 
-_KIND = "image set"
+_ARRAYS = {"image set": "images", "feature set": "features"}
+"""The array with the examples, by the kind of set."""
+_A = {"image set": "an image set", "feature set": "a feature set"}
 TEXT = "denseam"
 """The array that an ``.npz`` file has if it is one of ours."""
 _FACT = "fact:"
 _FIELDS = {"name": str, "n_classes": int, "class_names": list, "metadata": dict, "facts": list}
+_MORE = {"feature_names": list}  # of feature sets
 _SUM = "description_sha256"
 
 
 Fields = dict[str, Any]
-"""The arguments of ``ImageSet``, by name."""
+"""The arguments of ``ImageSet`` or ``FeatureSet``, by name."""
 
 
-def write(fields: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write the fields of an ``ImageSet`` to ``path``, in the format of its suffix.
+def write(kind: str, fields: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the fields of a set of a kind to ``path``, in the format of its suffix.
 
     Raises:
         InputError: on another suffix, or where the format cannot hold what is in the set.
@@ -49,16 +52,17 @@ def write(fields: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     suffix = target.suffix.lower()
     if suffix not in (".safetensors", ".npz"):
         raise InputError(
-            f"{target}: an image set is saved as .safetensors or .npz, got {suffix or 'no suffix'}"
+            f"{target}: {_A[kind]} is saved as .safetensors or .npz, got {suffix or 'no suffix'}"
         )
-    description = _describe(fields)
-    tensors = {"images": fields["images"], "labels": fields["labels"].clone()}
+    description = _describe(kind, fields)
+    array = _ARRAYS[kind]
+    tensors = {array: fields[array], "labels": fields["labels"].clone()}
     # Copies: safetensors refuses tensors that share memory, and a fact may be the labels.
     tensors |= {_FACT + name: value.clone() for name, value in fields["facts"].items()}
-    contents = _to_npz(tensors, description) if suffix == ".npz" else None
+    contents = _to_npz(kind, tensors, description) if suffix == ".npz" else None
     try:
         if contents is None:
-            save_tensors(target, _KIND, tensors, description)
+            save_tensors(target, kind, tensors, description)
         else:
             write_bytes(target, contents)
     except (ValueError, safetensors.SafetensorError) as error:  # a NUL in the path, say
@@ -72,7 +76,7 @@ def read_safetensors(path: Path) -> Fields:
         DataUnavailableError: when there is no such file.
         FileFormatError: when it is truncated, garbled or something else.
     """
-    tensors, description = load_tensors(path, _KIND)
+    tensors, description = load_tensors(path, *_ARRAYS)
     # Copies: what was read is a view of the file, and would follow whatever becomes of it.
     return _fields(path, {name: value.clone() for name, value in tensors.items()}, description)
 
@@ -88,10 +92,10 @@ def read_npz(archive: zipfile.ZipFile, path: Path) -> Fields:
     text = arrays.pop(TEXT)
     facts = json.loads(text.item()) if text.dtype.kind == "U" and text.ndim == 0 else None
     tensors = {name: to_tensor(value, name) for name, value in arrays.items()}
-    return _fields(path, tensors, checked_facts(path, _KIND, facts))
+    return _fields(path, tensors, checked_facts(path, [*_ARRAYS], facts))
 
 
-def _describe(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON beside the tensors, read back once: it is what a reader will get."""
     try:
         values = {
@@ -99,18 +103,19 @@ def _describe(fields: Mapping[str, Any]) -> dict[str, Any]:
             **{key: list(fields[key]) for key in ("class_names", "facts")},
             "metadata": dict(fields["metadata"]),
         }
+        if kind == "feature set":
+            values["feature_names"] = list(fields["feature_names"])
         description: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"name and metadata of an image set must be JSON: {error}") from error
+        raise InputError(f"name and metadata of {_A[kind]} must be JSON: {error}") from error
     _check_fields(description)
     return {**description, _SUM: _sum(description)}
 
 
 def _sum(description: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the text: the sum in a safetensors file is of the numbers alone."""
-    return hashlib.sha256(
-        json.dumps({key: description[key] for key in _FIELDS}).encode()
-    ).hexdigest()
+    summed = {key: description[key] for key in (*_FIELDS, *_MORE) if key in description}
+    return hashlib.sha256(json.dumps(summed).encode()).hexdigest()
 
 
 def _fields(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> Fields:
@@ -122,27 +127,30 @@ def _fields(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str,
     if description.get(_SUM) not in (None, _sum(description)):
         raise FileFormatError(f"{path}: the description in it is not the one that was written")
     facts = {name: f"{_FACT}{name}" for name in description["facts"]}
-    arrays = ["images", "labels", *facts.values()]
+    array = _ARRAYS[description["kind"]]
+    arrays = [array, "labels", *facts.values()]
     if set(arrays) != set(tensors):
         raise FileFormatError(f"{path}: wanted the arrays {_list(arrays)}, found {_list(tensors)}")
     return {
         **{key: description[key] for key in ("name", "n_classes", "metadata")},
         "class_names": tuple(description["class_names"]),
-        "images": tensors["images"],
+        **{key: tuple(description[key]) for key in _MORE if key in description},
+        array: tensors[array],
         "labels": tensors["labels"],
         "facts": {name: tensors[array] for name, array in facts.items()},
     }
 
 
 def _check_fields(description: Mapping[str, Any]) -> None:
-    for key, kind in _FIELDS.items():
+    more = {key: kind for key, kind in _MORE.items() if key in description}
+    for key, kind in {**_FIELDS, **more}.items():
         actual = type(description.get(key))
         if actual is not kind:
             raise InputError(f"{key} must be of type {kind.__name__}, got {actual.__name__}")
 
 
-def _to_npz(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> bytes:
-    text = json.dumps({"kind": _KIND, "version": FORMAT_VERSION, **description})
+def _to_npz(kind: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"kind": kind, "version": FORMAT_VERSION, **description})
     arrays = {name: _to_array(name, value) for name, value in tensors.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{TEXT: np.array(text), **arrays})  # type: ignore[arg-type]

@@ -20,12 +20,13 @@ __all__ = [
     "check_class_names",
     "check_every_class_present",
     "check_facts",
+    "check_features",
     "check_images",
     "check_labels",
     "check_visible",
 ]
 
-_TAKEN = ("images", "labels")  # no names of facts
+_TAKEN = ("images", "features", "labels")  # no names of facts
 SLACK = 1e-6
 """Pixels may lie this far beyond -1 or +1: rounding in float32 takes them there."""
 
@@ -53,11 +54,18 @@ def check_visible(v: Tensor, n_visible: int, *, allow_empty: bool = True) -> Non
 
 
 def check_images(images: Tensor) -> None:
-    """Raise InputError unless there are images (M, H, W): uint8, or floating in [-1, 1]."""
+    """Raise InputError unless there are images: uint8, or floating in [-1, 1].
+
+    Args:
+        images: (M, H, W), or (M, 3, H, W) in colour.
+    """
     if not isinstance(images, Tensor):
         raise InputError(f"images must be a torch.Tensor (M, H, W), got {_kind(images)}")
-    if images.ndim != 3 or 0 in images.shape[1:]:
-        raise InputError(f"images must have shape (M, H, W), got {tuple(images.shape)}")
+    colour = images.ndim == 4 and images.shape[1] == 3
+    if not (images.ndim == 3 or colour) or 0 in images.shape[1:]:
+        raise InputError(
+            f"images must have shape (M, 3, H, W) or (M, H, W), got {tuple(images.shape)}"
+        )
     if images.shape[0] == 0:
         raise InputError(f"the set is empty: images have shape {tuple(images.shape)}")
     if images.dtype == torch.uint8:
@@ -65,6 +73,25 @@ def check_images(images: Tensor) -> None:
     if images.dtype not in (torch.float32, torch.float64):
         raise InputError(f"images must be uint8, float32 or float64, got {images.dtype}")
     _check_range(images, "images")
+
+
+def check_features(features: Tensor) -> None:
+    """Raise InputError unless there are rows (M, D) of finite float32 or float64 numbers."""
+    if not isinstance(features, Tensor):
+        raise InputError(f"features must be a torch.Tensor (M, D), got {_kind(features)}")
+    if features.ndim != 2 or features.shape[1] == 0:
+        raise InputError(f"features must have shape (M, D), got {tuple(features.shape)}")
+    if features.shape[0] == 0:
+        raise InputError(f"the set is empty: features have shape {tuple(features.shape)}")
+    if features.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"features must be float32 or float64, got {features.dtype}")
+    bad = (~features.isfinite()).nonzero()
+    if len(bad):
+        row, column = (int(x) for x in bad[0])
+        raise InputError(
+            f"features must be finite: row {row}, column {column} (counted from 0) is "
+            f"{float(features[row, column])}; {len(bad)} such in all"
+        )
 
 
 def check_labels(labels: Tensor, n_classes: int, count: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from denseam.data import Dataset
+from denseam.data import Dataset, ImageSet
 from denseam.data.pixels import Scale
 from denseam.pretrained import baseline_names, pretrained_names
 from denseam.study.plan import Plan
@@ -26,7 +26,7 @@ class Study:
     """Models, images and sizes that all stages share."""
 
     subjects: tuple[Subject, ...]  # dense associative memories
-    images: Dataset
+    images: Dataset[ImageSet]
     images_source: str  # as commands take it: "mnist", or a path
     plan: Plan
     out: str = "results"  # folder

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from denseam import fronts
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.errors import FileFormatError
 from denseam.training import environment
 from denseam.training.learner import Learner
@@ -39,7 +39,7 @@ class Keeping:
         self._state: Checkpoint | None = None  # after the last of them
         self._next = 0.0  # when to write again
 
-    def claim(self, images: ImageSet, *, resume: bool) -> dict[str, Any]:
+    def claim(self, images: Examples, *, resume: bool) -> dict[str, Any]:
         """Claim the folder for this run; return the environment that the run began in.
 
         The result is the same on all processes.

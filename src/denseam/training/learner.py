@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from denseam import energies
 from denseam.baselines import NETWORKS, Binarised, NearestNeighbour, binarise
 from denseam.classifier import Classifier
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.data.pixels import to_visible
 from denseam.energies import RectifiedPolynomial
 from denseam.errors import InputError
@@ -57,7 +57,7 @@ class Learner:
     def __init__(
         self,
         recipe: Recipe,
-        images: ImageSet,
+        images: Examples,
         device: torch.device,
         mesh: Mesh,
         *,
@@ -66,7 +66,7 @@ class Learner:
         start: Classifier | None = None,
     ) -> None:
         self.recipe, self.images, self.mesh = recipe, images, mesh
-        self.batch = batch if batch is not None else recipe.batch_rule(images.shape)
+        self.batch = batch if batch is not None else recipe.batch_rule(images.input_shape)
         self.objective = OBJECTIVES[recipe.objective](recipe.loss_power, recipe.logit_scale)
         self.model = initial_model(recipe, images, device, mesh.memory, front)
         self.began = None if start is None else begin_from(self.model, start, recipe, mesh.memory)
@@ -75,7 +75,7 @@ class Learner:
         self.velocity = torch.zeros_like(self.memories)
         self.kernel = with_precision(self._exact(), recipe.products)
         # The whole set as one tensor on the device; a batch is converted when it is drawn.
-        self.pixels = images.images.flatten(1).to(device)  # (M, n_inputs)
+        self.pixels = images.values.flatten(1).to(device)  # (M, n_inputs)
         self.labels = images.labels.to(device)
         self._resident: ResidentSteps | None = None
         self._ahead: dict[int, Tensor] = {}  # orders of epochs to come
@@ -128,7 +128,7 @@ class Learner:
         with seeded(self.pixels.device, self.recipe.seed, epoch, self.mesh.data.rank):
             return dict(summary(self.mesh.data))
 
-    def error(self, test: ImageSet) -> float:
+    def error(self, test: Examples) -> float:
         """Return the error on held-out images, shared among processes, by all memories."""
         images = test.subset(self.mesh.data.part(len(test)))
         wrong = (self._labels(images).cpu() != images.labels).sum().to(self.pixels.device)
@@ -160,7 +160,7 @@ class Learner:
         order = epoch_indices(labels, C, recipe.per_class, seed=recipe.seed, epoch=epoch)
         return order.to(self.pixels.device)
 
-    def _labels(self, images: ImageSet) -> Tensor:
+    def _labels(self, images: Examples) -> Tensor:
         if self.mesh.memory.size == 1:
             return predict_images(self.classifier, images)
         model = cast("DenseAM", self.model)
@@ -192,7 +192,7 @@ class Learner:
     def _batch(self, rows: Tensor, epoch: int, number: int) -> tuple[Tensor, Tensor]:
         """Return the images of rows as neurons, (B, N + C) with class neurons at 0, and labels.
 
-        Fronts and batch rules get pixels as ``ImageSet.visible`` does.
+        Fronts and batch rules get examples as ``Examples.inputs`` does.
         """
         drawn, labels = self.pixels.index_select(0, rows), self.labels[rows]
         if self.batch is None and isinstance(self.model.front, nn.Identity):
@@ -238,7 +238,7 @@ def begin_from(model: Classifier, start: Classifier, recipe: Recipe, axis: Axis)
 
 def initial_model(
     recipe: Recipe,
-    images: ImageSet,
+    images: Examples,
     device: torch.device,
     axis: Axis | None = None,
     front: nn.Module | None = None,
@@ -249,7 +249,7 @@ def initial_model(
         InputError: for a front that does not take these images.
     """
     dtype = getattr(torch, recipe.dtype)
-    n_visible = images.n_visible
+    n_visible = images.n_inputs
     if front is not None:
         n_inputs = getattr(front, "n_inputs", n_visible)
         if n_inputs != n_visible:

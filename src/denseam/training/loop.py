@@ -13,7 +13,7 @@ from torch import nn
 
 from denseam.baselines import NETWORKS
 from denseam.classifier import Classifier, check_device
-from denseam.data import Dataset, ImageSet
+from denseam.data import Dataset, Examples
 from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, InputError
 from denseam.evaluation import check_fit
@@ -50,12 +50,12 @@ class TrainResult:
 
 def train(
     recipe: Recipe,
-    images: ImageSet | Dataset,
+    images: Examples | Dataset,
     out: str | Path | None = None,
     resume: bool = True,
     callbacks: Iterable[Callback] = (),
     *,
-    test: ImageSet | None = None,
+    test: Examples | None = None,
     device: torch.device | str = "cpu",
     mesh: Mesh | None = None,
     front: nn.Module | None = None,
@@ -101,6 +101,7 @@ def train(
         FileFormatError: when the checkpoint in ``out`` is damaged.
         SaveError: when the disk is full; the last checkpoint is still there.
 
+    >>> from denseam.data import ImageSet
     >>> dots = torch.eye(4).reshape(4, 2, 2).repeat(25, 1, 1)
     >>> images = ImageSet(dots, torch.arange(100) % 4, n_classes=4, name="dots")
     >>> recipe = Recipe.paper(3, epochs=20, n_memories=40, per_class=5, learning_rate=0.02)
@@ -113,13 +114,18 @@ def train(
         images = images.train
     if not isinstance(recipe, Recipe):
         raise InputError(f"recipe: wanted a Recipe, got {type(recipe).__name__}")
-    if not isinstance(images, ImageSet):
-        raise InputError(f"images: wanted an ImageSet or a Dataset, got {type(images).__name__}")
-    if not isinstance(test, ImageSet | None):
-        raise InputError(f"test: wanted an ImageSet, got {type(test).__name__}")
+    if not isinstance(images, Examples):
+        raise InputError(
+            f"images: wanted an ImageSet or a Dataset, got {type(images).__name__}; rows of "
+            "numbers are a FeatureSet"
+        )
+    if not isinstance(test, type(images) | None):
+        kind = type(images).__name__
+        article = "an" if kind == "ImageSet" else "a"
+        raise InputError(f"test: wanted {article} {kind}, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
     mesh = mesh or Mesh()
-    _check_divisible(recipe, images, test, mesh, batch or recipe.batch_rule(images.shape))
+    _check_divisible(recipe, images, test, mesh, batch or recipe.batch_rule(images.input_shape))
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
     learner = Learner(recipe, images, device, mesh, front=front, batch=batch, start=start)
@@ -132,7 +138,7 @@ class _Run:
     """The state of one call of ``train``."""
 
     def __init__(
-        self, learner: Learner, test: ImageSet | None, callbacks: list[Callback], keeping: Keeping
+        self, learner: Learner, test: Examples | None, callbacks: list[Callback], keeping: Keeping
     ) -> None:
         if test is not None:
             check_fit(learner.model, test)
@@ -226,8 +232,8 @@ class _Run:
 
 def _check_divisible(
     recipe: Recipe,
-    images: ImageSet,
-    test: ImageSet | None,
+    images: Examples,
+    test: Examples | None,
     mesh: Mesh,
     batch: BatchRule | None,
 ) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from denseam.baselines import NETWORKS
 from denseam.checks import choice, exact, number, whole
 from denseam.classifier import check_power, check_temperature
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.energies import FUNCTIONS, RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.kernels import OBJECTIVES
@@ -203,14 +203,14 @@ class Recipe:
             values = {"temperature_start": values["temperature"], **values}
         return self.from_json({**self.to_json(), **values})
 
-    def for_data(self, images: ImageSet, front: nn.Module | None = None) -> Self:
+    def for_data(self, images: Examples, front: nn.Module | None = None) -> Self:
         """Return this recipe with temperatures on the scale of these images' overlaps.
 
         An overlap is at most sum_i |v_i|, which grows with the number of pixels and shrinks with
         grey ones. Temperatures follow the mean of that sum, relative to MNIST's, to three digits.
         With a ``front``, images are what it makes of them.
         """
-        visible = images.visible()
+        visible = images.inputs()
         if front is not None:
             with torch.no_grad():
                 visible = front(visible)
