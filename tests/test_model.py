@@ -185,12 +185,19 @@ BAD_IMAGES = {
 }
 
 
-@pytest.mark.parametrize("method", ["__call__", "energy_gap", "log_energy", "predict"])
+@pytest.mark.parametrize("method", ["__call__", "energy_gap", "log_energy"])
 @pytest.mark.parametrize("case", BAD_IMAGES)
 def test_bad_images_are_refused_with_what_is_wanted(case: str, method: str) -> None:
     visible, message = BAD_IMAGES[case]
     with pytest.raises(InputError, match=message):
         getattr(small(), method)(visible)
+
+
+@pytest.mark.parametrize("case", ["nan", "inf", "bytes", "slightly", "width"])
+def test_labels_of_bad_images_are_refused_too(case: str) -> None:
+    visible, message = BAD_IMAGES[case]
+    with pytest.raises(InputError, match=message):
+        small().predict(visible)
 
 
 @pytest.mark.parametrize(

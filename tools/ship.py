@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import denseam
-from denseam import Recipe, data, evaluate
+from denseam import Recipe, calibrate_beta, data, evaluate
 from denseam.classifier import Classifier
 from denseam.files import write_json
 
@@ -72,6 +72,7 @@ def _card(shipped: "_Run", name: str, images: data.Dataset) -> dict[str, Any]:
         draft.unlink()
         raise SystemExit(f"rounding moves the error from {before.error} to {after.error}")
     draft.replace(path)
+    beta_sm = calibrate_beta(denseam.load(path), images.test.visible(), images.test.labels)
     return {
         "name": name,
         "command": shipped.command,
@@ -81,6 +82,8 @@ def _card(shipped: "_Run", name: str, images: data.Dataset) -> dict[str, Any]:
         "seconds": round(sum(record["seconds"] for record in shipped.records)),
         "chosen": RULE,
         "dtype": "float16",
+        # Of the softmax of Y: the mean confidence on the test images is the accuracy there.
+        "beta_sm": float(f"{beta_sm:.4g}"),
         "errors": {
             "test": _error(after),
             "test, before rounding": _error(before),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
     from denseam.retrieval import AssociativeMemory
     from denseam.saved import load
+    from denseam.trained_on import TrainedOn
     from denseam.training import Callback, MaxNormMomentum, Recipe, TrainResult, train
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "MemoryLayer",
     "Recipe",
     "TrainResult",
+    "TrainedOn",
     "Verdict",
     "__version__",
     "baselines",
@@ -96,6 +98,7 @@ _NAMES = {
     "pretrained": "load_pretrained pretrained_card pretrained_names",
     "retrieval": "AssociativeMemory",
     "saved": "load",
+    "trained_on": "TrainedOn",
     "training": "Callback MaxNormMomentum Recipe TrainResult train",
 }
 _HOMES = {name: room for room, names in _NAMES.items() for name in names.split()}

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,13 @@ from denseam.energies import MOST_POWER
 from denseam.errors import InputError
 from denseam.files import save_tensors
 from denseam.heads import HEADS, Head, HeadName, module_head
+from denseam.inputs import as_inputs
 from denseam.kernels import Kernel, Objective, Rule
 from denseam.kernels.interface import Outcome
 from denseam.mesh import Mesh
 from denseam.onnx_graph import OnnxGraph
 from denseam.presets import Preset
+from denseam.trained_on import TrainedOn
 
 __all__ = [
     "HEADS",
@@ -84,6 +86,7 @@ class Classifier(nn.Module):
     learns: ClassVar[bool] = True  # training changes its memories
     dense: ClassVar[bool] = False  # its step is ``kernels.step``: on processes, cards, by products
     memories: nn.Parameter  # (K, N + C) in [-1, 1]
+    trained_on: TrainedOn | None = None  # saved with the model
 
     def __init__(
         self,
@@ -197,6 +200,35 @@ class Classifier(nn.Module):
         """Return class activity Y = tanh(energy gap), (B, N) -> (B, C) in [-1, 1] (Eq. 2.1)."""
         return torch.tanh(self.energy_gap(inputs))
 
+    def as_inputs(self, values: object) -> Tensor:
+        """Return images or rows as people have them as inputs of this model, (B, n_inputs).
+
+        ``predict`` and ``explain`` take the same; heads take no more than their result, so that
+        gradients are those of what was handed over.
+
+        Args:
+            values: an ``ImageSet``, array, tensor, list or data frame: a batch, or one input.
+                uint8 are pixels 0..255, floats are in visible units [-1, 1]; see
+                ``denseam.inputs``.
+
+        Raises:
+            InputError: for another shape, or numbers whose units are in doubt.
+
+        """
+        if torch.compiler.is_compiling():
+            return cast("Tensor", values)
+        shape: tuple[int, ...] | None = getattr(self.front, "input_shape", None)
+        if shape is None and not isinstance(self.front, nn.Identity):
+            return cast("Tensor", values)  # somebody's own module, which checks for itself
+        pixels = shape is None or len(shape) > 1
+        if shape is None and self.trained_on is not None:
+            shape = self.trained_on.input_shape
+        memories = self.memories
+        return as_inputs(
+            values, shape, self.n_inputs, pixels=pixels, dtype=memories.dtype,
+            device=memories.device,
+        )  # fmt: skip
+
     def energy_gap(self, inputs: Tensor) -> Tensor:
         """Return the argument of tanh in Eq. 2.1, (B, N) -> (B, C), clamped to the dtype's range.
 
@@ -219,14 +251,17 @@ class Classifier(nn.Module):
         self._check(inputs)
         return self._scores(self.visible(inputs), "log_energy")
 
-    def predict(self, inputs: Tensor) -> Tensor:
-        """Return labels, (B, N) -> (B,) int64: argmax of Y, decided before tanh can saturate.
+    def predict(self, inputs: object) -> Tensor:
+        """Return labels, (B,) int64: argmax of Y, decided before tanh can saturate.
+
+        Args:
+            inputs: what ``as_inputs`` takes.
 
         Raises:
-            InputError: as for ``energy_gap``.
+            InputError: for inputs of another shape, units or range.
         """
         with torch.no_grad():
-            return self.log_energy(inputs).argmax(dim=1)
+            return self.log_energy(self.as_inputs(inputs)).argmax(dim=1)
 
     def scores(self, inputs: Tensor, head: HeadName) -> Tensor:
         """Return scores of a head, (B, N) -> (B, C), also for inputs beyond [-1, 1].
@@ -318,7 +353,8 @@ class Classifier(nn.Module):
         """
         if dtype is not None:
             choice("dtype", dtype, _SAVED)
-        save_tensors(Path(path), "model", self.tensors(dtype), self.settings())
+        known = {} if self.trained_on is None else {"trained_on": self.trained_on.to_json()}
+        save_tensors(Path(path), "model", self.tensors(dtype), {**self.settings(), **known})
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """Return the tensors of the file, memories in ``dtype`` unless it is None."""

@@ -97,43 +97,47 @@ class DenseAM(DenseMemories, Classifier):
         """n, of the rectified polynomial; infinite for an energy that grows faster."""
         return self.energy.power
 
-    def predict(self, inputs: Tensor) -> Tensor:
-        """Return labels, (B, N) -> (B,) int64: argmax of Y, decided before tanh can saturate.
+    def predict(self, inputs: object) -> Tensor:
+        """Return labels, (B,) int64: argmax of Y, decided before tanh can saturate.
 
         An image on which no memory is active for any class gets 0; its ``log_energy`` says so.
 
+        Args:
+            inputs: what ``as_inputs`` takes: images (B, N), (B, H, W), (B, 1, H, W) or one of
+                them, uint8 or floats in [-1, 1]; arrays, tensors, lists, an ``ImageSet``.
+
         Raises:
-            InputError: as for ``energy_gap``.
+            InputError: for inputs of another shape, units or range.
         """
+        inputs = self.as_inputs(inputs)
         self._check(inputs)
         with torch.no_grad():
             return kernels.labels(self.visible(inputs), self.memories, self.energy)
 
     def explain(
-        self, visible: Tensor, count: int = 10, *, label: int | None = None, by: Order = "share"
+        self, visible: object, count: int = 10, *, label: int | None = None, by: Order = "share"
     ) -> Explanation:
         """Explain a label by the memories that make the energy of its class, and of another one.
 
         The equations stand in ``denseam.explanation``; ``figures.explanation`` draws it.
 
         Args:
-            visible: one image, (N,) or (1, N), in [-1, 1].
+            visible: one image, as ``predict`` takes it.
             count: how many memories to name for a class.
             label: the class to compare the predicted one with; the runner-up by default.
             by: which memories to name: those with the largest "share" of the energy, or with the
                 largest "contribution" to the margin over the best other class.
 
         Raises:
-            InputError: when ``visible`` is not one image in the model's dtype, for a count below
-                1, a label that is no class, or another order.
+            InputError: when ``visible`` is not one image, for a count below 1, a label that is no
+                class, or another order.
         """
-        if isinstance(visible, Tensor) and visible.ndim == 1:
-            visible = visible[None]
-        predicted = self.predict(visible)
+        inputs = self.as_inputs(visible)
+        predicted = self.predict(inputs)
         if len(predicted) != 1:
             raise InputError(f"visible holds {len(predicted)} images: one is explained at a time")
         with torch.no_grad():
-            image = self.visible(visible)[0]
+            image = self.visible(inputs)[0]
         return explain(
             image, self.memories, self.energy, int(predicted), count=count, label=label, by=by
         )

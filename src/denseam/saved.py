@@ -14,6 +14,7 @@ from denseam.classifier import Classifier, check_device
 from denseam.errors import DataUnavailableError, FileFormatError
 from denseam.files import load_tensors, there_is
 from denseam.model import DenseAM
+from denseam.trained_on import TrainedOn
 
 __all__ = ["describe_model", "load", "restore"]
 
@@ -56,6 +57,8 @@ def restore(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], file: Pa
         model = NETWORKS[kind].restore(tensors, settings)
         if "binarised_at" in settings:
             model = Binarised(model, threshold=settings["binarised_at"])
+        if "trained_on" in settings:
+            model.trained_on = TrainedOn.from_json(settings["trained_on"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileFormatError(f"{file} is not a whole denseam model file: {error!r}") from error
     return model

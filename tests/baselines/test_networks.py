@@ -161,7 +161,7 @@ def test_every_network_keeps_the_contract(kind):
     with pytest.raises(InputError, match="visible must have shape"):
         model.predict(v[:, :-1])
     with pytest.raises(InputError, match="convert one"):
-        model.predict(v.float())
+        model.log_energy(v.float())
     with pytest.raises(InputError, match=r"must lie in \[-1, 1\]|out|range|-1"):
         model.predict(2 * v + 2)
 

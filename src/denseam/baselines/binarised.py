@@ -55,7 +55,8 @@ class Binarised(Classifier):
     def temperature(self, value: float) -> None:
         self.network.temperature = value
 
-    def predict(self, visible: Tensor) -> Tensor:
+    def predict(self, inputs: object) -> Tensor:
+        visible = self.as_inputs(inputs)
         self._check(visible)
         return self.network.predict(binarise(visible, self.threshold))
 

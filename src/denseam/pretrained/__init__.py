@@ -21,6 +21,7 @@ from denseam.files import read_json, there_is
 from denseam.model import DenseAM
 from denseam.saved import load
 from denseam.spelling import nearest, suggestion
+from denseam.trained_on import TrainedOn
 
 __all__ = [
     "baseline_names",
@@ -56,11 +57,16 @@ def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classif
     Raises:
         InputError: for another name.
     """
+    model: Classifier
     if name == _NEAREST:
-        return NearestNeighbour.of(data.load("mnist").train).to(check_device(device))
-    if name == _BINARISED:
-        return Binarised(load_pretrained("mnist-relu", device=device))
-    return load(_file(name, ".safetensors"), device=device)
+        model = NearestNeighbour.of(data.load("mnist").train).to(check_device(device))
+    elif name == _BINARISED:
+        model = Binarised(load_pretrained("mnist-relu", device=device))
+    else:
+        model = load(_file(name, ".safetensors"), device=device)
+    beta_sm = None if name in (_NEAREST, _BINARISED) else pretrained_card(name).get("beta_sm")
+    model.trained_on = TrainedOn("mnist train", (28, 28), tuple("0123456789"), beta_sm=beta_sm)
+    return model
 
 
 def load_any(source: str | Path, *, device: torch.device | str = "cpu") -> Classifier:

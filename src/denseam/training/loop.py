@@ -18,6 +18,7 @@ from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, InputError
 from denseam.evaluation import check_fit
 from denseam.mesh import Mesh
+from denseam.trained_on import TrainedOn
 from denseam.training import environment
 from denseam.training.batches import BatchRule, batches_per_epoch
 from denseam.training.callbacks import Callback
@@ -161,6 +162,7 @@ class _Run:
         if learner.model.learns:
             self._train(records)
             learner.model.temperature = recipe.temperature_at(recipe.epochs - 1)
+        learner.classifier.trained_on = _trained_on(learner.images)
         self.keeping.finish()
         folder = self.keeping.folder
         return TrainResult(learner.classifier, recipe, records, folder.path if folder else None)
@@ -228,6 +230,13 @@ class _Run:
         for callback in self.callbacks:
             callback.on_warning(message)
         warnings.warn(message, DenseAMWarning, stacklevel=4 + depth)
+
+
+def _trained_on(images: ImageSet) -> TrainedOn:
+    """Return what a model's file says of its training set."""
+    shape = getattr(images, "input_shape", None) or images.shape
+    features = tuple(getattr(images, "feature_names", ()))
+    return TrainedOn(images.name, tuple(shape), images.class_names, features)
 
 
 def _check_divisible(
