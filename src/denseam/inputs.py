@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.data.arrays import to_tensor
 from denseam.data.pixels import to_visible
 from denseam.errors import InputError
@@ -29,7 +29,7 @@ def as_inputs(
     floats lie in [-1, 1] is for the model to check.
 
     Args:
-        values: an ``ImageSet``, array, tensor, list or data frame: (B, n_inputs), (B, H, W),
+        values: a set of examples, array, tensor, list or data frame: (B, n_inputs), (B, H, W),
             (B, 1, H, W), one of these without B, or (B, 3, H, W), (B, H, W, 3) for colours.
         shape: (H, W) or (3, H, W) of an image; None takes any (H, W) with H W = n_inputs.
         n_inputs: numbers in one input.
@@ -43,8 +43,8 @@ def as_inputs(
     >>> as_inputs([[0, 51], [255, 0]], (2, 2), 4)
     tensor([[-1.0000, -0.6000,  1.0000, -1.0000]])
     """
-    if isinstance(values, ImageSet):
-        return values.visible(dtype, device)
+    if isinstance(values, Examples):
+        return values.inputs(dtype, device)
     numbers = to_tensor(values, "inputs")
     numbers = _numbers(numbers, dtype) if pixels else numbers.to(dtype)
     return _flat(numbers, shape, n_inputs).to(device)

@@ -232,11 +232,10 @@ class _Run:
         warnings.warn(message, DenseAMWarning, stacklevel=4 + depth)
 
 
-def _trained_on(images: ImageSet) -> TrainedOn:
+def _trained_on(examples: Examples) -> TrainedOn:
     """Return what a model's file says of its training set."""
-    shape = getattr(images, "input_shape", None) or images.shape
-    features = tuple(getattr(images, "feature_names", ()))
-    return TrainedOn(images.name, tuple(shape), images.class_names, features)
+    features = tuple(getattr(examples, "feature_names", ()))
+    return TrainedOn(examples.name, examples.input_shape, examples.class_names, features)
 
 
 def _check_divisible(
