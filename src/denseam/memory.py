@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from denseam import energies, kernels
 from denseam.checks import choice, number, seed_of, whole
 from denseam.classifier import check_device, check_head
-from denseam.energies import EnergyFunction, RectifiedPolynomial
+from denseam.energies import EnergyFunction, Largest, RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.heads import HeadName
 from denseam.kernels import Look, choose
@@ -152,7 +152,7 @@ class MemoryLayer(DenseMemories, nn.Module):
 
 
 def one_energy(power: float | None, energy: EnergyFunction | None) -> EnergyFunction:
-    """Return the rectified polynomial of a power, or the energy function itself.
+    """Return the energy function of a power, ``Largest`` for infinity, or the one that is given.
 
     Raises:
         InputError: for both or neither, for another type, and for a function that has no row in
@@ -160,6 +160,8 @@ def one_energy(power: float | None, energy: EnergyFunction | None) -> EnergyFunc
     """
     if (power is None) == (energy is None):
         raise InputError(f"power = {power}, energy = {energy}: wanted one of the two")
+    if energy is None and power == math.inf:
+        return Largest()
     if energy is None:
         return RectifiedPolynomial(power)  # type: ignore[arg-type]
     if not isinstance(energy, EnergyFunction):

@@ -42,7 +42,8 @@ class DenseAM(DenseMemories, Classifier):
         n_visible: N, pixels of an image.
         n_classes: C.
         n_memories: K.
-        power: 1 <= n <= 10^6, of the rectified polynomial F_n. Whole numbers are fastest.
+        power: 1 <= n <= 10^6, of the rectified polynomial F_n. Whole numbers are fastest. Infinity
+            is the limit, where the largest field decides: ``energies.Largest``.
         temperature: T > 0, the field at which one memory makes a gap of 1. Decisions do not depend
             on it.
         energy: another energy function F, see ``denseam.energies``, instead of a power.

@@ -9,6 +9,7 @@ from functools import cache
 
 from denseam.energies.base import EnergyFunction, Homogeneous
 from denseam.energies.exponential import Exponential
+from denseam.energies.largest import Largest
 from denseam.energies.polynomial import (
     MOST_POWER,
     Polynomial,
@@ -27,6 +28,7 @@ __all__ = [
     "Entmax",
     "Exponential",
     "Homogeneous",
+    "Largest",
     "LogSumReLU",
     "Polynomial",
     "RectifiedPolynomial",
@@ -37,7 +39,7 @@ __all__ = [
 ]
 
 FUNCTIONS: dict[str, type[EnergyFunction]] = {
-    function.name: function for function in (RectifiedPolynomial, Exponential)
+    function.name: function for function in (RectifiedPolynomial, Exponential, Largest)
 }
 """Every energy function that can be saved and trained, by its name."""
 

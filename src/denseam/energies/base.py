@@ -79,6 +79,10 @@ class EnergyFunction(ABC):
     def log(self, x: Tensor) -> Tensor:
         """Return log F(x); -inf where F is 0."""
 
+    def log_sum(self, values: Tensor) -> Tensor:
+        """Return what a sum of ratios F(x) / F(scale) adds to log F(scale): its logarithm."""
+        return values.log()
+
     @abstractmethod
     def ratio(self, x: Tensor, y: Tensor | float) -> Tensor:
         """Return F(x) / F(y); 0 where both are 0."""

@@ -58,7 +58,7 @@ def energy_gap(
 def log_energy(sums: Sums, F: EnergyFunction) -> Tensor:
     """Return log sum_mu F(on), (B, C) float64; -inf where no memory is active."""
     values, scale = sums.values[:-1].double(), sums.scale.expand_as(sums.values)[:-1].double()
-    return (F.log(scale) + values.log()).T.contiguous()
+    return (F.log(scale) + F.log_sum(values)).T.contiguous()
 
 
 def winners(sums: Sums, F: EnergyFunction) -> Tensor:
