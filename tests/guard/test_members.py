@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -69,7 +70,8 @@ def test_every_kind_gives_the_same_labels(visible):
         Scores(),
         Scores().eval(),
         Estimator([0, 1, 2]),
-        Estimator(["a", "b", "c"]),
+        Estimator([0.0, 1.0, 2.0]),
+        Estimator(["0", "1", "2"]),
         Scores().forward,
         lambda images: Scores()(images).argmax(dim=1).numpy(),
         lambda images: Scores()(images).detach().numpy().tolist(),
@@ -85,14 +87,89 @@ def test_estimators_keep_labels_that_are_numbers(visible):
     assert set(member.labels(visible).tolist()) == {10, 20, 30}
 
 
+LABELS = {
+    "ints": np.array([1, 3, 7]), "floats": np.array([1.0, 3.0, 7.0]), "half": np.float16([1, 3, 7]),
+    "numerals": np.array(["1", "3", "7"]), "bytes": np.array([b"1", b"3", b"7"]),
+    "objects": np.array([1, "3", np.float32(7)], object), "unsigned": np.uint64([1, 3, 7]),
+    "another order": np.array([7, 1, 3]),
+}  # fmt: skip
+
+
+FORMS = [np.asarray, list, pd.Series, lambda y: y[:, None], lambda y: pd.Categorical(y.tolist())]
+
+
+@pytest.mark.parametrize("classes", LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize("says", [True, False])
+def test_labels_of_an_estimator_are_its_own(visible, classes, says):
+    """Not their positions among its classes: a 7 of the classes 1, 3 and 7 is a 7."""
+    expected = torch.tensor([int(each) for each in classes])[labels(visible)]
+    for form in FORMS:
+        estimator = Estimator(classes)
+        answer = classes[labels(visible)]
+        estimator.predict = lambda flat, form=form, answer=answer: form(answer)
+        if not says:
+            del estimator.classes_
+        member = member_of(estimator, shape=small.SHAPE)
+        assert torch.equal(member.labels(visible), expected)
+        assert member.n_classes == (8 if says else None)
+
+
+def test_truth_values_of_an_estimator_are_labels(visible):
+    member = member_of(Estimator([False, True, True][:2]), shape=small.SHAPE)
+    assert member.n_classes == 2
+    member = member_of(Estimator(np.array([False, True, 2], object)), shape=small.SHAPE)
+    assert torch.equal(member.labels(visible), labels(visible))
+
+
+def test_texts_of_an_estimator_are_labels_by_the_names_of_the_classes(tmp_path, visible):
+    names = ("zebra", "ant", "bee")  # the detector's order, not the alphabet's
+    estimator = Estimator(["zebra", "ant", "bee"])
+    with pytest.raises(InputError, match=r"classes_ of the classifier: the label 'zebra'.*class_n"):
+        Guard(small.memories(), estimator, image_shape=small.SHAPE)
+    guard = Guard(small.memories(), estimator, image_shape=small.SHAPE, class_names=names)
+    verdicts = guard.calibrate(small.clean(), 0.05).predict(visible)
+    assert torch.equal(verdicts.labels[verdicts.accepted], labels(visible)[verdicts.accepted])
+    guard.save(tmp_path)
+    again = Guard.load(tmp_path, classifier=estimator).predict(visible)
+    assert torch.equal(again.labels, verdicts.labels)
+    said = np.array(names)[labels(visible)]
+    function = member_of(lambda images: said, takes="flat", class_names=names)
+    assert torch.equal(function.labels(visible), labels(visible))
+
+
 @pytest.mark.parametrize(
-    ("classes", "wanted"),
-    [([3, 5, 8], 9), ([0, 1, 2], 3), (["a", "b", "c"], 3), ([0.0, 0.5, 7.0], 3)],
+    "classes",
+    [
+        [0.0, 0.5, 7.0], [-1, 0, 1], ["a", "b", "c"], [0, 1, None], [np.nan, 1.0, 2.0],
+        np.array([0, 1, 2], "M8[D]"), [1j, 2j, 3j], [0, 1, 2**63],
+        [np.array([0, 1]), np.array([0, 1])], [0.0, 1.0, np.inf],
+    ],
+)  # fmt: skip
+def test_labels_of_an_estimator_that_are_no_numbers_of_classes_are_refused(classes, visible):
+    estimator = Estimator([0, 1, 2])
+    estimator.classes_ = classes
+    with pytest.raises(InputError, match="classes_ of the classifier"):
+        member_of(estimator, shape=small.SHAPE)
+    del estimator.classes_
+    estimator.predict = lambda flat: [classes[i % len(classes)] for i in range(len(flat))]
+    with pytest.raises(AnswerError, match="the classifier returned"):
+        member_of(estimator, shape=small.SHAPE).labels(visible)
+
+
+def test_an_estimator_may_answer_with_scores(visible):
+    estimator = Estimator([0, 1, 2])
+    estimator.predict = lambda flat: np.eye(3)[labels(torch.from_numpy(2 * flat - 1).float())]
+    member = member_of(estimator, shape=small.SHAPE)
+    assert torch.equal(member.labels(visible), labels(visible))
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [([3, 5, 8], 9), ([0, 1, 2], 3), (["2", "1", "0"], 3)]
 )
-def test_every_label_of_an_estimator_is_below_its_number_of_classes(visible, classes, wanted):
+def test_every_label_of_an_estimator_is_below_its_number_of_classes(visible, classes, expected):
     member = member_of(Estimator(classes), shape=small.SHAPE)
-    assert member.n_classes == wanted
-    assert int(member.labels(visible).max()) < wanted
+    assert member.n_classes == expected
+    assert int(member.labels(visible).max()) < expected
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Guard: a detector before a classifier, so that junk and attacks are set aside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,6 +53,8 @@ class Guard:
         takes: how the classifier is shown images: "visible", "flat", "images" or "bytes", see
             ``denseam.guard.members``; by default its kind's usual way.
         preprocess: what to do to them after that, before the classifier.
+        class_names: of the classes, in the order of the detector's, for a classifier whose labels
+            are texts; an ``ImageSet`` has them. Texts of whole numbers need none.
 
     Raises:
         InputError: for members that are none, that do not fit each other, or another score.
@@ -71,6 +73,7 @@ class Guard:
         n_visible: int | None = None,
         takes: Takes | None = None,
         preprocess: Callable[[Tensor], Any] | None = None,
+        class_names: Sequence[str] = (),
     ) -> None:
         self.detector: Detector = detector_of(detector, Score(score, beta_sm), image_shape)
         self.score = score if isinstance(self.detector, NetworkDetector) else "its own"
@@ -85,8 +88,9 @@ class Guard:
         if image_shape is not None and image_shape[0] * image_shape[1] != self.n_visible:
             raise InputError(f"image_shape = {image_shape}: the detector has {n_pixels} pixels")
         self.classifier: Member = member_of(
-            classifier, takes=takes, preprocess=preprocess, shape=self.image_shape
-        )
+            classifier, takes=takes, preprocess=preprocess, shape=self.image_shape,
+            class_names=class_names,
+        )  # fmt: skip
         self.target_rejection: float | None = None
         self._calibration = torch.empty(0, dtype=torch.float64)  # rising scores of clean images
 
@@ -97,8 +101,9 @@ class Guard:
 
     @property
     def n_classes(self) -> int | None:
-        """C of the classifier, or of the detector; None where neither says."""
-        return self.classifier.n_classes or self.detector.n_classes
+        """C of the member that knows more classes; None where neither says."""
+        known = (self.classifier.n_classes, self.detector.n_classes)
+        return max((count for count in known if count is not None), default=None)
 
     @property
     def prompt(self) -> bool:
@@ -289,6 +294,7 @@ class Guard:
                 **classifier.describe(),
                 "settings": classifier.settings(),
                 "preprocessed": classifier.preprocess is not None,
+                **({"class_names": classifier.class_names} if classifier.class_names else {}),
             },
         }
 
@@ -315,6 +321,7 @@ class Guard:
             options = {"score": facts["score"]["name"], "beta_sm": facts["score"]["beta_sm"]}
         if not isinstance(classifier, Member):
             options["preprocess"] = preprocess
+            options["class_names"] = facts["classifier"].get("class_names", ())
             if as_saved:
                 options["takes"] = facts["classifier"]["takes"]
                 if facts["classifier"]["preprocessed"] and preprocess is None:

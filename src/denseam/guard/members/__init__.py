@@ -3,7 +3,7 @@
 To add a kind: a subclass of `Member` in a file of its own, and its row in ``MEMBERS``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -27,6 +27,7 @@ def member_of(
     takes: Takes | None = None,
     preprocess: Callable[[Tensor], Any] | None = None,
     shape: tuple[int, int] | None = None,
+    class_names: Sequence[str] = (),
 ) -> Member:
     """Return a classifier as a member of a guard.
 
@@ -37,6 +38,7 @@ def member_of(
         takes: how it is shown images; by default its kind's usual way.
         preprocess: applied to the images it is shown.
         shape: (H, W) of an image; None where it has none.
+        class_names: of the classes, in the order of the detector's, for labels that are texts.
 
     Raises:
         InputError: when it is nothing that has labels.
@@ -47,7 +49,10 @@ def member_of(
         return classifier
     for kind in MEMBERS:
         if kind.serves(classifier):
-            return kind(classifier, takes=takes, preprocess=preprocess, shape=shape)
+            return kind(
+                classifier, takes=takes, preprocess=preprocess, shape=shape,
+                class_names=class_names,
+            )  # fmt: skip
     raise InputError(
         f"classifier: wanted a network, an nn.Module, an estimator, a function, an .onnx file or "
         f"a URL, got {type(classifier).__name__}"

@@ -8,7 +8,7 @@ Each is shown images as it ``takes`` them:
     bytes     (B, H, W) uint8
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -41,6 +41,7 @@ class Member:
         takes: how it is shown images; None for its kind's usual way.
         preprocess: applied to the images it is shown; None for nothing.
         shape: (H, W) of an image; None where it has none.
+        class_names: of the classes, in the order of the detector's: the labels of texts.
 
     Attributes:
         n_classes: C; None where it does not say.
@@ -62,8 +63,10 @@ class Member:
         takes: Takes | None = None,
         preprocess: Callable[[Tensor], Any] | None = None,
         shape: tuple[int, int] | None = None,
+        class_names: Sequence[str] = (),
     ) -> None:
         self.classifier = classifier
+        self.class_names = tuple(class_names)
         if takes is not None:
             self.takes = choice("takes", takes, TAKES)
         if self.takes in ("images", "bytes") and shape is None:
@@ -122,11 +125,11 @@ class Member:
 
     def _labels(self, images: Tensor) -> Tensor:
         """Return labels (B,) of images as it takes them."""
-        return to_labels(self._ask(self._prepared(images.cpu())), len(images))
+        return to_labels(self._ask(self._prepared(images.cpu())), len(images), self.class_names)
 
     def _columns(self, block: Tensor) -> tuple[Tensor]:
         """Return labels or scores of a block of images, for ``Blocks``."""
-        return (checked(self._ask(self._prepared(block)), len(block)),)
+        return (checked(self._ask(self._prepared(block)), len(block), self.class_names),)
 
     def _ask(self, images: Any) -> Any:
         """Return what the classifier says of images as it takes them, preprocessed."""

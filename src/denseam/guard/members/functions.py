@@ -3,16 +3,21 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from denseam.errors import AnswerError, InputError
+from denseam.guard.answers import are_scores, label_numbers
 from denseam.guard.members.base import Member, Takes
 
 __all__ = ["Estimator", "Function"]
 
 
 class Estimator(Member):
-    """Anything with scikit-learn's ``predict``; labels that are no whole numbers count from 0."""
+    """Anything with scikit-learn's ``predict``, whose labels stay its own; see ``label_number``.
+
+    Raises:
+        InputError: for ``classes_`` of other labels, or of several outputs.
+    """
 
     kind = "estimator"
     takes: Takes = "flat"
@@ -20,8 +25,18 @@ class Estimator(Member):
     def __init__(self, classifier: Any, **options: Any) -> None:
         super().__init__(classifier, **options)
         classes = getattr(classifier, "classes_", None)
-        self.classes = None if classes is None else np.asarray(classes)
-        self.n_classes = None if self.classes is None else _n_classes(self.classes)
+        if classes is not None and len(classes):
+            try:
+                known = label_numbers(classes, self.class_names)
+            except AnswerError as error:
+                reason = str(error).removeprefix("the classifier returned ")
+                raise InputError(f"classes_ of the classifier: {reason}") from error
+            if known.ndim != 1 or len(set(known.tolist())) < len(known):
+                raise InputError(
+                    f"classes_ of the classifier are {str(classes)[:80]}: wanted labels of one "
+                    "output, all different"
+                )
+            self.n_classes = 1 + int(known.max())
 
     @classmethod
     def serves(cls, classifier: object) -> bool:
@@ -32,10 +47,8 @@ class Estimator(Member):
 
     def _ask(self, images: Any) -> Any:
         array = images.numpy() if isinstance(images, Tensor) else images
-        labels = np.asarray(self.classifier.predict(array))
-        if self.classes is None or np.issubdtype(labels.dtype, np.integer):
-            return labels
-        return np.searchsorted(self.classes, labels)  # classes_ are sorted
+        answer = self.classifier.predict(array)
+        return np.asarray(answer) if are_scores(answer) else label_numbers(answer, self.class_names)
 
 
 class Function(Member):
@@ -54,9 +67,3 @@ class Function(Member):
 
     def _ask(self, images: Any) -> Any:
         return self.classifier(images)
-
-
-def _n_classes(classes: NDArray[Any]) -> int:
-    """Return one more than the largest label: whole numbers are labels as they are."""
-    whole = np.issubdtype(classes.dtype, np.integer) and classes.size
-    return 1 + int(classes.max()) if whole else len(classes)
