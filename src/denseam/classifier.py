@@ -27,6 +27,7 @@ from denseam.kernels import Kernel, Objective, Rule
 from denseam.kernels.interface import Outcome
 from denseam.mesh import Mesh
 from denseam.onnx_graph import OnnxGraph
+from denseam.precision import exactly, full_precision, in_full_precision
 from denseam.presets import Preset
 from denseam.trained_on import TrainedOn
 
@@ -189,7 +190,8 @@ class Classifier(nn.Module):
         """
         if isinstance(self.front, nn.Identity):
             return inputs
-        visible: Tensor = self.front(inputs)
+        with full_precision(inputs):
+            visible: Tensor = self.front(inputs)
         if visible.ndim != 2 or visible.shape[1] != self.n_visible:
             raise InputError(
                 f"the front returned {tuple(visible.shape)}: wanted (B, {self.n_visible})"
@@ -237,7 +239,7 @@ class Classifier(nn.Module):
                 model's dtype.
         """
         self._check(inputs)
-        return self._scores(self.visible(inputs), "energy_gap")
+        return self._raw(inputs, "energy_gap")
 
     def log_energy(self, inputs: Tensor) -> Tensor:
         """Return scores that never saturate and have the argmax of Y, (B, N) -> (B, C).
@@ -249,7 +251,7 @@ class Classifier(nn.Module):
             InputError: as for ``energy_gap``.
         """
         self._check(inputs)
-        return self._scores(self.visible(inputs), "log_energy")
+        return self._raw(inputs, "log_energy")
 
     def predict(self, inputs: object) -> Tensor:
         """Return labels, (B,) int64: argmax of Y, decided before tanh can saturate.
@@ -273,7 +275,7 @@ class Classifier(nn.Module):
         """
         check_head(head)
         inputs, finite = bounded(inputs)
-        raw = self._scores(self.visible(inputs), "energy_gap" if head == "tanh" else head)
+        raw = self._raw(inputs, "energy_gap" if head == "tanh" else head)
         raw = raw if finite is None else torch.where(finite, raw, torch.nan)
         return torch.tanh(raw) if head == "tanh" else raw
 
@@ -287,6 +289,10 @@ class Classifier(nn.Module):
     def head(self, shape: torch.Size, head: HeadName) -> Head:
         """Return a head with a way back to inputs of this shape, for descents in input space."""
         return module_head(partial(self.scores, head=head), shape)
+
+    def _raw(self, inputs: Tensor, head: HeadName) -> Tensor:
+        """Return ``_scores`` of inputs behind the front; mixed precision changes nothing."""
+        return exactly(lambda x: self._scores(self.visible(x), head), inputs, self.parameters())
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
         """Return the energy gap, or the scores that never saturate; no checks."""
@@ -322,6 +328,7 @@ class Classifier(nn.Module):
         kernel.update(self.memories.data, velocity, gradient, rule)
         return outcome
 
+    @in_full_precision
     def _gradient(
         self, neurons: Tensor, labels: Tensor, objective: Objective
     ) -> tuple[Tensor, Outcome]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from denseam.errors import InputError
+from denseam.precision import full_precision
 
 __all__ = [
     "HEADS",
@@ -51,7 +52,7 @@ def module_head(module: Callable[[Tensor], Tensor], shape: torch.Size) -> Head:
 
     def scores(inputs: Tensor) -> Scores:
         # A caller's mixed precision would change labels; what the module itself asks for stays.
-        with torch.enable_grad(), torch.autocast(inputs.device.type, enabled=False):
+        with torch.enable_grad(), full_precision(inputs):
             images = inputs.detach().requires_grad_()
             values = module(images.reshape(-1, *shape))
         _check_logits(values, len(inputs))
@@ -59,7 +60,7 @@ def module_head(module: Callable[[Tensor], Tensor], shape: torch.Size) -> Head:
         def pull(weights: Tensor) -> Tensor:
             gradient = None
             if values.requires_grad:
-                with torch.autocast(inputs.device.type, enabled=False):
+                with full_precision(inputs):
                     (gradient,) = torch.autograd.grad(
                         values, images, weights.to(values.dtype), retain_graph=True,
                         allow_unused=True,

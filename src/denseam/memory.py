@@ -12,6 +12,7 @@ from denseam.energies import EnergyFunction, Largest, RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.heads import HeadName
 from denseam.kernels import Look, choose
+from denseam.precision import mixed
 
 __all__ = ["DenseMemories", "MemoryLayer", "one_energy"]
 
@@ -125,6 +126,8 @@ class MemoryLayer(DenseMemories, nn.Module):
         Raises:
             InputError: when inputs are not (B, D) of the memories' dtype.
         """
+        if mixed(inputs.device.type):  # a layer before this one has rounded its outputs
+            inputs = inputs.to(self.memories.dtype)
         if not torch.compiler.is_compiling():
             self._check(inputs)
         if self.head == "log_energy":

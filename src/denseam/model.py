@@ -19,6 +19,7 @@ from denseam.kernels.look import log_coefficients
 from denseam.memory import DenseMemories, one_energy
 from denseam.mesh import Mesh
 from denseam.onnx_graph import OnnxGraph
+from denseam.precision import full_precision
 from denseam.presets import Preset
 
 __all__ = ["DenseAM"]
@@ -194,7 +195,8 @@ class DenseAM(DenseMemories, Classifier):
             visible = self.visible(leaves.reshape(-1, *shape))
 
         def back(gradient: Tensor) -> Tensor:
-            return torch.autograd.grad(visible, leaves, gradient, retain_graph=True)[0]
+            with full_precision(gradient):
+                return torch.autograd.grad(visible, leaves, gradient, retain_graph=True)[0]
 
         return visible.detach(), back
 

@@ -20,6 +20,7 @@ from denseam.errors import InputError, MissingPackageError
 from denseam.fronts import Table
 from denseam.kernels import Paper, Rule, choose, step
 from denseam.model import DenseAM
+from denseam.precision import in_full_precision
 
 try:
     from scipy.sparse import issparse
@@ -484,6 +485,7 @@ def _draw(labels: Array, weights: Array, count: int, rng: Any) -> Array:
     return np.asarray(rng.permutation(np.repeat(order, times)))
 
 
+@in_full_precision
 def _unit_gap(model: DenseAM, visible: Tensor) -> float:
     """Return T at which the median over rows (B, N) of the largest |energy gap| is 1."""
     with torch.no_grad():

@@ -26,6 +26,7 @@ from denseam.descent.batch import check_images, in_chunks
 from denseam.descent.goals import loss_power_of
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
+from denseam.precision import full_precision
 from denseam.saved import describe_model
 
 __all__ = ["describe", "facts_of", "inputs", "outputs", "reached"]
@@ -56,7 +57,7 @@ def outputs(model: nn.Module, visible: Tensor, chunk: int) -> tuple[Tensor, Tens
     """Return labels (B,) and scores (B, C): Y of a network, the outputs of another module."""
 
     def run(rows: slice) -> list[Tensor]:
-        with torch.no_grad(), torch.autocast(visible.device.type, enabled=False):
+        with torch.no_grad(), full_precision(visible):
             scores = model(visible[rows])
             if isinstance(model, Classifier):  # Y may have saturated
                 return [model.predict(visible[rows]), scores]

@@ -19,6 +19,7 @@ from denseam.guard.members import MEMBERS, Member, Takes, member_of
 from denseam.guard.samples import Samples
 from denseam.guard.scores import DEFAULT_SCORE, Score
 from denseam.guard.verdict import JUNK, Reason, Verdicts
+from denseam.precision import in_full_precision
 from denseam.saved import restore
 
 __all__ = ["Guard"]
@@ -121,6 +122,7 @@ class Guard:
             raise InputError("the guard is not calibrated: call calibrate(clean images) first")
         return conformal.threshold(self._calibration, self.target_rejection)
 
+    @in_full_precision
     def calibrate(self, clean: object, target_rejection: float = 0.01, *, seed: int = 0) -> Self:
         """Set the threshold from clean images, of which no labels are needed.
 
@@ -170,6 +172,7 @@ class Guard:
         self.detector, self._calibration, self.target_rejection = detector, scores, rate
         return self
 
+    @in_full_precision
     def predict(self, images: object) -> Verdicts:
         """Return a verdict on each image; none depends on the others in the batch.
 

@@ -17,19 +17,22 @@ from denseam.checks import whole
 from denseam.classifier import Classifier
 from denseam.data.validate import check_labels
 from denseam.image_classifier import logit_scale
+from denseam.precision import in_full_precision
 
 __all__ = ["KNOWN", "Energy", "Mahalanobis", "MaxSoftmax", "NearestNeighbours", "features"]
 
 _CHUNK = 1000
 
 
+@in_full_precision
 def features(network: Classifier, visible: Tensor) -> Tensor:
     """Return hidden units (B, K) float32 of images (B, N) in [-1, 1]."""
     with torch.no_grad():
         memories = network.memories
+        seen = (network.visible(part.to(memories)) for part in torch.split(visible, _CHUNK))
         parts = [
-            torch.relu(part.to(memories) @ network.visible_memories.T / network.temperature).cpu()
-            for part in torch.split(visible, _CHUNK)
+            torch.relu(each @ network.visible_memories.T / network.temperature).cpu()
+            for each in seen
         ]
     return torch.cat(parts)
 
@@ -38,7 +41,7 @@ class _OfLogits:
     """A score of a network's logits, scaled so that their softmax is of use on clean images."""
 
     def __init__(self, network: Classifier, visible: Tensor, labels: Tensor) -> None:
-        self.network, self.n_visible = network, network.n_visible
+        self.network, self.n_visible = network, network.n_inputs
         self.scale = logit_scale(self._scores(visible))
 
     def _scores(self, visible: Tensor) -> Tensor:
@@ -50,6 +53,7 @@ class _OfLogits:
 class MaxSoftmax(_OfLogits):
     """Maximum softmax probability, as log(1 - max), which does not saturate."""
 
+    @in_full_precision
     def score(self, visible: Tensor) -> Tensor:
         """Return scores (B,) of images (B, N)."""
         logs = torch.log_softmax(self.scale * self._scores(visible), dim=1)
@@ -59,6 +63,7 @@ class MaxSoftmax(_OfLogits):
 class Energy(_OfLogits):
     """Energy score at temperature 1."""
 
+    @in_full_precision
     def score(self, visible: Tensor) -> Tensor:
         """Return scores (B,) of images (B, N)."""
         return -torch.logsumexp(self.scale * self._scores(visible), dim=1)
@@ -69,7 +74,7 @@ class Mahalanobis:
 
     def __init__(self, network: Classifier, visible: Tensor, labels: Tensor) -> None:
         check_labels(labels, network.n_classes, len(visible))
-        self.network, self.n_visible = network, network.n_visible
+        self.network, self.n_visible = network, network.n_inputs
         hidden = features(network, visible).double()
         present: Tensor = torch.unique(labels)
         means = torch.stack([hidden[labels == c].mean(dim=0) for c in present.tolist()])
@@ -80,6 +85,7 @@ class Mahalanobis:
         self.factor = torch.linalg.cholesky(covariance)
         self.white_means = self._white(means)
 
+    @in_full_precision
     def score(self, visible: Tensor) -> Tensor:
         """Return squared distances (B,) of images (B, N)."""
         hidden = features(self.network, visible).double()
@@ -94,10 +100,11 @@ class NearestNeighbours:
     """Distance to the k-th nearest of the clean features."""
 
     def __init__(self, network: Classifier, visible: Tensor, labels: Tensor, k: int = 10) -> None:
-        self.network, self.n_visible = network, network.n_visible
+        self.network, self.n_visible = network, network.n_inputs
         self.k = whole("k", k, 1, len(visible))
         self.bank = self._features(visible)
 
+    @in_full_precision
     def score(self, visible: Tensor) -> Tensor:
         """Return L2 distances (B,) between features of length 1, of images (B, N)."""
         hidden = self._features(visible)

@@ -9,6 +9,7 @@ from denseam.errors import InputError
 from denseam.guard.detector import NetworkDetector
 from denseam.guard.evidence import evidence
 from denseam.guard.guard import Guard
+from denseam.precision import in_full_precision
 
 __all__ = ["GuardedModel"]
 
@@ -51,6 +52,7 @@ class GuardedModel(nn.Module):
         self.classifier = guard.classifier.module
         self.training = False
 
+    @in_full_precision
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, C + 1) of images (B, 1, H, W) in [0, 1], or (B, ...) of N pixels.
 
@@ -77,6 +79,7 @@ class GuardedModel(nn.Module):
             )
         return 2 * images.flatten(1) - 1
 
+    @in_full_precision
     def score(self, visible: Tensor) -> Tensor:
         """Return the detector's score (B,) float64 of images (B, N) in [-1, 1]."""
         detector = self.guard.detector
@@ -84,6 +87,7 @@ class GuardedModel(nn.Module):
         images = visible.to(self.detector.memories)
         return detector.score(evidence(self.detector, images, detector.shape, slope=True))
 
+    @in_full_precision
     def logits(self, images: Tensor, scale: Scale = "visible") -> Tensor:
         """Return the classifier's scores (B, C) float64 of images (B, N): the argmax is its label.
 

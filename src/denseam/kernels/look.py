@@ -10,7 +10,6 @@ Sums and scores are (C + 1, B) or smaller, so their formulas are in float64; res
 range of the model's dtype are clamped to it: overflow makes neither infinities nor NaN.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from denseam.energies import EnergyFunction
 from denseam.kernels.interface import Kernel, Sums
 from denseam.mesh import Axis
+from denseam.precision import full_precision
 
 __all__ = [
     "Gradients",
@@ -178,7 +178,7 @@ def look_at(
     axis: Axis | None = None,
 ) -> Look:
     """Return a look at a batch; with an ``axis``, the sums are over all its processes."""
-    with _full_precision(visible):
+    with full_precision(visible):
         overlaps = kernel.overlaps(visible, memories)
         sums = kernel.sums(overlaps, class_memories, F, every_class=every_class)
     sums = sums if axis is None else joined(sums, F, axis)
@@ -196,20 +196,20 @@ class Gradients:
 
     def to_memories(self, visible: Tensor) -> Tensor:
         """Return the gradient by memories, (B, N) -> (K, N + C)."""
-        with _full_precision(visible):
+        with full_precision(visible):
             gradient = self.kernel.to_memories(self.weights, visible)
         return torch.cat([gradient, self._classes()], dim=1)
 
     def to_whole_memories(self, neurons: Tensor) -> Tensor:
         """Return the same for neurons (B, N + C), 0 in class neurons; copies nothing."""
-        with _full_precision(neurons):
+        with full_precision(neurons):
             gradient = self.kernel.to_memories(self.weights, neurons)
         gradient[:, -self.n_classes :] = self._classes()
         return gradient
 
     def to_images(self, visible_memories: Tensor) -> Tensor:
         """Return the gradient by images, (K, N) -> (B, N)."""
-        with _full_precision(visible_memories):
+        with full_precision(visible_memories):
             return self.kernel.to_images(self.weights, visible_memories)
 
     def to_images_of_whole(self, memories: Tensor) -> Tensor:
@@ -223,11 +223,3 @@ class Gradients:
         if self.to_classes is None:
             raise RuntimeError("no memory gradient without class gradient")
         return self.to_classes
-
-
-def _full_precision(like: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which a caller's mixed precision does not round matrix products."""
-    kind = like.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        return torch.autocast(kind, enabled=False)
-    return nullcontext()

@@ -28,6 +28,7 @@ from denseam.descent.heads import head_of, own_and_best_other
 from denseam.descent.square import square_attack
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
+from denseam.precision import in_full_precision
 from denseam.saved import describe_model
 
 __all__ = ["Attempt", "Audit", "SurfaceFacts", "audit"]
@@ -133,6 +134,7 @@ class Audit:
         }
 
 
+@in_full_precision
 def audit(
     model: nn.Module,
     images: ImageSet,

@@ -20,6 +20,7 @@ from denseam.errors import InputError
 from denseam.guard.answers import checked, to_labels
 from denseam.guard.samples import converted
 from denseam.guard.saving import Saved
+from denseam.precision import in_full_precision
 
 __all__ = ["TAKES", "Member", "Takes", "shown"]
 
@@ -79,6 +80,7 @@ class Member:
         """Return whether a classifier is of this kind."""
         raise NotImplementedError
 
+    @in_full_precision
     def labels(self, images: Tensor, scale: Scale = "visible") -> Tensor:
         """Return the labels (B,) int64 of images (B, N), on the CPU.
 
