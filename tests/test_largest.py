@@ -60,3 +60,11 @@ def test_a_file_keeps_the_limit(model, images, tmp_path):
     assert again.energy == Largest()
     assert again.power == math.inf
     assert torch.equal(again.log_energy(images), model.log_energy(images))
+
+
+def test_the_gap_is_the_lead_over_the_best_other_class(model, images):
+    scores, model.temperature = model.log_energy(images), 4.0
+    gap = model.energy_gap(images)
+    others = [scores[:, [c for c in range(C) if c != own]].amax(dim=1) for own in range(C)]
+    assert torch.allclose(gap, (scores - torch.stack(others, dim=1)) / 4, atol=1e-6)
+    assert torch.allclose(model(images), torch.tanh(gap))

@@ -23,6 +23,7 @@ __all__ = [
     "HeadName",
     "Scores",
     "largest_one",
+    "lead",
     "module_head",
     "own_and_best_other",
 ]
@@ -92,6 +93,15 @@ def own_and_best_other(values: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]
     """Return the scores (B, C) of classes (B,), and the largest other scores, (B,) each."""
     scores = values.gather(1, classes[:, None]).squeeze(1)
     return scores, values.scatter(1, classes[:, None], -torch.inf).amax(dim=1)
+
+
+def lead(scores: Tensor) -> Tensor:
+    """Return each score (B, C) minus the best of the others; infinite without another class."""
+    if scores.shape[1] == 1:
+        return scores + torch.inf
+    best = scores.topk(2, dim=1)
+    is_best = scores == best.values[:, :1]
+    return scores - torch.where(is_best, best.values[:, 1:], best.values[:, :1])
 
 
 def largest_one(weights: Tensor) -> Tensor:

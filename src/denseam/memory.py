@@ -10,7 +10,7 @@ from denseam.checks import choice, number, seed_of, whole
 from denseam.classifier import check_device, check_head
 from denseam.energies import EnergyFunction, Largest, RectifiedPolynomial
 from denseam.errors import InputError
-from denseam.heads import HeadName
+from denseam.heads import HeadName, lead
 from denseam.kernels import Look, choose
 from denseam.precision import mixed
 
@@ -30,9 +30,16 @@ class DenseMemories:
         return self._energy
 
     def _scores(self, visible: Tensor, head: HeadName) -> Tensor:
-        """Return the log-energy or the energy gap, (B, D) -> (B, C)."""
+        """Return the log-energy or the energy gap, (B, D) -> (B, C).
+
+        Where energies have no gap, it is the lead of log-energies, divided by T.
+        """
         if head == "log_energy":
             return kernels.log_energy(visible, self.memories, self.energy)
+        if not self.energy.has_gap:
+            limit = torch.finfo(visible.dtype).max
+            leads = lead(kernels.log_energy(visible, self.memories, self.energy))
+            return (leads / self.temperature).clamp(-limit, limit)
         return kernels.energy_gap(visible, self.memories, self.energy, self.temperature)
 
     def _exact_log_energy(self, visible: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ class DenseAM(DenseMemories, Classifier):
     def head(self, shape: torch.Size, head: HeadName) -> Head:
         """Return a head whose directions do not underflow where gradients would."""
         check_head(head)
-        if head == "tanh":
+        if head == "tanh" or (head == "energy_gap" and not self.energy.has_gap):
             return super().head(shape, head)
         visible_memories = self.visible_memories.detach().contiguous()
 

@@ -34,7 +34,7 @@ def network(kind: str, dtype: torch.dtype = torch.float64):
     if kind == "nearest":
         v = images(9, seed=1).to(dtype)
         return NearestNeighbour(v, torch.arange(9) % C, C)
-    power = {"dam": 4.0, "exponential": 4.5, "polynomial": 3.0}.get(kind, 2.0)
+    power = {"dam": 4.0, "exponential": 4.5, "polynomial": 3.0, "prototypes": 1.0}.get(kind, 2.0)
     model = NETWORKS[kind](N, C, K, power, 3.0, dtype=dtype)
     generator = torch.Generator().manual_seed(2)
     model.memories.data = (2 * torch.rand(K, N + C, generator=generator) - 1).to(dtype)

@@ -236,7 +236,10 @@ OTHER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
+FIELDS = [field.name for field in dataclasses.fields(Recipe) if field.name != "certify"]
+
+
+@pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("power", [2, 30])
 def test_the_command_repeats_every_field(name, power):
     recipe = Recipe.paper(power, 60)
@@ -250,6 +253,16 @@ def test_the_command_repeats_every_network(network):
     power = NETWORKS[network].only_power or 3
     recipe = Recipe.paper(power, 77, network=network, binarised=True, temperature=5.5)
     assert trained_by(recipe.command()) == recipe
+
+
+def test_the_command_repeats_the_radius_of_prototypes():
+    recipe = Recipe.paper(network="prototypes", epochs=60, certify="linf:0.1")
+    assert trained_by(recipe.command()) == recipe
+    with pytest.raises(InputError, match="wanted network 'prototypes'"):
+        Recipe.paper(3, certify="l2:1.58")
+    for text in ("l2", "l2:0", "l2:1,linf:1", "l1:3", 7):
+        with pytest.raises(InputError, match="certify"):
+            Recipe.paper(network="prototypes", certify=text)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from denseam.baselines.binarised import Binarised, binarise
 from denseam.baselines.exponential import ExponentialAM
 from denseam.baselines.nearest import Metric, NearestNeighbour
 from denseam.baselines.networks import PolynomialNetwork, RBFNetwork, ReLUNetwork
+from denseam.baselines.prototypes import Prototypes
 from denseam.classifier import Classifier
 from denseam.model import DenseAM
 
@@ -19,6 +20,7 @@ __all__ = [
     "Metric",
     "NearestNeighbour",
     "PolynomialNetwork",
+    "Prototypes",
     "RBFNetwork",
     "ReLUNetwork",
     "binarise",
@@ -33,6 +35,7 @@ NETWORKS: dict[str, type[Classifier]] = {
         PolynomialNetwork,
         RBFNetwork,
         NearestNeighbour,
+        Prototypes,
     )
 }
 """Every kind of network that can be saved and trained, by its name."""

@@ -16,7 +16,7 @@ from denseam.classifier import Classifier
 from denseam.data import Examples
 from denseam.data.pixels import to_bytes, to_visible
 from denseam.data.validate import check_labels, check_visible
-from denseam.heads import HeadName
+from denseam.heads import HeadName, lead
 from denseam.kernels.products import FORMS, default_product
 from denseam.onnx_graph import OnnxGraph
 from denseam.presets import Preset
@@ -116,7 +116,7 @@ class NearestNeighbour(Classifier):
         if head == "log_energy":
             return scores
         limit = torch.finfo(scores.dtype).max
-        return (_lead(scores) / self.temperature**2).clamp(-limit, limit)
+        return (lead(scores) / self.temperature**2).clamp(-limit, limit)
 
     def _nearest(self, visible: Tensor) -> Tensor:
         """Return the position of the best memory of each class, (B, N) -> (B, C)."""
@@ -201,12 +201,3 @@ def _visible(pixels: Tensor) -> Tensor:
     if pixels.dtype is torch.uint8:
         return to_visible(pixels)
     return pixels if pixels.dtype is torch.float64 else pixels.float()
-
-
-def _lead(scores: Tensor) -> Tensor:
-    """Return each score (B, C) minus the best of the others; infinite without another class."""
-    if scores.shape[1] == 1:
-        return scores + torch.inf
-    best = scores.topk(2, dim=1)
-    is_best = scores == best.values[:, :1]
-    return scores - torch.where(is_best, best.values[:, 1:], best.values[:, :1])

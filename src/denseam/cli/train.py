@@ -13,6 +13,7 @@ Examples:
     denseam train --model relu --epochs 100 --out runs/relu
     denseam train --power 30 --from mnist-n30 --epochs 12 --adversarial l2:1 --out runs/n30-l2
     denseam train --power 3 --objective cross-entropy --adversarial linf:0.1 --out runs/n3-linf
+    denseam train --certify l2:1.58 --n-memories 4000 --shift 0.5 --epochs 70 --out runs/certified
     denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
     torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out runs/n30
 """
@@ -26,7 +27,7 @@ from typing import Any
 from torch import nn
 
 from denseam import data
-from denseam.baselines import NETWORKS
+from denseam.baselines import NETWORKS, Prototypes
 from denseam.classifier import Classifier
 from denseam.cli.common import (
     add_dataset,
@@ -104,6 +105,8 @@ def recipe_of(
     """Return the recipe of a parsed command line, its temperatures on the scale of the images."""
     usual: dict[str, Any] = {"epochs": COMMAND_EPOCHS}
     sizes: dict[str, Any] = {}
+    if args.certify:
+        usual["network"] = Prototypes.kind
     if start is not None:
         usual |= {"network": start.kind, "power": start.power}
         sizes = {"n_memories": start.n_memories}

@@ -46,6 +46,7 @@ class EnergyFunction(ABC):
     """
 
     name: ClassVar[str]  # in files, recipes and the names of its C functions
+    has_gap: ClassVar[bool] = True  # False: F(on) - F(off) means nothing, see ``memory``
 
     @classmethod
     @abstractmethod

@@ -19,14 +19,15 @@ class Largest(EnergyFunction):
     the paper: at large n, nearest neighbours decide). So "log-energies" are fields themselves.
     Class regions are polyhedra, and distances to them can be proved: see ``denseam.certificates``.
 
-    Against a temperature there are only two cases: F(h) / F(T) is 0 below T and infinite
-    above, which counts as 1 here. Use the head "log_energy".
+    F(h) / F(T) is 0 below T and infinite above, so the energy gap has no limit. In its place stands
+    the lead of a class over the best other one, divided by T.
 
     >>> Largest().ratio(torch.tensor([3.0, 2.9]), 3.0)
     tensor([1., 0.])
     """
 
     name: ClassVar[str] = "largest"
+    has_gap: ClassVar[bool] = False
 
     @classmethod
     def matched(cls, power: float, temperature: float) -> Self:

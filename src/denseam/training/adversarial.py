@@ -17,11 +17,13 @@ from denseam.errors import InputError
 from denseam.heads import own_and_best_other
 from denseam.mesh import Axis
 
-__all__ = ["Adversarial", "Threat", "check_threats"]
+__all__ = ["UNIT", "Adversarial", "Threat", "check_radius", "check_threats", "threats"]
 
 Norm = Literal["l2", "linf"]
 
-_UNIT = 2.0  # visible units in one [0, 1] unit
+UNIT = 2.0
+"""Visible units in one [0, 1] unit."""
+
 _CHECKED, _CHECK_STEPS = 100, 20  # images an epoch, and the steps of the attack that checks them
 
 
@@ -148,7 +150,7 @@ class Adversarial:
         >>> Adversarial.parse("l2:2.0,linf:0.3").threats
         (Threat(norm='l2', eps=2.0), Threat(norm='linf', eps=0.3))
         """
-        return cls(threats=_threats(text), **options)
+        return cls(threats=threats(text), **options)
 
     def __call__(
         self, model: Classifier, inputs: Tensor, labels: Tensor, epoch: int
@@ -229,7 +231,7 @@ class Adversarial:
         steps: int,
     ) -> tuple[Tensor, Tensor]:
         """Return inputs (B, N) after projected ascent of the margin within one threat."""
-        eps = _UNIT * threat.eps * share
+        eps = UNIT * threat.eps * share
         length = self.step * eps / steps
         head = model.head(inputs.shape[1:], "log_energy")
         start = threat.drawn(inputs, eps) if self.random_start else torch.zeros_like(inputs)
@@ -261,22 +263,29 @@ class Adversarial:
 def check_threats(text: str) -> str:
     """Return the text; raise InputError unless it is empty, or norms and sizes as in ``parse``."""
     if text != "":
-        _threats(text)
+        threats(text)
     return text
 
 
-def _threats(text: str) -> tuple[Threat, ...]:
+def check_radius(text: str) -> str:
+    """Return the text; raise InputError unless it is empty, or one norm and a radius."""
+    if text != "" and len(threats(text, "certify")) != 1:
+        raise InputError(f"certify = {text!r}: wanted one norm and radius, such as l2:1.58")
+    return text
+
+
+def threats(text: str, name: str = "adversarial") -> tuple[Threat, ...]:
     """Return the threats of a text such as "l2:2.0,linf:0.3"."""
     expected = "NORM:SIZE, such as l2:1.5 or linf:0.3 in [0, 1] units, or several with commas"
     if not isinstance(text, str):
-        raise InputError(f"adversarial: wanted {expected}, got {type(text).__name__}")
+        raise InputError(f"{name}: wanted {expected}, got {type(text).__name__}")
     threats = []
     for pair in text.split(","):
         norm, _, size = (each.strip() for each in pair.partition(":"))
         try:
             threats.append(Threat(norm.lower(), float(size)))  # type: ignore[arg-type]
         except (ValueError, InputError) as error:
-            raise InputError(f"adversarial = {text!r}: wanted {expected}") from error
+            raise InputError(f"{name} = {text!r}: wanted {expected}") from error
     return tuple(threats)
 
 

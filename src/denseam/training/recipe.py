@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from denseam.baselines import NETWORKS
+from denseam.baselines import NETWORKS, Prototypes
 from denseam.checks import choice, exact, number, whole
 from denseam.classifier import check_power, check_temperature
 from denseam.data import Examples
@@ -19,7 +19,7 @@ from denseam.kernels import OBJECTIVES
 from denseam.kernels.choice import PRECISIONS
 from denseam.model import DenseAM
 from denseam.presets import PAPER_EPOCHS, preset_at
-from denseam.training.adversarial import Adversarial, check_threats
+from denseam.training.adversarial import Adversarial, Threat, check_radius, check_threats, threats
 from denseam.training.augment import Shift, ShiftedThenAttacked
 from denseam.training.batches import BatchRule
 
@@ -69,6 +69,8 @@ class Recipe:
         adversarial_ramp: share of the epochs in which the size of attacks grows from 0.
         mix: share of attacked images in what is learned: 0.5 for as many as clean ones.
         shift: probability that an image is shown moved by one pixel.
+        certify: norm and radius, such as "l2:1.58" in [0, 1] units, within which "prototypes" keep
+            the labels of images; training aims at 1.6 times as much.
 
     Raises:
         InputError: for a value out of range, and for a ramp where (T_i / T_f)^n exceeds the square
@@ -103,6 +105,7 @@ class Recipe:
     adversarial_ramp: float = field(default=0.5, metadata={"least": 0, "most": 1})
     mix: float = field(default=0.5, metadata={"above": 0, "most": 1})
     shift: float = field(default=0.0, metadata={"least": 0, "most": 1})
+    certify: str = field(default="", metadata={"check": check_radius})
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -125,6 +128,11 @@ class Recipe:
             )
         if self.energy != RectifiedPolynomial.name and self.network != DenseAM.kind:
             raise InputError(f"energy = {self.energy!r}: network {self.network!r} has its own")
+        if self.certify and self.network != Prototypes.kind:
+            raise InputError(
+                f"certify = {self.certify!r}: wanted network {Prototypes.kind!r}, got "
+                f"{self.network!r}"
+            )
         self._check_ramp()
 
     def _check_ramp(self) -> None:
@@ -223,6 +231,10 @@ class Recipe:
             temperature=_three_digits(self.temperature * scale),
             temperature_start=_three_digits(self.temperature_start * scale),
         )
+
+    def radius(self) -> Threat | None:
+        """Return the norm and the radius that training for certificates is about, or None."""
+        return threats(self.certify)[0] if self.certify else None
 
     def batch_rule(self, shape: Sequence[int]) -> BatchRule | None:
         """Return what changes the batches of images of a shape, or None."""
