@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from denseam.image_classifier import ImageClassifier
     from denseam.memory import MemoryLayer
     from denseam.model import DenseAM
+    from denseam.prediction import Predictions, predict
     from denseam.pretrained import load_pretrained, pretrained_card, pretrained_names
     from denseam.retrieval import AssociativeMemory
     from denseam.saved import load
@@ -52,6 +53,7 @@ __all__ = [
     "ImageClassifier",
     "MaxNormMomentum",
     "MemoryLayer",
+    "Predictions",
     "Recipe",
     "TrainResult",
     "TrainedOn",
@@ -73,6 +75,7 @@ __all__ = [
     "load_pretrained",
     "memory_statistics",
     "minimum_norm",
+    "predict",
     "pretrained_card",
     "pretrained_names",
     "retrieval",
@@ -95,6 +98,7 @@ _NAMES = {
     "image_classifier": "ImageClassifier",
     "memory": "MemoryLayer",
     "model": "DenseAM",
+    "prediction": "Predictions predict",
     "pretrained": "load_pretrained pretrained_card pretrained_names",
     "retrieval": "AssociativeMemory",
     "saved": "load",

@@ -15,6 +15,7 @@ COMMANDS = (
     "reproduce",
     "train",
     "evaluate",
+    "predict",
     "explain",
     "rubbish",
     "boundary",

@@ -13,6 +13,7 @@ Pillow does the decoding. It is imported when the first picture is read.
 import contextlib
 import io
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from denseam.errors import DataUnavailableError, DenseAMError, FileFormatError, 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["SUFFIXES", "Source", "pages"]
+__all__ = ["SUFFIXES", "Source", "is_picture", "pages"]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image"
 
@@ -107,6 +108,14 @@ def pages(
             yield torch.from_numpy(
                 page.copy()
             )  # PyTorch takes no array that is read-only or runs backwards
+
+
+def is_picture(value: object) -> bool:
+    """Return whether a value is a picture of its own: bytes, a binary file, or one of Pillow."""
+    pillow = sys.modules.get("PIL.Image")  # where it was not imported nobody has its pictures
+    if pillow is not None and isinstance(value, pillow.Image):
+        return True
+    return isinstance(value, bytes | bytearray | memoryview) or hasattr(value, "read")
 
 
 # ---- files ---------------------------------------------------------------------------------------

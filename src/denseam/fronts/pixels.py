@@ -13,9 +13,9 @@ from denseam.fronts.base import Front
 from denseam.fronts.centring import Invert, centred, signs
 from denseam.onnx_graph import OnnxGraph
 
-__all__ = ["Pixels"]
+__all__ = ["LUMA", "Pixels"]
 
-_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 _PAPER = -1.0  # visible units
 
 
@@ -81,7 +81,7 @@ class Pixels(Front):
         pictures = inputs.reshape(-1, *self.input_shape)
         pictures = pictures[..., top : top + height, left : left + width]
         if pictures.ndim == 4:
-            luma = torch.tensor(_LUMA).to(pictures)
+            luma = torch.tensor(LUMA).to(pictures)
             pictures = (pictures * luma[:, None, None]).sum(dim=1)
         if self.centre:
             return centred(pictures, self.shape, self.invert).flatten(1)
@@ -112,7 +112,7 @@ class Pixels(Front):
             integers(*axes),
         )  # fmt: skip
         if len(self.input_shape) == 3:
-            v = graph("Mul", v, torch.tensor(_LUMA)[:, None, None])
+            v = graph("Mul", v, torch.tensor(LUMA)[:, None, None])
             v = graph("ReduceSum", v, integers(1), keepdims=0)
         v = graph("Sub", graph("Neg", v) if self.invert else v, _PAPER)
         v = graph("MatMul", graph("MatMul", self.rows, v), self.columns.T.contiguous())
