@@ -6,6 +6,7 @@ associative memory of the paper is one (``model.py``), so are the networks it is
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from denseam import fronts
 from denseam.checks import choice, number, seed_of, whole
 from denseam.data import Examples
+from denseam.data.arrays import square
 from denseam.data.validate import check_visible
 from denseam.energies import MOST_POWER
 from denseam.errors import InputError
@@ -29,6 +31,7 @@ from denseam.mesh import Mesh
 from denseam.onnx_graph import OnnxGraph
 from denseam.precision import exactly, full_precision, in_full_precision
 from denseam.presets import Preset
+from denseam.showing import Drawn, Shown
 from denseam.trained_on import TrainedOn
 
 __all__ = [
@@ -46,7 +49,7 @@ _ROOM = 2.0**24  # more than the terms of an overlap
 _SAVED = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # what ``load`` reads
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, Shown, Drawn):
     """A network of memories behind a front; subclasses define its energy gap.
 
     Sizes: B inputs, N visible neurons, K memories, C classes. The front turns inputs into
@@ -86,6 +89,7 @@ class Classifier(nn.Module):
     compares_distances: ClassVar[bool] = False  # T scales distances to memories, not overlaps
     learns: ClassVar[bool] = True  # training changes its memories
     dense: ClassVar[bool] = False  # its step is ``kernels.step``: on processes, cards, by products
+    _figure: ClassVar[str] = "memories"
     memories: nn.Parameter  # (K, N + C) in [-1, 1]
     trained_on: TrainedOn | None = None  # saved with the model
 
@@ -179,6 +183,32 @@ class Classifier(nn.Module):
     def class_memories(self) -> Tensor:
         """The votes of each memory for the classes, a view (K, C)."""
         return self.memories[:, self.n_visible :]
+
+    @property
+    def picture_shape(self) -> tuple[int, ...] | None:
+        """The shape (H, W) or (3, H, W) of a memory as a picture; None where it is none."""
+        known = None if self.trained_on is None else self.trained_on.input_shape
+        if known is not None and len(known) > 1 and math.prod(known) == self.n_visible:
+            return known
+        return square(self.n_visible)
+
+    def plot_memories(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the first memories, blue at -1 and red at +1 (Fig. 2).
+
+        Args:
+            ax: Axes of Matplotlib, or a file to write; None returns a figure, see ``plot``.
+            **options: ``count`` of memories, and the ``shape`` (H, W) or (3, H, W) of one.
+
+        Raises:
+            MissingPackageError: when matplotlib is not installed.
+        """
+        return self.plot(ax, **options)
+
+    def _thumbnails(self) -> Tensor | None:
+        shape = self.picture_shape
+        if shape is None:
+            return None
+        return self.visible_memories[:10].detach().float().cpu().reshape(-1, *shape)
 
     # ---- scores ------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,12 +13,13 @@ from denseam.classifier import Classifier
 from denseam.data import Examples, ImageSet
 from denseam.errors import InputError
 from denseam.kernels.autograd import CHUNK
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = ["Evaluation", "evaluate", "predict_images"]
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown, Drawn, Tabular):
     """The result of ``evaluate``. Errors are fractions of 1.
 
     Attributes:
@@ -28,7 +30,11 @@ class Evaluation:
         confusion: (C, C): [right class][predicted class], counts.
         mean_activity: mean of |Y| over images and classes.
         seconds_per_1000: for 1000 images, labels only.
+        name: of the images.
+        class_names: C names.
     """
+
+    _figure: ClassVar[str] = "confusion"
 
     n_images: int
     error: float
@@ -37,11 +43,35 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     mean_activity: float
     seconds_per_1000: float
+    name: str = "images"
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        missing = map(str, range(len(self.class_names), len(self.confusion)))
+        object.__setattr__(self, "class_names", (*self.class_names, *missing))
+
+    def _summary(self) -> str:
+        low, high = (100 * end for end in self.error_interval)
+        return (
+            f"{self.name}: error {100 * self.error:.2f} % of {self.n_images} images, "
+            f"95 % interval {low:.2f} to {high:.2f} %"
+        )
+
+    def _columns(self) -> dict[str, list[Any]]:
+        columns = zip(*self.confusion, strict=True)
+        labels = {f"label {n}": list(c) for n, c in zip(self.class_names, columns, strict=True)}
+        return {
+            "class": list(self.class_names),
+            "images": [sum(row) for row in self.confusion],
+            "error": list(self.class_errors),
+            **labels,
+        }
 
     def to_json(self) -> dict[str, object]:
         """Return plain JSON values; a class without images has error null."""
         errors = [None if math.isnan(e) else e for e in self.class_errors]
-        return {**self.__dict__, "class_errors": errors}
+        numbers = {k: v for k, v in self.__dict__.items() if k not in ("name", "class_names")}
+        return {**numbers, "class_errors": errors}
 
 
 def evaluate(model: Classifier, images: Examples) -> Evaluation:
@@ -76,6 +106,8 @@ def evaluate(model: Classifier, images: Examples) -> Evaluation:
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         mean_activity=activity / (len(images) * C),
         seconds_per_1000=1000 * seconds / len(images),
+        name=images.name,
+        class_names=images.class_names,
     )
 
 

@@ -14,7 +14,7 @@ F is taken relative to F(largest h) in float64: nothing overflows, nothing that 
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch import Tensor
 from denseam import energy
 from denseam.checks import choice, whole
 from denseam.energies import EnergyFunction
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = ["ClassVotes", "Explanation", "Order", "explain"]
 
@@ -31,8 +32,8 @@ _ROUNDING = 1e-12  # of a sum of shares, so that two halves are a half
 _TINY = torch.finfo(torch.float64).tiny
 
 
-@dataclass(frozen=True, eq=False)
-class ClassVotes:
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassVotes(Shown, Tabular):
     """The memories that make the energy of one class, the M largest first.
 
     Attributes:
@@ -64,6 +65,22 @@ class ClassVotes:
     visible: Tensor
     votes: Tensor
 
+    def _summary(self) -> str:
+        lead = ""
+        if self.rival is not None:
+            way = "ahead of" if self.margin >= 0 else "behind"
+            lead = f", {100 * abs(self.margin):.3g} % {way} class {self.rival}"
+        return f"class {self.label}{lead}; {self.n_half} memories carry half of its energy"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        return {
+            "class": [self.label] * len(self.positions),
+            "memory": self.positions.tolist(),
+            "share": self.shares.tolist(),
+            "contribution": self.contributions.tolist(),
+            "votes for": [*self.votes_for],
+        }
+
     @property
     def votes_for(self) -> tuple[tuple[int, ...], ...]:
         """Return the classes with xi > 0 of each of the M memories, the firmest vote first."""
@@ -85,8 +102,8 @@ class ClassVotes:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation(Shown, Drawn, Tabular):
     """The label of one image among C classes, and the memories that voted for it.
 
     Attributes:
@@ -98,12 +115,24 @@ class Explanation:
         other: the votes for the requested class, or the runner-up; None without another class.
     """
 
+    _figure: ClassVar[str] = "explanation"
+
     visible: Tensor
     power: float
     n_memories: int
     log_energies: Tensor
     predicted: ClassVotes
     other: ClassVotes | None
+
+    def _summary(self) -> str:
+        if not self.active:
+            return "no memory is active: the label means nothing"
+        words = repr(self.predicted).removeprefix("ClassVotes(").removesuffix(")")
+        return f"n = {self.power:g}, {self.n_memories} memories; {words}"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        both = [votes._columns() for votes in (self.predicted, self.other) if votes is not None]  # noqa: SLF001
+        return {name: [cell for each in both for cell in each[name]] for name in both[0]}
 
     @property
     def active(self) -> bool:

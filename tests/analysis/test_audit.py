@@ -220,10 +220,10 @@ def test_images_of_which_none_is_right_leave_nothing_to_attack(ordinary, digits)
 
 def test_the_page_is_whole_and_asks_nothing_of_the_network(of_masked, of_ordinary, tmp_path):
     from denseam.figures import audit as figure
-    from denseam.study.report.audit import audit_curves, render_audit
+    from denseam.study.report.audit import render_audit
 
     for found, words in ((of_masked, "No number measured"), (of_ordinary, "can be believed")):
-        figure.save(audit_curves(found), tmp_path / "audit.png")
+        figure.save(found, tmp_path / "audit.png")
         page = render_audit(
             found, (tmp_path / "audit.png").read_bytes(), name="<b>net</b>",
             command="denseam audit net", dtype="float32",

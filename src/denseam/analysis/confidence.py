@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from denseam.classifier import Classifier
 from denseam.data.validate import check_labels
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = [
     "BETA_SM",
@@ -114,8 +116,8 @@ def first_above(holds: Callable[[float], bool]) -> float:
     return high
 
 
-@dataclass(frozen=True)
-class ConfidenceBins:
+@dataclass(frozen=True, repr=False)
+class ConfidenceBins(Shown, Drawn, Tabular):
     """Images sorted by confidence into J bins; a bin without images has NaN.
 
     Attributes:
@@ -126,11 +128,27 @@ class ConfidenceBins:
         confidences: (J,) mean Z of the bin's images.
     """
 
+    _figure: ClassVar[str] = "confidence"
+
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     errors: tuple[float, ...]
     intervals: tuple[tuple[float, float], ...]
     confidences: tuple[float, ...]
+
+    def _summary(self) -> str:
+        return (
+            f"{sum(self.counts)} images in {len(self.counts)} bins, expected calibration error "
+            f"{100 * self.expected_calibration_error:.2f} %"
+        )
+
+    def _columns(self) -> dict[str, list[float]]:
+        low, high = zip(*self.intervals, strict=True)
+        return {
+            "from": [*self.edges[:-1]], "to": [*self.edges[1:]], "images": [*self.counts],
+            "confidence": [*self.confidences], "error": [*self.errors], "low": [*low],
+            "high": [*high],
+        }  # fmt: skip
 
     @property
     def expected_calibration_error(self) -> float:

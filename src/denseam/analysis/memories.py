@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from denseam.kernels import choose
 from denseam.kernels.autograd import CHUNK
 from denseam.kernels.interface import field_shifts
 from denseam.model import DenseAM
+from denseam.showing import Drawn, Shown
 
 __all__ = [
     "FIRM",
@@ -41,8 +42,8 @@ STRONG = 0.9
 """NIPS16: a memory contributes strongly above this fraction of the largest contribution."""
 
 
-@dataclass(frozen=True)
-class MemoryStatistics:
+@dataclass(frozen=True, repr=False)
+class MemoryStatistics(Shown, Drawn):
     """Statistics of K memories for C classes, on M images; histograms count memories or images.
 
     Attributes:
@@ -60,6 +61,8 @@ class MemoryStatistics:
         prototype_median: of the same.
     """
 
+    _figure: ClassVar[str] = "votes"
+
     power: float
     n_memories: int
     n_dead: int
@@ -72,6 +75,13 @@ class MemoryStatistics:
     contributors: tuple[int, ...]
     prototype_mean: float
     prototype_median: float
+
+    def _summary(self) -> str:
+        return (
+            f"n = {self.power:g}, {self.n_memories} memories, {self.n_dead} of them dead; "
+            f"{100 * self.one_vote:.1f} % vote for one class; one decides about "
+            f"{self.one_contributor} of {self.n_images} images"
+        )
 
     @property
     def one_vote(self) -> float:

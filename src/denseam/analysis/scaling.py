@@ -19,6 +19,7 @@ from denseam.data import ImageSet
 from denseam.data.validate import check_labels
 from denseam.errors import InputError
 from denseam.evaluation import check_fit, visible_parts
+from denseam.showing import Shown, Tabular
 
 __all__ = [
     "FLOOR",
@@ -32,8 +33,8 @@ FLOOR = 1e-12
 """An image's NLL is -log max(P of its class, FLOOR): where P is 0 it is 27.6 and not infinite."""
 
 
-@dataclass(frozen=True)
-class CalibrationWay:
+@dataclass(frozen=True, repr=False)
+class CalibrationWay(Shown):
     """A confidence with one parameter, fitted on some images and measured on others.
 
     Attributes:
@@ -53,8 +54,8 @@ class CalibrationWay:
     n_images: int
 
 
-@dataclass(frozen=True)
-class CalibrationComparison:
+@dataclass(frozen=True, repr=False)
+class CalibrationComparison(Shown, Tabular):
     """Four kinds of confidence, fitted on one half of the images, measured on the other."""
 
     n_fitted: int  # images of the first half
@@ -62,6 +63,11 @@ class CalibrationComparison:
     activity: CalibrationWay  # softmax(beta_sm Y), least NLL
     log_energy: CalibrationWay  # softmax(log-energy / tau), least NLL
     energy_gap: CalibrationWay  # softmax(energy gap / tau), least NLL
+
+    def _columns(self) -> dict[str, list[Any]]:
+        ways = self.ways()
+        names = vars(self.paper)
+        return {"way": [*ways], **{k: [vars(way)[k] for way in ways.values()] for k in names}}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -1,8 +1,8 @@
 """Transfer of images made against one model to other models (Figs. 5 and 7)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,12 +13,13 @@ from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import check_fit, predict_images, wilson_interval
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = ["TransferTable", "transfer_confidence", "transfer_errors"]
 
 
-@dataclass(frozen=True, eq=False)
-class TransferTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class TransferTable(Shown, Drawn, Tabular):
     """One number for each pair of an image set, made against a source, and a victim: (R, V).
 
     Attributes:
@@ -27,19 +28,41 @@ class TransferTable:
         values: (R, V) float64, fractions.
         intervals: (R, V, 2) float64, 95 %.
         counts: (R,) images of each set.
+        quantity: what the numbers are.
     """
+
+    _figure: ClassVar[str] = "transfer"
 
     sources: tuple[str, ...]
     victims: tuple[str, ...]
     values: Tensor
     intervals: Tensor
     counts: tuple[int, ...]
+    quantity: str = "error"
+
+    def _summary(self) -> str:
+        R, V = len(self.sources), len(self.victims)
+        low, high = (100 * float(end) for end in torch.aminmax(self.values))
+        return f"{self.quantity} of {V} models on {R} sets, {low:.2f} to {high:.2f} %"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        V = len(self.victims)
+        low, high = self.intervals.flatten(0, 1).T.tolist()
+        return {
+            "made against": [name for name in self.sources for _ in range(V)],
+            "model": [*self.victims] * len(self.sources),
+            self.quantity: self.values.flatten().tolist(),
+            "low": low,
+            "high": high,
+            "images": [count for count in self.counts for _ in range(V)],
+        }
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return plain JSON values of the table."""
         return {
             name: value.tolist() if isinstance(value, Tensor) else list(value)
             for name, value in vars(self).items()
+            if name != "quantity"
         }
 
 
@@ -93,7 +116,7 @@ def transfer_confidence(
         half = 1.959964 * float(Z.std()) / len(Z) ** 0.5 if len(Z) > 1 else 1.0
         return middle, (max(0.0, middle - half), min(1.0, middle + half))
 
-    return _table(models, sets, mean)
+    return replace(_table(models, sets, mean), quantity="mean confidence")
 
 
 def _table(

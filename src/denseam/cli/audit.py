@@ -15,7 +15,6 @@ Examples:
 import argparse
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 
 from rich.text import Text
@@ -33,11 +32,9 @@ from denseam.cli.common import (
 )
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.progress import parts_bar
-from denseam.figures import audit as figure
 from denseam.figures.canvas import need_matplotlib
-from denseam.files import write_bytes
 from denseam.pretrained import load_any
-from denseam.study.report.audit import audit_curves, render_audit
+from denseam.study.report.audit import save_page
 
 _FLAGS = from_signature(audit, "eps", "queries")
 _COLOURS = {"passed": "green", "flagged": "red"}
@@ -68,24 +65,15 @@ def run(args: argparse.Namespace) -> int:
             **typed(args, _FLAGS),
         )  # fmt: skip
     if args.page is not None:
-        page = render_audit(
-            result, _picture(result), name=args.model,
-            command=shlex.join(["denseam", *sys.argv[1:]]),
+        save_page(
+            result, args.page, name=args.model, command=shlex.join(["denseam", *sys.argv[1:]]),
             dtype=str(model.memories.dtype).removeprefix("torch."),
         )  # fmt: skip
-        write_bytes(args.page, page.encode())
     if args.json:
         print_json(result.to_json())
         return 0
     _print(result, args)
     return 0
-
-
-def _picture(result: Audit) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "audit.png")
-        figure.save(audit_curves(result), path)
-        return path.read_bytes()
 
 
 def _print(result: Audit, args: argparse.Namespace) -> None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
 from denseam.errors import InputError
+from denseam.showing import Drawn, Shown
 
 __all__ = ["Example"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Example:
+class Example(Shown, Drawn):
     """One example of a set.
 
     Attributes:
@@ -21,6 +23,8 @@ class Example:
         name: set and row, such as "mnist test[7]".
         facts: its facts by name.
     """
+
+    _figure: ClassVar[str] = "grid"
 
     values: Tensor
     label: int
@@ -44,8 +48,14 @@ class Example:
         """The numbers of a row, (D,); of an image, its pixels in a row."""
         return self.values.flatten()
 
-    def __repr__(self) -> str:
+    def _summary(self) -> str:
         size = "x".join(map(str, self.values.shape))
         dtype = str(self.values.dtype).removeprefix("torch.")
         kind = "features" if self.values.ndim == 1 else "pixels"
-        return f"Example({self.name!r}, {size} {dtype} {kind}, class {self.class_name!r})"
+        return f"{self.name!r}, {size} {dtype} {kind}, class {self.class_name!r}"
+
+    def _thumbnails(self) -> Tensor | None:
+        return None if self.values.ndim == 1 else self.values[None]
+
+    def _sheet(self, _: int) -> tuple[Tensor, tuple[str], None]:
+        return self.image[None], (self.class_name,), None

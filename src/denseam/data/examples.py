@@ -20,11 +20,12 @@ from denseam.data.example import Example
 from denseam.data.splits import split_rows, tail_is_fair
 from denseam.data.validate import check_class_names, check_facts, check_labels
 from denseam.errors import InputError
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = ["Dataset", "Examples"]
 
 
-class Examples(ABC):
+class Examples(Shown, Tabular, ABC):
     """Labelled examples of one kind: an `ImageSet` or a `FeatureSet`.
 
     A subclass is a frozen dataclass whose first field is one tensor with a row for each example; it
@@ -92,11 +93,19 @@ class Examples(ABC):
     def __len__(self) -> int:
         return len(self.values)
 
-    def __repr__(self) -> str:
+    def _summary(self) -> str:
         size = "x".join(map(str, self.values.shape))
         dtype = str(self.values.dtype).removeprefix("torch.")
-        kind = type(self).__name__
-        return f"{kind}({self.name!r}, {size} {dtype}, {self.n_classes} classes)"
+        return f"{self.name!r}, {size} {dtype}, {self.n_classes} classes"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        labels = self.labels.tolist()
+        scalars = {name: v.tolist() for name, v in self.facts.items() if v.ndim == 1}
+        return {"label": labels, "class": [self.class_names[c] for c in labels], **scalars}
+
+    def _rows(self) -> dict[str, list[Any]]:
+        counts = self.class_counts().tolist()
+        return {"class": list(self.class_names), "examples": counts}
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -233,17 +242,33 @@ Kind = TypeVar("Kind", bound=Examples, default=Any)
 """The kind of set, for type checkers."""
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset(Generic[Kind]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Shown, Drawn, Generic[Kind]):
     """A training set and a test set of the same kind, shape and classes.
 
     Raises:
         InputError: when kind, shape or classes of the two differ.
     """
 
+    _figure = "grid"
     name: str
     train: Kind
     test: Kind
+
+    def _summary(self) -> str:
+        return (
+            f"{self.name!r}, {len(self.train)} to train on and {len(self.test)} to test on, "
+            f"{'x'.join(map(str, self.train.input_shape))}, {self.train.n_classes} classes"
+        )
+
+    def _thumbnails(self) -> Tensor | None:
+        return self.train._thumbnails()  # noqa: SLF001 (as in ``Shown``)
+
+    def _sheet(self, count: int) -> tuple[Any, ...]:
+        if not isinstance(self.train, Drawn):
+            raise InputError(f"{self.name} has rows of numbers: wanted pictures to draw")
+        sheet: tuple[Any, ...] = self.train._sheet(count)  # noqa: SLF001 (as in ``Drawn``)
+        return sheet
 
     def __post_init__(self) -> None:
         kinds = [type(part).__name__ for part in (self.train, self.test)]

@@ -53,6 +53,11 @@ class FeatureSet(Examples):
     facts: Mapping[str, Tensor] = field(default_factory=dict)
     feature_names: tuple[str, ...] = ()
 
+    def _columns(self) -> dict[str, list[Any]]:
+        names = self.feature_names or tuple(f"x{i}" for i in range(self.n_inputs))
+        features = dict(zip(names, self.features.T.tolist(), strict=True))
+        return {**features, **super()._columns()}
+
     def __post_init__(self) -> None:
         check_features(self.features)
         self._check_common()

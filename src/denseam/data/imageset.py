@@ -13,12 +13,13 @@ from denseam.data.examples import Examples
 from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import check_every_class_present, check_images
 from denseam.errors import DenseAMWarning, InputError
+from denseam.showing import Drawn
 
 __all__ = ["ImageSet", "only_pictures"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageSet(Examples):
+class ImageSet(Examples, Drawn):
     """Labelled images of one size, checked once when they are put together.
 
     The tensors are shared, not copied: treat them as read-only. Arrays are taken by `from_arrays`.
@@ -110,6 +111,15 @@ class ImageSet(Examples):
         if scale is None:
             _warn_if_unit_scaled(pixels, name)
         return image_set
+
+    _figure: ClassVar[str] = "grid"
+
+    def _thumbnails(self) -> Tensor:
+        return self.images
+
+    def _sheet(self, count: int) -> tuple[Tensor, tuple[str, ...], None]:
+        names = tuple(self.class_names[c] for c in self.labels[:count].tolist())
+        return self.images[:count], names, None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ Target = RankedTarget | int | Tensor
 _WANTED = f"wanted {', '.join(map(repr, get_args(RankedTarget)))}, a class, or one for each image"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BoundaryResult(DescentResult):
     """A ``DescentResult`` whose ``images`` are the first ones behind the boundary.
 
@@ -59,6 +59,18 @@ class BoundaryResult(DescentResult):
     margin: Tensor
     final: Tensor | None
     traces: tuple[Trace, ...]
+
+    def _summary(self) -> str:
+        crossed = self.boundary_distances.l2[self.success]
+        where = f"; median L2 of the boundary {float(crossed.median()):.3g}" if len(crossed) else ""
+        return super()._summary() + where
+
+    def _columns(self) -> dict[str, list[Any]]:
+        there = self.boundary_distances
+        return {
+            **super()._columns(), "boundary_l2": there.l2.tolist(),
+            "boundary_linf": there.linf.tolist(), "margin": self.margin.tolist(),
+        }  # fmt: skip
 
 
 def cross_boundary(

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = [
     "RUNNING",
@@ -58,8 +60,8 @@ class Descended:
         self.steps[rows], self.codes[rows] = steps, codes
 
 
-@dataclass(frozen=True)
-class Distances:
+@dataclass(frozen=True, repr=False)
+class Distances(Shown):
     """Distances of images from their start, (B,) each, in visible units (2 from black to white)."""
 
     l2: Tensor
@@ -73,8 +75,8 @@ class Distances:
         return cls(moved.norm(dim=1), moved.abs().amax(dim=1), (moved != 0).sum(dim=1))
 
 
-@dataclass(frozen=True)
-class DescentResult:
+@dataclass(frozen=True, repr=False)
+class DescentResult(Shown, Drawn, Tabular):
     """The images that a descent ended with. Failed ones are kept, with the reason.
 
     Attributes:
@@ -87,6 +89,8 @@ class DescentResult:
         stopped: (B,) reasons.
         clipped: whether images were kept in [-1, 1].
     """
+
+    _figure: ClassVar[str] = "grid"
 
     images: Tensor
     labels: Tensor
@@ -104,6 +108,29 @@ class DescentResult:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _summary(self) -> str:
+        good = self.success
+        moved = ""
+        if bool(good.any()):
+            l2, linf = self.distances.l2[good].median(), self.distances.linf[good].median()
+            moved = f", median L2 {float(l2):.3g} and Linf {float(linf):.3g} (visible units)"
+        stops = ", ".join(f"{reason} {count}" for reason, count in self.stop_counts().items())
+        return f"{int(good.sum())} of {len(self)} images succeeded{moved}; stopped: {stops}"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        distances = {f.name: getattr(self.distances, f.name) for f in fields(self.distances)}
+        columns = {
+            "label": self.labels, "target": self.targets, "success": self.success, **distances,
+            "steps": self.steps,
+        }  # fmt: skip
+        lists = {name: column.tolist() for name, column in columns.items()}
+        return {**lists, "stopped": [str(reason) for reason in self.stopped]}
+
+    def _sheet(self, count: int) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        rows = self.labels[:count].tolist(), self.targets[:count].tolist()
+        captions = tuple(f"{a} → {b}" if a != b else f"{a}" for a, b in zip(*rows, strict=True))
+        return self.images[:count], captions, ~self.success[:count].cpu()
 
     def stop_counts(self) -> dict[str, int]:
         """Count the images that stopped for each reason."""

@@ -9,12 +9,13 @@ from torch import Tensor
 from denseam.descent.goals import Goal, log_objective
 from denseam.descent.heads import Head
 from denseam.descent.loop import Pace, Step, descend
+from denseam.showing import Shown
 
 __all__ = ["Trace", "trace"]
 
 
-@dataclass(frozen=True)
-class Trace:
+@dataclass(frozen=True, repr=False)
+class Trace(Shown):
     """The objectives along one image's descent, which goes on behind the boundary."""
 
     sample: int  # which image of the batch

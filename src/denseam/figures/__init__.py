@@ -14,6 +14,8 @@
 | - | `guard` | ``GuardCurves`` | scores that set junk aside, and error against coverage |
 | - | `explanation` | ``ExplainedImage`` | an image, and the memories that label it |
 | - | `retrieval` | ``RetrievedStates`` | states on their way to stored patterns, energies |
+| - | `confusion` | ``Confusion`` | which label the images of each class got |
+| - | `training` | ``TrainingCurves`` | errors by epoch, and the schedule of temperature and steps |
 | any | `grid` | tensors | a contact sheet of images, as PNG |
 | any | `pictures` | files | picture files read as images |
 
@@ -22,6 +24,9 @@ two panels), and ``save(record, path)``, which writes a file:
 
     from denseam.figures import sign
     sign.save(record, "fig8.png")
+
+A module with ``record_of`` also draws objects: models, results, sets. They ask for it in their
+``plot()`` (see ``denseam.showing``).
 
 Nothing here trains or loads a model. Drawing needs Matplotlib (``pip install 'denseam[figures]'``);
 importing this package and making records do not.
@@ -32,12 +37,14 @@ from denseam.figures.audit import AuditCurves
 from denseam.figures.boundary import BoundaryTrace
 from denseam.figures.budget import BudgetCurves
 from denseam.figures.confidence import ConfidenceCurves
+from denseam.figures.confusion import Confusion
 from denseam.figures.explanation import ExplainedImage
 from denseam.figures.guard import GuardCurves
 from denseam.figures.memories import MemoryGrids
 from denseam.figures.retrieval import RetrievedStates
 from denseam.figures.rubbish import RubbishGrid
 from denseam.figures.sign import SignCurves
+from denseam.figures.training import TrainingCurves
 from denseam.figures.transfer import TransferMap
 from denseam.figures.votes import VoteCurves
 
@@ -46,12 +53,14 @@ __all__ = [
     "BoundaryTrace",
     "BudgetCurves",
     "ConfidenceCurves",
+    "Confusion",
     "ExplainedImage",
     "GuardCurves",
     "MemoryGrids",
     "RetrievedStates",
     "RubbishGrid",
     "SignCurves",
+    "TrainingCurves",
     "TransferMap",
     "VoteCurves",
     "grid",

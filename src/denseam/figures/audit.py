@@ -2,18 +2,19 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from denseam.analysis.audit import Audit
 from denseam.figures import canvas
 from denseam.figures.budget import accuracy_left
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AuditCurves", "plot", "save"]
+__all__ = ["AuditCurves", "layout", "plot", "record_of", "save"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,21 @@ class AuditCurves:
         canvas.check_shape("accuracies", self.accuracies, len(self.names), len(self.eps))
 
 
-def plot(record: AuditCurves, ax: "Axes") -> None:
+def record_of(audit: Audit) -> AuditCurves:
+    """Return the record of an audit."""
+    sizes = [size for size, _ in audit.surfaces[0].budget]
+    left = [[audit.clean, *(a for _, a in surface.budget)] for surface in audit.surfaces]
+    return AuditCurves(
+        tuple(surface.name for surface in audit.surfaces),
+        (0.0, *(size / 2 for size in sizes)),
+        torch.tensor(left, dtype=torch.float64),
+        audit.distances["linf"],
+    )
+
+
+def plot(record: Any, ax: "Axes") -> None:
     """Draw accuracies in %; the area below the minimum-norm attack is what any attack leaves."""
+    record = canvas.as_record(record, AuditCurves, record_of)
     budgets = torch.linspace(0, record.eps[-1], 400, dtype=torch.float64)
     ax.fill_between(
         budgets.tolist(), accuracy_left(record.nearest, budgets), color="#d5d9df", linewidth=0,
@@ -45,6 +59,13 @@ def plot(record: AuditCurves, ax: "Axes") -> None:
     canvas.legend(ax)
 
 
-def save(record: AuditCurves, path: str | os.PathLike[str]) -> None:
+def layout(record: AuditCurves) -> dict[str, Any]:
+    """Return the size of the figure, inches."""
+    del record
+    return {"size": (6.3, 2.7)}
+
+
+def save(record: Any, path: str | os.PathLike[str]) -> None:
     """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    canvas.save(path, lambda ax: plot(record, ax), size=(6.3, 2.7))
+    record = canvas.as_record(record, AuditCurves, record_of)
+    canvas.save(path, lambda ax: plot(record, ax), **layout(record))

@@ -4,10 +4,14 @@ Only ``matplotlib.figure`` is used, never ``pyplot``: no windows, no current fig
 outlives a call.
 """
 
+import contextlib
 import io
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor
@@ -18,17 +22,18 @@ from denseam.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 __all__ = [
-    "CURVES", "DPI", "Drawing", "check_pictures", "check_shape", "curves", "legend", "literal",
-    "need_matplotlib", "save", "show",
+    "CURVES", "DPI", "as_record", "check_pictures", "check_shape", "curves", "drawn", "figure",
+    "legend", "literal", "need_matplotlib", "save", "show",
 ]  # fmt: skip
 
 T = TypeVar("T")
 
 DPI = 300
-_SCREEN = 150
+_SCREEN_DPI = 110  # in a notebook
 
 # Colour, line and marker of the first curve, the second, ... Lightness rises by at least 15 of 100
 # from each of four to the next, and the line differs too: they stay apart in print without colour,
@@ -78,12 +83,31 @@ def need_matplotlib() -> None:
         MissingPackageError: when matplotlib (which brings Pillow) is not installed.
     """
     try:
-        import matplotlib  # noqa: ICN001, F401, PLC0415
+        _import_matplotlib()
         import PIL  # noqa: F401, PLC0415
     except ImportError as error:
         raise MissingPackageError(
             "figures need matplotlib: pip install 'denseam[figures]'"
         ) from error
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib, whatever the variable MPLBACKEND says.
+
+    Jupyter names a module in it for all processes that a notebook starts; where that module is
+    missing, the import would fail half way. No backend is needed here: figures become files.
+    """
+    if sys.modules.get("matplotlib") is not None:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib as mpl  # noqa: PLC0415
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with contextlib.suppress(ValueError):  # one that is not there
+            mpl.rcParams["backend"] = backend
 
 
 def check_shape(what: str, values: Tensor, *sizes: int | None) -> None:
@@ -128,9 +152,47 @@ def legend(ax: "Axes") -> None:
 
 
 def show(ax: "Axes", image: Tensor, colours: str, **options: Any) -> "AxesImage":
-    """Draw an image (H, W) in [-1, 1], one square for each pixel; NaN stays empty."""
-    pixels = image.detach().cpu().numpy()
-    return ax.imshow(pixels, cmap=colours, vmin=-1, vmax=1, interpolation="nearest", **options)
+    """Draw an image (H, W) in [-1, 1], one square for each pixel; NaN stays empty.
+
+    One in colour, (3, H, W), is drawn in its own colours.
+    """
+    pixels = image.detach().cpu()
+    if image.ndim == 3:
+        unit = (pixels.nan_to_num(1.0).movedim(0, -1) * 0.5 + 0.5).clamp(0, 1)
+        return ax.imshow(unit.numpy(), interpolation="nearest", **options)
+    scale: dict[str, Any] = {"cmap": colours, "vmin": -1, "vmax": 1}
+    return ax.imshow(pixels.numpy(), interpolation="nearest", **scale, **options)
+
+
+def as_record(shown: object, kind: type[T], record_of: Callable[..., T]) -> T:
+    """Return the record that a figure draws: ``shown`` itself, or what ``record_of`` makes of it.
+
+    Raises:
+        InputError: for an object that another figure draws, or none.
+    """
+    if isinstance(shown, kind):
+        return shown
+    figure = record_of.__module__.rpartition(".")[2]
+    if getattr(shown, "_figure", None) == figure:
+        return record_of(shown)
+    hint = ": it draws itself, call its plot()" if hasattr(shown, "_figure") else ""
+    raise InputError(f"figures.{figure} draws a {kind.__name__}, got {type(shown).__name__}{hint}")
+
+
+def drawn(module: ModuleType, shown: object, ax: Any, options: Mapping[str, Any]) -> Any:
+    """Draw an object by its module of figures; see ``Drawn.plot``."""
+    record = module.record_of(shown, **options)
+
+    def draw(*axes: "Axes") -> None:
+        module.plot(record, axes[0] if len(axes) == 1 else axes)
+
+    if ax is None:
+        return figure(draw, **module.layout(record))
+    if isinstance(ax, str | os.PathLike):
+        save(ax, draw, **module.layout(record))
+        return None
+    module.plot(record, ax)
+    return ax
 
 
 def save(
@@ -165,32 +227,11 @@ def save(
     suffix = path.suffix.lower()
     if suffix not in _METADATA:
         raise InputError(f"{path}: a figure is a {', '.join(_METADATA)} file, got {suffix!r}")
-    layout: dict[str, Any] = {
-        "size": size,
-        "rows": rows,
-        "columns": columns,
-        "widths": widths,
-        "heights": heights,
-    }
-    files.write_bytes(path, _drawn(suffix, draw, **layout))
+    picture = figure(draw, size=size, rows=rows, columns=columns, widths=widths, heights=heights)
+    files.write_bytes(path, _bytes(picture, suffix))
 
 
-class Drawing:
-    """A figure that draws itself where it is shown: the value of a cell in a notebook."""
-
-    def __init__(self, draw: Callable[..., object], layout: dict[str, Any]) -> None:
-        self._draw, self._layout = draw, layout
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a file; errors as in ``save`` of this module."""
-        save(path, self._draw, **self._layout)
-
-    def _repr_png_(self) -> bytes:
-        return _drawn(".png", self._draw, dpi=_SCREEN, **self._layout)
-
-
-def _drawn(
-    suffix: str,
+def figure(
     draw: Callable[..., object],
     *,
     size: tuple[float, float] = (6.3, 3.0),
@@ -198,23 +239,46 @@ def _drawn(
     columns: int = 1,
     widths: Sequence[float] | None = None,
     heights: Sequence[float] | None = None,
-    dpi: int = DPI,
-) -> bytes:
-    """Return a figure as the bytes of a file; arguments as for ``save``."""
+) -> "Figure":
+    """Return a figure in the look of all figures; the arguments are those of ``save``."""
     need_matplotlib()
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    contents = io.BytesIO()
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(
+    with _look():
+        picture = _kind()(figsize=size, layout="constrained")
+        axes = picture.subplots(
             rows, columns, squeeze=False, width_ratios=widths, height_ratios=heights
         )
         draw(*axes.flat)
+    return picture
+
+
+def _bytes(figure: "Figure", suffix: str, dpi: int = DPI) -> bytes:
+    """Return a figure as the contents of a file."""
+    contents = io.BytesIO()
+    with _look():
         figure.savefig(
             contents, format=suffix[1:], dpi=dpi, facecolor="white", metadata=_METADATA[suffix]
         )
     return contents.getvalue()
+
+
+@contextlib.contextmanager
+def _look() -> Iterator[None]:
+    """Draw by our own settings; the user's come back afterwards."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+@cache
+def _kind() -> "type[Figure]":
+    """Return a figure that shows itself in a notebook, without pyplot."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            return _bytes(self, ".png", _SCREEN_DPI)
+
+    return Picture

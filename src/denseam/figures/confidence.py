@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from denseam.analysis import ConfidenceBins
 from denseam.figures import canvas
@@ -11,7 +11,9 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ConfidenceCurves", "plot", "plot_counts", "plot_errors", "save"]
+__all__ = [
+    "ConfidenceCurves", "layout", "plot", "plot_counts", "plot_errors", "record_of", "save",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,30 @@ def plot_counts(record: ConfidenceCurves, ax: "Axes") -> None:
     ax.set(xlim=(-2, 102), ylabel="images")
 
 
-def plot(record: ConfidenceCurves, axes: Sequence["Axes"]) -> None:
+def record_of(bins: ConfidenceBins, *, name: str = "model") -> ConfidenceCurves:
+    """Return the record of one model's bins."""
+    return ConfidenceCurves((name,), (bins,))
+
+
+def plot(record: Any, axes: Sequence["Axes"]) -> None:
     """Draw errors on ``axes[0]`` and, below it, the numbers of images on ``axes[1]``."""
+    record = canvas.as_record(record, ConfidenceCurves, record_of)
     plot_errors(record, axes[0])
     axes[0].tick_params(labelbottom=False)
     plot_counts(record, axes[1])
     axes[1].set_xlabel("mean confidence of a bin, %")
 
 
-def save(record: ConfidenceCurves, path: str | os.PathLike[str]) -> None:
+def layout(record: ConfidenceCurves) -> dict[str, Any]:
+    """Return size, inches, and panels of the figure."""
+    del record
+    return {"size": (4.3, 3.4), "rows": 2, "heights": (3, 1)}
+
+
+def save(record: Any, path: str | os.PathLike[str]) -> None:
     """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    canvas.save(path, lambda *axes: plot(record, axes), size=(4.3, 3.4), rows=2, heights=(3, 1))
+    record = canvas.as_record(record, ConfidenceCurves, record_of)
+    canvas.save(path, lambda *axes: plot(record, axes), **layout(record))
 
 
 def _filled(bins: ConfidenceBins) -> list[int]:

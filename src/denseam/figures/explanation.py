@@ -5,18 +5,21 @@ import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
+from denseam.data.arrays import square
 from denseam.errors import InputError
 from denseam.explanation import ClassVotes, Explanation
 from denseam.figures import canvas
+from denseam.figures.mosaic import folded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ExplainedImage", "headline", "plot", "save"]
+__all__ = ["ExplainedImage", "headline", "layout", "plot", "record_of", "save"]
 
 _ACROSS = 10  # memories side by side, at most
 _INCHES = 0.52  # of a memory and the gap behind it
@@ -38,7 +41,7 @@ class ExplainedImage:
 
     name: str  # of the model, like "n = 30"
     found: Explanation  # the result of ``DenseAM.explain``
-    shape: tuple[int, int]  # (H, W) of the image
+    shape: tuple[int, ...]  # (H, W) or (3, H, W) of the image; (1, N) of a row of numbers
     class_names: tuple[str, ...]  # of the C classes
     right: int | None = None  # the right label, if known
 
@@ -46,7 +49,7 @@ class ExplainedImage:
         n_classes, n_visible = len(self.found.log_energies), len(self.found.visible)
         if len(self.class_names) != n_classes:
             raise InputError(f"{len(self.class_names)} class_names for {n_classes} classes")
-        if self.shape[0] * self.shape[1] != n_visible:
+        if math.prod(self.shape) != n_visible:
             raise InputError(f"shape {self.shape} does not fit {n_visible} pixels")
         if self.right is not None and not 0 <= self.right < n_classes:
             raise InputError(f"right = {self.right}: wanted 0 .. {n_classes - 1}, or None")
@@ -68,17 +71,43 @@ class ExplainedImage:
         return max(1, math.ceil(len(votes.positions) / self.columns))
 
 
-def plot(record: ExplainedImage, ax: "Axes") -> None:
-    """Draw the image in gray, and to its right a block of memories for each of the two classes.
-
-    Memories are blue at -1, white at 0 and red at +1. Under each stand its share of the energy,
-    what it contributes to the margin, and the classes that it votes for, the firmest first.
+def record_of(
+    explanation: Explanation,
+    *,
+    shape: tuple[int, ...] | None = None,
+    class_names: Sequence[str] | None = None,
+    name: str | None = None,
+    right: int | None = None,
+) -> ExplainedImage:
+    """Return the record of an explanation.
 
     Args:
-        record: what to draw.
+        explanation: the result of ``DenseAM.explain``.
+        shape: (H, W) or (3, H, W) of the image; a square by default, where there is one.
+        class_names: C names; numbers by default.
+        name: of the model; its power by default.
+        right: the right label, if known.
+    """
+    N, C = len(explanation.visible), len(explanation.log_energies)
+    return ExplainedImage(
+        name or f"n = {explanation.power:g}", explanation, shape or square(N) or (1, N),
+        tuple(class_names or map(str, range(C))), right,
+    )  # fmt: skip
+
+
+def plot(record: Any, ax: "Axes") -> None:
+    """Draw the image in gray, and to its right a block of memories for each of the two classes.
+
+    Memories are blue at -1, white at 0 and red at +1; of a picture in colour they are in colour.
+    Numbers that are no pixels are laid out line by line. Under each memory stand its share of the
+    energy, what it contributes to the margin, and the classes that it votes for, the firmest first.
+
+    Args:
+        record: an ``ExplainedImage``, or an explanation.
         ax: where to; its ticks, spines and limits become those of the picture.
     """
-    side = max(record.shape)
+    record = canvas.as_record(record, ExplainedImage, record_of)
+    side = max(_shaped(record, record.found.visible).shape[-2:])
     left, top = _LEFT * side, 0.0
     for votes in record.classes:
         text = canvas.literal(headline(record.found, votes, record.class_names))
@@ -86,12 +115,12 @@ def plot(record: ExplainedImage, ax: "Axes") -> None:
         for m, pixels in enumerate(votes.visible):
             x = left + (m % record.columns) * (1 + _GAP) * side
             y = top + (_HEAD + (m // record.columns) * (1 + _FOOT)) * side
-            _picture(ax, pixels.reshape(record.shape), x, y, "RdBu_r")
+            _picture(ax, _shaped(record, pixels), x, y, "RdBu_r")
             _lines(ax, _caption(record, votes, m), x + side / 2, y + side)
             if m % record.columns == 0:
                 _lines(ax, ("share", "margin", "votes"), x - 0.12 * side, y + side, left=True)
         top += (_HEAD + record.rows(votes) * (1 + _FOOT)) * side
-    _picture(ax, record.found.visible.reshape(record.shape), 0, _HEAD * side, "gray")
+    _picture(ax, _shaped(record, record.found.visible), 0, _HEAD * side, "gray")
     _lines(ax, _below(record), side / 2, (1 + _HEAD) * side)
     width, _ = _extent(record)
     ax.set_xlim(0, width * side)
@@ -100,10 +129,16 @@ def plot(record: ExplainedImage, ax: "Axes") -> None:
     ax.set_axis_off()
 
 
-def save(record: ExplainedImage, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
+def layout(record: ExplainedImage) -> dict[str, Any]:
+    """Return the size of the figure, inches."""
     width, height = (_INCHES / (1 + _GAP) * extent + 0.1 for extent in _extent(record))
-    canvas.save(path, lambda ax: plot(record, ax), size=(width, height))
+    return {"size": (width, height)}
+
+
+def save(record: Any, path: str | os.PathLike[str]) -> None:
+    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
+    record = canvas.as_record(record, ExplainedImage, record_of)
+    canvas.save(path, lambda ax: plot(record, ax), **layout(record))
 
 
 def _extent(record: ExplainedImage) -> tuple[float, float]:
@@ -157,9 +192,14 @@ def _signed(fraction: float) -> str:
     return f"{sign if float(digits) else ''}{digits} %"
 
 
+def _shaped(record: ExplainedImage, numbers: Tensor) -> Tensor:
+    """Return numbers (N,) as a picture; what a row leaves empty is NaN."""
+    return folded(numbers.float()[None], record.shape, empty=torch.nan)[0]
+
+
 def _picture(ax: "Axes", pixels: Tensor, x: float, y: float, colours: str) -> None:
     """Draw an image (H, W) amid its square place, whose upper left corner is (x, y)."""
-    H, W = pixels.shape
+    H, W = pixels.shape[-2:]
     side = max(H, W)
     x, y = x + (side - W) / 2, y + (side - H) / 2
     canvas.show(ax, pixels.float(), colours, extent=(x, x + W, y + H, y))

@@ -14,7 +14,9 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["GuardCurves", "plot", "plot_coverage", "plot_scores", "save"]
+__all__ = [
+    "GuardCurves", "layout", "plot", "plot_coverage", "plot_scores", "record_of", "save",
+]  # fmt: skip
 
 _BINS = 60
 _LONGEST = 30  # characters of a name
@@ -86,15 +88,36 @@ def plot_coverage(record: GuardCurves, ax: "Axes") -> None:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1))
 
 
-def plot(record: GuardCurves, axes: Sequence["Axes"]) -> None:
-    """Draw scores on ``axes[0]`` and coverage on ``axes[1]``."""
-    plot_scores(record, axes[0])
-    plot_coverage(record, axes[1])
+def record_of(shown: Any) -> GuardCurves:
+    """Return the record of a guard, verdicts or an evaluation: what their ``_curves`` says."""
+    return GuardCurves(**shown._curves())  # noqa: SLF001 (a promise of ``_figure``)
 
 
-def save(record: GuardCurves, path: str | os.PathLike[str]) -> None:
+def plot(record: Any, axes: Any) -> None:
+    """Draw scores on ``axes[0]`` and, where there are curves of it, coverage on ``axes[1]``.
+
+    Args:
+        record: ``GuardCurves``, a calibrated guard, its verdicts, or its evaluation.
+        axes: two Axes; one, not in a list, where there is no curve.
+    """
+    record = canvas.as_record(record, GuardCurves, record_of)
+    panels = axes if isinstance(axes, Sequence) else (axes,)
+    plot_scores(record, panels[0])
+    if len(panels) > 1:
+        plot_coverage(record, panels[1])
+
+
+def layout(record: GuardCurves) -> dict[str, Any]:
+    """Return size, inches, and panels of the figure."""
+    if not record.curves:
+        return {"size": (4.2, 3.4)}
+    return {"size": (6.3, 3.4), "columns": 2, "widths": (1.2, 1)}
+
+
+def save(record: Any, path: str | os.PathLike[str]) -> None:
     """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    canvas.save(path, lambda *axes: plot(record, axes), size=(6.3, 3.4), columns=2, widths=(1.2, 1))
+    record = canvas.as_record(record, GuardCurves, record_of)
+    canvas.save(path, lambda *axes: plot(record, axes), **layout(record))
 
 
 def _short(names: Sequence[str]) -> list[str]:

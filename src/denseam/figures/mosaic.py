@@ -13,7 +13,7 @@ from denseam.figures.canvas import literal, show
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Mosaic", "draw_mosaic", "pasted"]
+__all__ = ["Mosaic", "draw_mosaic", "folded", "pasted"]
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,32 @@ class Mosaic:
 
 
 def pasted(
-    images: Tensor,  # (M, H, W)
+    images: Tensor,  # (M, H, W) or (M, 3, H, W)
     corners: Sequence[tuple[int, int]],  # (top, left) of each
 ) -> Tensor:
     """Return one picture that holds all images, and NaN between them."""
-    _, H, W = images.shape
+    *colours, H, W = images.shape[1:]
     tops, lefts = zip(*corners, strict=True)
-    picture = torch.full((max(tops) + H, max(lefts) + W), torch.nan)
+    picture = torch.full((*colours, max(tops) + H, max(lefts) + W), torch.nan)
     for image, top, left in zip(images.detach(), tops, lefts, strict=True):
-        picture[top : top + H, left : left + W] = image
+        picture[..., top : top + H, left : left + W] = image
     return picture
+
+
+def folded(rows: Tensor, shape: tuple[int, ...] | None = None, *, empty: float = 0.0) -> Tensor:
+    """Return rows of numbers (M, N) as pictures of a shape, or (M, H, W) about as high as wide.
+
+    Numbers that are no pixels, such as an embedding, have no shape. They are laid out line by line,
+    and what is left of the last line is ``empty``. So are images of one line.
+    """
+    M, N = rows.shape
+    if shape is not None and math.prod(shape) == N and min(shape) > 1:
+        return rows.reshape(M, *shape)
+    width = math.ceil(math.sqrt(N))
+    height = math.ceil(N / width)
+    picture = rows.new_full((M, height * width), empty)
+    picture[:, :N] = rows
+    return picture.reshape(M, height, width)
 
 
 def draw_mosaic(

@@ -67,8 +67,11 @@ def draw(record: RetrievedStates, path: str | os.PathLike[str] | None = None) ->
     height = R * cell * 1.1 * min(H / W, 3) + 0.4
     size = (width, height + 2.2)
     layout: dict[str, Any] = {"size": size, "rows": 2, "heights": (height, 2.2)}
-    picture = canvas.Drawing(lambda *axes: plot(record, *axes), layout)
+
+    def drawing(*axes: "Axes") -> None:
+        plot(record, *axes)
+
     if path is None:
-        return picture
-    picture.save(path)
+        return canvas.figure(drawing, **layout)
+    canvas.save(path, drawing, **layout)
     return None

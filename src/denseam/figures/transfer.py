@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["TransferMap", "plot", "save"]
+__all__ = ["TransferMap", "layout", "plot", "record_of", "save"]
 
 _CELL = 0.5  # inches
 _GAP = 0.3  # cells, between the table and the parts set apart
@@ -50,12 +50,22 @@ class TransferMap:
         return (self.table,) if self.clean is None else (self.table, self.clean)
 
 
-def plot(record: TransferMap, ax: "Axes") -> None:
+def record_of(table: TransferTable, *, quantity: str | None = None) -> TransferMap:
+    """Return the record of a table; ``quantity`` says what its numbers are, if it does not."""
+    return TransferMap(table, quantity or table.quantity)
+
+
+def plot(record: Any, ax: "Axes") -> None:
     """Draw a cell for each set (row) and model (column), its value in % written in it.
 
     Rows of ``clean`` stand below, ``samples`` to the right of their row. The darker, the larger:
     white is 0 and the darkest blue 100 %.
+
+    Args:
+        record: a ``TransferMap``, or a table of ``transfer_errors`` or ``transfer_confidence``.
+        ax: where to; its ticks, spines and limits become those of the table.
     """
+    record = canvas.as_record(record, TransferMap, record_of)
     R, V = record.table.values.shape
     tops = [0.0, R + _GAP][: len(record.tables)]
     for table, top in zip(record.tables, tops, strict=True):
@@ -81,8 +91,8 @@ def plot(record: TransferMap, ax: "Axes") -> None:
     ax.set_xlabel(_caption(record))
 
 
-def save(record: TransferMap, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
+def layout(record: TransferMap) -> dict[str, Any]:
+    """Return the size of the figure, inches."""
     R, V = record.table.values.shape
     wide, high = float(V), float(R)
     if record.clean is not None:
@@ -91,8 +101,13 @@ def save(record: TransferMap, path: str | os.PathLike[str]) -> None:
         _, S, H, W = record.samples.shape
         wide += _GAP + S * W / H
     longest = max(len(name) for table in record.tables for name in table.sources)
-    size = max(3.0, 0.5 + 0.062 * longest + _CELL * wide), 0.65 + _CELL * high
-    canvas.save(path, lambda ax: plot(record, ax), size=size)
+    return {"size": (max(3.0, 0.5 + 0.062 * longest + _CELL * wide), 0.65 + _CELL * high)}
+
+
+def save(record: Any, path: str | os.PathLike[str]) -> None:
+    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
+    record = canvas.as_record(record, TransferMap, record_of)
+    canvas.save(path, lambda ax: plot(record, ax), **layout(record))
 
 
 def _draw_cells(ax: "Axes", values: Tensor, top: float) -> None:

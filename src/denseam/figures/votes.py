@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from denseam.analysis import MemoryStatistics
 from denseam.analysis.memories import STRONG
@@ -13,7 +13,7 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["VoteCurves", "plot", "plot_contributors", "plot_votes", "save"]
+__all__ = ["VoteCurves", "layout", "plot", "plot_contributors", "plot_votes", "record_of", "save"]
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,28 @@ def plot_contributors(record: VoteCurves, ax: "Axes") -> None:
     canvas.legend(ax)
 
 
-def plot(record: VoteCurves, axes: Sequence["Axes"], *, firm: bool = False) -> None:
+def record_of(statistics: MemoryStatistics, *, name: str | None = None) -> VoteCurves:
+    """Return the record of one model's statistics."""
+    return VoteCurves((name or f"n = {statistics.power:g}",), (statistics,))
+
+
+def plot(record: Any, axes: Sequence["Axes"], *, firm: bool = False) -> None:
     """Draw votes on ``axes[0]`` and contributors on ``axes[1]``, which has the legend of both."""
+    record = canvas.as_record(record, VoteCurves, record_of)
     _draw_votes(record, axes[0], firm=firm)
     plot_contributors(record, axes[1])
 
 
-def save(record: VoteCurves, path: str | os.PathLike[str], *, firm: bool = False) -> None:
+def layout(record: VoteCurves) -> dict[str, Any]:
+    """Return size, inches, and panels of the figure."""
+    del record
+    return {"size": (6.3, 2.4), "columns": 2}
+
+
+def save(record: Any, path: str | os.PathLike[str], *, firm: bool = False) -> None:
     """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    canvas.save(path, lambda *axes: plot(record, axes, firm=firm), size=(6.3, 2.4), columns=2)
+    record = canvas.as_record(record, VoteCurves, record_of)
+    canvas.save(path, lambda *axes: plot(record, axes, firm=firm), **layout(record))
 
 
 def _draw_votes(record: VoteCurves, ax: "Axes", *, firm: bool) -> None:

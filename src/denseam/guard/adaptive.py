@@ -25,6 +25,7 @@ from denseam.descent.heads import own_and_best_other
 from denseam.guard.guard import Guard
 from denseam.guard.model import GuardedModel
 from denseam.guard.verdict import JUNK
+from denseam.showing import Shown
 
 __all__ = ["AdaptiveResult", "accept_noise", "adaptive_attack"]
 
@@ -34,8 +35,8 @@ _BISECTIONS = 12
 _ROOM = 1e-3  # of a threshold: how far on the right side a step aims
 
 
-@dataclass(frozen=True)
-class AdaptiveResult:
+@dataclass(frozen=True, repr=False)
+class AdaptiveResult(Shown):
     """The nearest image found that is accepted and wrong, for each clean one.
 
     Attributes:
@@ -48,6 +49,11 @@ class AdaptiveResult:
     images: Tensor
     success: Tensor
     distance: Tensor
+
+    def _summary(self) -> str:
+        near = self.distance[self.success]
+        middle = f", median distance {float(near.median()):.3g}" if len(near) else ""
+        return f"{int(self.success.sum())} of {len(self.success)} images get through{middle}"
 
     def rate(self, budget: float) -> float:
         """Return the share of images with a success within ``budget``, visible units."""

@@ -5,8 +5,8 @@ rejects: one without the other says nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -20,14 +20,16 @@ from denseam.guard.guard import Guard
 from denseam.guard.junk import junk_sets
 from denseam.guard.metrics import CoverageRisk, Separation, coverage_risk, separation
 from denseam.guard.verdict import Verdicts
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = ["Finding", "GuardEvaluation", "Trial", "evaluate_guard", "make_trials"]
 
 Kind = Literal["junk", "attacked", "other"]
+_DRAWN = 3  # trials in the figure
 
 
-@dataclass(frozen=True)
-class Trial:
+@dataclass(frozen=True, repr=False)
+class Trial(Shown):
     """Images that a guard is tried on.
 
     Attributes:
@@ -44,8 +46,8 @@ class Trial:
     labels: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Shown):
     """The result of one trial, as shares of its images; None where there is no right label.
 
     Attributes:
@@ -75,9 +77,11 @@ class Finding:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class GuardEvaluation:
+@dataclass(frozen=True, repr=False)
+class GuardEvaluation(Shown, Drawn, Tabular):
     """A guard on clean images and on trials."""
+
+    _figure: ClassVar[str] = "guard"
 
     clean: Finding
     trials: tuple[Finding, ...]
@@ -85,6 +89,34 @@ class GuardEvaluation:
     clean_scores: Tensor  # (M,) float64
     trial_scores: Mapping[str, Tensor]
     threshold: float
+
+    def _summary(self) -> str:
+        junk = [trial for trial in self.trials if trial.kind == "junk"]
+        least = min((trial.rejected for trial in junk), default=None)
+        hardest = "" if least is None else f", of {len(junk)} kinds of junk at least {_pc(least)}"
+        return (
+            f"rejects {_pc(self.clean.rejected)} of {self.clean.count} clean images{hardest}, "
+            f"{len(self.trials)} trials"
+        )
+
+    def _columns(self) -> dict[str, list[Any]]:
+        rows = [self.clean, *self.trials]
+        names = [field.name for field in fields(Finding) if field.name != "separation"]
+        auroc = [None if row.separation is None else row.separation.auroc for row in rows]
+        return {**{name: [getattr(row, name) for row in rows] for name in names}, "auroc": auroc}
+
+    def _curves(self) -> dict[str, Any]:
+        """Return the record of its figure: clean scores beside those hardest to tell from them."""
+        finite = {n: s for n, s in self.trial_scores.items() if bool(s.isfinite().any())}
+        hardest = sorted(finite, key=lambda name: float(finite[name].median()))[:_DRAWN]
+        return {
+            "names": ("clean", *hardest),
+            "scores": (self.clean_scores, *(finite[name] for name in hardest)),
+            "threshold": self.threshold,
+            "curves": ("classifier",),
+            "coverage": (self.curve.coverage,),
+            "risk": (self.curve.risk,),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; of scores and curve only the area under the latter."""
@@ -185,6 +217,10 @@ def _against(
         title = f"FGSM of {name}, {size / 2:g}"
         trials.append(Trial(title, "attacked", images, labels))
     return [trial for trial in trials if len(trial.visible)]
+
+
+def _pc(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _whole(images: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Guard: a detector before a classifier, so that junk and attacks are set aside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from denseam.guard.scores import DEFAULT_SCORE, Score
 from denseam.guard.verdict import JUNK, Reason, Verdicts
 from denseam.precision import in_full_precision
 from denseam.saved import restore
+from denseam.showing import Drawn, Shown
 
 __all__ = ["Guard"]
 
@@ -28,7 +29,7 @@ _CHUNK = 4096  # images whose scores and labels are asked for at once
 _SCORES = "calibration.scores"
 
 
-class Guard:
+class Guard(Shown, Drawn):
     """Sets junk aside, and lets a classifier label the rest (section 5, its end).
 
         detector is not confident         junk, label -1
@@ -62,6 +63,8 @@ class Guard:
         MissingPackageError: when an ONNX file needs onnxruntime.
         DataUnavailableError, FileFormatError: when a file is not there, or is none.
     """
+
+    _figure: ClassVar[str] = "guard"
 
     def __init__(
         self,
@@ -266,9 +269,19 @@ class Guard:
         with saved.whole():
             return cls._restored(saved, detector, classifier, preprocess)
 
-    def __repr__(self) -> str:
-        rate = f"{self.target_rejection:g}" if self.calibrated else "not calibrated"
-        return f"Guard({self.score}, target_rejection={rate}, N={self.n_visible})"
+    def _summary(self) -> str:
+        members = (_named(each.describe()) for each in (self.detector, self.classifier))
+        state = "not calibrated"
+        if self.calibrated:
+            state = (
+                f"target_rejection={self.target_rejection:g}, threshold {self.threshold:.4g} by "
+                f"{len(self._calibration)} images"
+            )
+        return f"{self.score} of {' before '.join(members)}, {state}, N={self.n_visible}"
+
+    def _curves(self) -> dict[str, Any]:
+        """Return the record of its figure: the scores of clean images, and the threshold."""
+        return {"names": ("clean",), "scores": (self._calibration,), "threshold": self.threshold}
 
     def _samples(self, images: object) -> Samples:
         return Samples.of(images, self.n_visible, self.image_shape)
@@ -346,6 +359,12 @@ class Guard:
             guard._calibration = saved.tensors[_SCORES].double().sort().values
             guard.threshold  # noqa: B018 (an error here, not at the first image)
         return guard
+
+
+def _named(facts: Mapping[str, Any]) -> str:
+    """Return what a member is in a few words, from its description."""
+    word = str(facts.get("type") or facts.get("file") or facts.get("url") or facts["kind"])
+    return f"{word}(power={facts['power']:g})" if facts.get("power") else word
 
 
 def _restored_detector(saved: saving.Saved) -> Classifier:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from denseam.errors import InputError
+from denseam.showing import Shown
 
 __all__ = ["CoverageRisk", "Separation", "coverage_risk", "separation"]
 
@@ -23,8 +24,8 @@ class Separation:
     fpr_at_95: float  # of clean images rejected where 95 % of junk is
 
 
-@dataclass(frozen=True)
-class CoverageRisk:
+@dataclass(frozen=True, repr=False)
+class CoverageRisk(Shown):
     """Error among the accepted images, as more and more of them are accepted.
 
     Attributes:

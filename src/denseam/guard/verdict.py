@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal, get_args, overload
+from typing import Any, ClassVar, Literal, get_args, overload
 
 import torch
 from torch import Tensor
 
 from denseam.errors import InputError
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = ["JUNK", "REASONS", "Reason", "Verdict", "Verdicts"]
 
@@ -50,8 +51,8 @@ class Verdict:
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
-@dataclass(frozen=True, eq=False)
-class Verdicts(Sequence[Verdict]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Verdicts(Shown, Drawn, Tabular, Sequence[Verdict]):
     """Verdicts on a batch: a sequence of `Verdict`, and the same as tensors on the CPU.
 
     Attributes:
@@ -66,6 +67,8 @@ class Verdicts(Sequence[Verdict]):
     Raises:
         InputError: when their lengths differ.
     """
+
+    _figure: ClassVar[str] = "guard"
 
     labels: Tensor
     accepted: Tensor
@@ -100,8 +103,21 @@ class Verdicts(Sequence[Verdict]):
         lists = [*(tensor.tolist() for tensor in tensors), [*self.reasons]]
         return {field.name: one for field, one in zip(fields(Verdict), lists, strict=True)}
 
-    def __repr__(self) -> str:
-        return f"Verdicts({len(self)} images, {self.n_rejected} junk)"
+    def _summary(self) -> str:
+        return f"{len(self)} images, {self.n_rejected} junk"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        return self.columns
+
+    def _curves(self) -> dict[str, Any]:
+        """Return the record of their figure: accepted and junk scores, the threshold between."""
+        sides = {"accepted": self.scores[self.accepted], "junk": self.scores[~self.accepted]}
+        finite = {name: each for name, each in sides.items() if bool(each.isfinite().any())}
+        if not finite:
+            raise InputError("no image has a finite score: nothing to draw")
+        least = min(float(each[each.isfinite()].min()) for each in finite.values())
+        threshold = float(finite["accepted"].max()) if "accepted" in finite else least
+        return {"names": (*finite,), "scores": (*finite.values(),), "threshold": threshold}
 
     @property
     def n_rejected(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, InputError
 from denseam.evaluation import check_fit
 from denseam.mesh import Mesh
+from denseam.showing import Drawn, Shown, Tabular
 from denseam.trained_on import TrainedOn
 from denseam.training import environment
 from denseam.training.batches import BatchRule, batches_per_epoch
@@ -32,8 +34,8 @@ from denseam.training.runs import RunFolder
 __all__ = ["TrainResult", "train"]
 
 
-@dataclass(frozen=True)
-class TrainResult:
+@dataclass(frozen=True, repr=False)
+class TrainResult(Shown, Drawn, Tabular):
     """The result of a training run.
 
     Attributes:
@@ -43,10 +45,26 @@ class TrainResult:
         out: the run folder; None without one.
     """
 
+    _figure: ClassVar[str] = "training"
+
     model: Classifier
     recipe: Recipe
     records: list[EpochRecord]
     out: Path | None
+
+    def _summary(self) -> str:
+        errors = ""
+        if self.records:
+            last = self.records[-1]
+            errors = f", training error {100 * last.train_error:.2f} %"
+            if last.test_error is not None:
+                errors += f", test error {100 * last.test_error:.2f} %"
+        where = "" if self.out is None else f", in {self.out}"
+        return f"{self.model}, {len(self.records)} epochs{errors}{where}"
+
+    def _columns(self) -> dict[str, list[Any]]:
+        rows = [record.to_json() for record in self.records]
+        return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
 def train(

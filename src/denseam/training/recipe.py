@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from denseam.kernels import OBJECTIVES
 from denseam.kernels.choice import PRECISIONS
 from denseam.model import DenseAM
 from denseam.presets import PAPER_EPOCHS, preset_at
+from denseam.showing import Drawn, Shown
 from denseam.training.adversarial import Adversarial, Threat, check_radius, check_threats, threats
 from denseam.training.augment import Shift, ShiftedThenAttacked
 from denseam.training.batches import BatchRule
@@ -35,7 +36,7 @@ MNIST_SCALE = 741.3
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Shown, Drawn):
     """The hyperparameters of a training run; symbols are those of NIPS16, appendix A.
 
     Two runs with equal recipes, data and thread count end in the same bits. Epochs count from 0.
@@ -80,6 +81,8 @@ class Recipe:
     >>> recipe.temperature_at(0), recipe.temperature_at(299)
     (560.0, 560.0)
     """
+
+    _figure: ClassVar[str] = "training"
 
     power: float = field(metadata={"check": check_power})
     loss_power: float = field(metadata={"least": 1, "most": MOST_LOSS_POWER})
@@ -147,6 +150,9 @@ class Recipe:
                 f"{self.dtype} no room for gradients: wanted nearer temperatures, 10^"
                 f"{-most / math.log(10):.0f} to 10^{most / math.log(10):.0f}"
             )
+
+    def _rows(self) -> dict[str, list[Any]]:
+        return {"field": [*self.to_json()], "value": [*self.to_json().values()]}
 
     @classmethod
     def paper(

@@ -5,7 +5,8 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
 from denseam.precision import in_full_precision
 from denseam.saved import describe_model
+from denseam.showing import Drawn, Shown, Tabular, room
 
 __all__ = ["Attempt", "Audit", "SurfaceFacts", "audit"]
 
@@ -70,8 +72,8 @@ class SurfaceFacts:
         return min(self.one_step.accuracy, self.iterative.accuracy)
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Shown, Drawn, Tabular):
     """The result of ``audit``. Accuracies are fractions of all images, wrong ones included.
 
     Attributes:
@@ -88,6 +90,8 @@ class Audit:
         seconds: of the whole audit.
     """
 
+    _figure: ClassVar[str] = "audit"
+
     model: Mapping[str, Any]
     images: str
     count: int
@@ -99,6 +103,38 @@ class Audit:
     checks: tuple[Check, ...]
     distances: Mapping[str, Tensor]
     seconds: float
+
+    def _summary(self) -> str:
+        believed = "can be believed" if self.believed else "hides its gradients"
+        return (
+            f"{self.images}: all attacks leave {100 * self.headline.accuracy:.2f} % of "
+            f"{100 * self.clean:.2f} % of {self.count} images right, Linf {self.eps:g} in visible "
+            f"units; {self.surfaces[-1].name} {believed}"
+        )
+
+    def _columns(self) -> dict[str, list[Any]]:
+        through = [each for s in self.surfaces for each in (s.one_step, s.iterative)]
+        attempts = [*through, *self.others, self.headline]
+        return {
+            "attack": [a.name for a in attempts],
+            "accuracy": [a.accuracy for a in attempts],
+            "low": [a.interval[0] for a in attempts],
+            "high": [a.interval[1] for a in attempts],
+            "invalid": [a.invalid for a in attempts],
+        }
+
+    def save_page(self, path: str | Path, *, name: str | None = None) -> None:
+        """Write the audit as one HTML page, as ``denseam audit --page`` does.
+
+        Args:
+            path: the file.
+            name: of the model; its type by default.
+
+        Raises:
+            MissingPackageError: when matplotlib is not installed.
+            SaveError: when the file cannot be written.
+        """
+        room("study.report.audit").save_page(self, path, name=name)
 
     @property
     def flagged(self) -> tuple[Check, ...]:

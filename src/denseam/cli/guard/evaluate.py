@@ -40,8 +40,6 @@ from denseam.guard import Guard
 from denseam.guard.evaluation import GuardEvaluation, Trial, evaluate_guard, make_trials
 from denseam.pretrained import load_any
 
-_DRAWN = 3  # trials in the figure
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
@@ -76,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     with images_bar("evaluate") as bar:
         evaluation = evaluate_guard(guard, clean, trials, on_progress=bar)
     if args.figure is not None:
-        figure.save(_curves(evaluation), args.figure)
+        figure.save(evaluation, args.figure)
     if args.json:
         print_json({"guard": guard.to_json(), **evaluation.to_json()})
         return 0
@@ -91,17 +89,6 @@ def _junk(name: str, args: argparse.Namespace) -> Trial:
     images = data.load(name)
     whole = images if isinstance(images, ImageSet) else getattr(images, args.part)
     return Trial(name, "junk", whole.subset(slice(args.count)).visible())
-
-
-def _curves(evaluation: GuardEvaluation) -> figure.GuardCurves:
-    """Return clean scores beside those of the trials that are hardest to tell from them."""
-    finite = {n: s for n, s in evaluation.trial_scores.items() if bool(s.isfinite().any())}
-    hardest = sorted(finite, key=lambda name: float(finite[name].median()))[:_DRAWN]
-    return figure.GuardCurves(
-        ("clean", *hardest), (evaluation.clean_scores, *(finite[name] for name in hardest)),
-        evaluation.threshold, ("classifier",), (evaluation.curve.coverage,),
-        (evaluation.curve.risk,),
-    )  # fmt: skip
 
 
 def _table(evaluation: GuardEvaluation) -> Table:

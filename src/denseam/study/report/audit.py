@@ -1,28 +1,40 @@
 """The page of a masking audit."""
 
+import tempfile
 from itertools import groupby
-
-import torch
+from pathlib import Path
 
 from denseam.analysis.audit import Audit
 from denseam.analysis.audit.run import STEPS
-from denseam.figures.audit import AuditCurves
+from denseam.figures import audit as figure
+from denseam.files import write_bytes
 from denseam.study.report.pages import embed, template
 from denseam.version import __version__
 
-__all__ = ["audit_curves", "render_audit"]
+__all__ = ["render_audit", "save_page"]
 
 
-def audit_curves(audit: Audit) -> AuditCurves:
-    """Return the record of an audit's figure."""
-    sizes = [size for size, _ in audit.surfaces[0].budget]
-    left = [[audit.clean, *(a for _, a in surface.budget)] for surface in audit.surfaces]
-    return AuditCurves(
-        tuple(surface.name for surface in audit.surfaces),
-        (0.0, *(size / 2 for size in sizes)),
-        torch.tensor(left, dtype=torch.float64),
-        audit.distances["linf"],
-    )
+def save_page(
+    audit: Audit,
+    path: str | Path,
+    *,
+    name: str | None = None,
+    command: str = "denseam.audit(...)",
+    dtype: str = "float32",
+) -> None:
+    """Write an audit as one HTML page; ``name`` and the others are those of ``render_audit``.
+
+    Raises:
+        MissingPackageError: when matplotlib is not installed.
+        SaveError: when the file cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder, "audit.png")
+        figure.save(audit, picture)
+        drawn = picture.read_bytes()
+    name = name or str(audit.model["type"])
+    page = render_audit(audit, drawn, name=name, command=command, dtype=dtype)
+    write_bytes(Path(path), page.encode())
 
 
 def render_audit(audit: Audit, picture: bytes, *, name: str, command: str, dtype: str) -> str:
