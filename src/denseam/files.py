@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -162,6 +163,18 @@ def save_tensors(
     write_bytes(path, safetensors.torch.save(plain, metadata={_KEY: header}))
 
 
+@contextlib.contextmanager
+def _in_utf8(path: Path) -> Iterator[Path]:
+    """Yield a path of the file that safetensors can open: it takes names in UTF-8 alone."""
+    if not any("\udc80" <= character <= "\udcff" for character in os.fspath(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "link")
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def _aligned(tensor: Tensor) -> Tensor:
     """Return a tensor that begins at a multiple of 64 bytes, as PyTorch's own do.
 
@@ -179,7 +192,7 @@ def load_tensors(path: Path, *kinds: str) -> tuple[dict[str, Tensor], dict[str, 
     """
     kind = kinds[0]
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with _in_utf8(path) as name, safetensors.safe_open(name, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get(_KEY, "null"))
             names = list(file.keys())
             tensors = {name: _aligned(file.get_tensor(name)) for name in names}

@@ -88,3 +88,31 @@ def test_what_is_exported_joins_the_old_images_to_calibrate_anew(reviewed, quara
     # As docs/serve.md says.
     guard = small.guard().calibrate(torch.cat([old.visible(), new.visible()]), 0.05)
     assert guard.to_json()["n_calibration"] == (len(old) + len(new) + 1) // 2
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_what_the_list_prints_names_an_item(columns, run, quarantine, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    path, ids = quarantine
+    code, out, _ = run("guard", "review", "list", "--database", path)
+    assert code == 0
+    text = " ".join(ids)
+    printed = [word for word in out.split() if len(word) > 7 and word in text]
+    assert len({*printed}) == len(ids)
+    assert max(map(len, out.splitlines())) <= columns
+    for word in printed:
+        code, out, _ = run("guard", "review", "show", word, "--database", path)
+        assert code == 0
+        assert f"id: {word}" in out
+
+
+def test_the_beginning_of_an_id_has_to_name_one_item(reviewed, quarantine):
+    (first, *_) = ids = quarantine[1]
+    code, out, _ = reviewed("show", first[:9].upper())
+    assert (code, out.splitlines()[0]) == (0, f"id: {first}")
+    code, _, err = reviewed("show", "f" * 31 if not first.startswith("f" * 31) else "0" * 31)
+    assert (code, "no item" in err) == (2, True)
+    common = [i for i in range(33) if len({each.replace("-", "")[:i] for each in ids}) == 1][-1]
+    if common:
+        code, _, err = reviewed("delete", first.replace("-", "")[:common])
+        assert (code, "the beginning of several" in err) == (2, True)

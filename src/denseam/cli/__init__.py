@@ -1,6 +1,7 @@
 """The command line: parse, call, print. One file per command, whose docstring is its help."""
 
 import argparse
+import codecs
 import os
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ large ones learn prototypes, and attacks made on small n do not fool large n.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for bad input, 130 when stopped by Ctrl-C."""
     words = sys.argv[1:] if argv is None else list(argv)
+    _write_any_name()
     try:
         return _run(words)
     except KeyboardInterrupt:
@@ -73,6 +75,25 @@ def _run(words: Sequence[str]) -> int:
         return 2
     sys.stdout.flush()
     return code
+
+
+def _write_any_name() -> None:
+    """Let standard output and error take every character, whatever their encoding.
+
+    Bytes of a file's name that are no text come out as they are; characters that the encoding does
+    not have as escapes.
+    """
+    codecs.register_error("denseam", _any_name)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="denseam")
+
+
+def _any_name(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def _prepared(args: argparse.Namespace) -> argparse.Namespace:

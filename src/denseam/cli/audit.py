@@ -95,7 +95,7 @@ def _print(result: Audit, args: argparse.Namespace) -> None:
         )
     rows += [(attempt.name, "", percent(attempt.accuracy), "") for attempt in result.others]
     columns = ("attack through", "zero or useless gradients", "leaves", "verdict")
-    stdout.print(table(None, columns, rows, left=[0]))
+    stdout.print(table(None, columns, rows, left=[0], drop=[1]))
     for check in result.flagged:
         sentence = f" {check.surface or 'the model'}, {check.name}: {check.says}"
         stdout.print(Text.assemble(("flagged", _COLOURS["flagged"]), sentence))

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from rich.table import Table
 
 from denseam import data
 from denseam.bench import (
@@ -45,6 +44,7 @@ from denseam.classifier import check_device
 from denseam.cli.common import print_json, stdout, table
 from denseam.cli.flags import add_flags, from_fields
 from denseam.cli.progress import counted
+from denseam.cli.tables import FittedTable
 from denseam.errors import InputError
 from denseam.files import write_json
 from denseam.kernels import choose
@@ -115,13 +115,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measured(args: argparse.Namespace, device: torch.device, keep: "_Record") -> list[Table | str]:
+def _measured(
+    args: argparse.Namespace, device: torch.device, keep: "_Record"
+) -> list[FittedTable | str]:
     """Measure everything that was asked for, and return it as tables."""
     on_card, rounds = device.type != "cpu", args.rounds
     names = args.models or (["mnist-n30"] if on_card else [])
     models = [load_any(name, device=args.device) for name in names]
     steps = keep("steps", "training steps", CASES, lambda case: measure_step(case, rounds, device))
-    tables: list[Table | str] = [_step_table(steps), _LEGEND]
+    tables: list[FittedTable | str] = [_step_table(steps), _LEGEND]
     if not on_card:
         powers = (2, 30)
         inference = keep("inference", "inference", powers, lambda n: measure_inference(n, rounds))
@@ -166,7 +168,7 @@ class _Record:
         return rows
 
 
-def _step_table(rows: list[Row]) -> Table:
+def _step_table(rows: list[Row]) -> FittedTable:
     ours = next(form for form in rows[0]["milliseconds"] if form != "products")
     others = [form for form in _SHORT if any(form in row["milliseconds"] for row in rows)]
     cells = []
@@ -179,7 +181,7 @@ def _step_table(rows: list[Row]) -> Table:
         ])  # fmt: skip
     title = f"one training step, B = 1000, N = 784: ms, and by how much {ours} is faster"
     columns = ("n", "K", "C", "prod", ours, "ratio", "peak", *(_SHORT[form] for form in others))
-    return table(title, columns, cells)
+    return table(title, columns, cells, drop=range(len(columns) - 1, 5, -1))
 
 
 def _digits(milliseconds: float) -> str:
@@ -190,7 +192,7 @@ def _times(speedup: float) -> str:
     return f"{speedup:.1f}x" if speedup < 10 else f"{speedup:.0f}x"
 
 
-def _inference_table(rows: list[Row]) -> Table:
+def _inference_table(rows: list[Row]) -> FittedTable:
     cells = []
     for row in rows:
         alone, cpu = row["milliseconds"]["products"], row["milliseconds"]["cpu"]
@@ -200,7 +202,7 @@ def _inference_table(rows: list[Row]) -> Table:
     return table(title, ("n", "product", "cpu", "/ product", "peak"), cells)
 
 
-def _iteration_table(rows: list[Row]) -> Table:
+def _iteration_table(rows: list[Row]) -> FittedTable:
     cells = []
     for row in rows:
         times = [f"{row['milliseconds'][name]:.1f}" for name in ("kernels", "iteration")]
@@ -209,7 +211,7 @@ def _iteration_table(rows: list[Row]) -> Table:
     return table(title, ("n", "kernels", "iteration", "/ kernels"), cells)
 
 
-def _crossing_table(rows: list[Row]) -> Table:
+def _crossing_table(rows: list[Row]) -> FittedTable:
     cells = [
         [f"{row['power']:g}", mode, f"{rate:.0f}", f"{row['gradients'][mode]:.1f}",
          f"{100 * row['crossed'][mode]:.1f} %"]

@@ -3,24 +3,21 @@
 import argparse
 import contextlib
 import json
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from denseam import data, mesh
 from denseam.checks import whole
 from denseam.classifier import check_device
+from denseam.cli.console import foreign, percent, stderr, stdout
+from denseam.cli.tables import table
 from denseam.data import Dataset, Examples, ImageSet
 from denseam.data.imageset import only_pictures
 from denseam.data.pixels import Scale
 from denseam.errors import DenseAMError, InputError
-from denseam.mesh import Mesh, launched
+from denseam.mesh import Mesh
 
 __all__ = [
     "add_dataset",
@@ -41,14 +38,6 @@ __all__ = [
     "stdout",
     "table",
 ]
-
-# Of several processes one speaks; see ``job``.
-_SILENT = os.environ.get("RANK", "0") != "0" and launched()
-
-# Without markup: names of files, classes and sets come from users. Styles are Text.
-stdout = Console(highlight=False, markup=False, soft_wrap=True, quiet=_SILENT)
-stderr = Console(stderr=True, highlight=False, markup=False, quiet=_SILENT)
-
 
 # ---- options -------------------------------------------------------------------------------------
 
@@ -166,32 +155,4 @@ def print_json(value: Any) -> None:
 
 def say_error(command: str, error: DenseAMError) -> None:
     """Print one line that says what went wrong."""
-    stderr.print(f"denseam {command}: {error}", soft_wrap=True)
-
-
-def foreign(words: str) -> Text:
-    """Return words of a user as they are: no markup, unprintable characters as their escapes."""
-    return Text(
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
-    )
-
-
-def percent(fraction: float) -> str:
-    """Return a fraction as the paper writes it."""
-    return f"{100 * fraction:.2f} %"
-
-
-def table(
-    title: str | None,
-    columns: Sequence[str | Text],
-    rows: Iterable[Sequence[str | Text]],
-    *,
-    left: Sequence[int] = (),
-) -> Table:
-    """Return a table of cells; columns are set to the right but those at ``left``."""
-    result = Table(title=title, title_justify="left")
-    for i, column in enumerate(columns):
-        result.add_column(column, justify="left" if i in left else "right")
-    for row in rows:
-        result.add_row(*row)
-    return result
+    stderr.print(f"denseam {command}: {error}")

@@ -13,11 +13,11 @@ Examples:
 
 import argparse
 import dataclasses
-
-from rich.table import Table
+from pathlib import Path
 
 from denseam import data
-from denseam.cli.common import print_json, stdout
+from denseam.cli.common import foreign, print_json, stdout, table
+from denseam.cli.tables import FittedTable
 from denseam.errors import InputError
 
 
@@ -54,17 +54,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _table(sets: list[data.SetStatus]) -> Table:
-    table = Table()
-    table.add_column("name", no_wrap=True)  # to be typed
-    table.add_column("here")
-    for column in ("train", "test", "classes"):
-        table.add_column(column, justify="right")
-    table.add_column("where", overflow="fold")
-    table.add_column("licence")
-    for each in sets:
-        table.add_row(
+def _table(sets: list[data.SetStatus]) -> FittedTable:
+    home = str(Path.home())
+    rows = [
+        (
             each.name, "yes" if each.available else "no", f"{each.n_train}", f"{each.n_test}",
-            f"{len(each.classes)}", each.where, each.licence,
-        )  # fmt: skip
-    return table
+            f"{len(each.classes)}", foreign(each.where.replace(home, "~", 1)), each.licence,
+        )
+        for each in sets
+    ]  # fmt: skip
+    columns = ("name", "here", "train", "test", "classes", "where", "licence")
+    return table(None, columns, rows, left=[0, 1, 5, 6], drop=[6, 5, 4])

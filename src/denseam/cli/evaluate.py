@@ -12,7 +12,6 @@ Examples:
 import argparse
 import math
 
-from rich.table import Table
 from rich.text import Text
 
 from denseam.cli.common import (
@@ -25,8 +24,11 @@ from denseam.cli.common import (
     stdout,
     table,
 )
+from denseam.cli.tables import FittedTable
 from denseam.evaluation import Evaluation, evaluate
 from denseam.pretrained import load_any
+
+_MOST = 3  # confusions of a class
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,11 +62,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _confusions(evaluation: Evaluation, names: tuple[str, ...]) -> Table:
+def _confusions(evaluation: Evaluation, names: tuple[str, ...]) -> FittedTable:
+    """Return the matrix of confusions; where it is too wide, the most frequent ones by class."""
     rows: list[list[str | Text]] = []
     for i, counts in enumerate(evaluation.confusion[: len(names)]):
         cells = [Text(f"{n}" if n else "", "bold" if i == j else "") for j, n in enumerate(counts)]
-        error = evaluation.class_errors[i]
-        rows.append([names[i], *cells[: len(names)], "" if math.isnan(error) else percent(error)])
+        rows.append([names[i], *cells[: len(names)], _error(evaluation, i)])
     title = "right class (rows), predicted class (columns)"
-    return table(title, ["", *names, "error"], rows, left=[0])
+    matrix = table(title, ["", *names, "error"], rows, left=[0])
+    return matrix if matrix.fits(stdout) else _by_class(evaluation, names)
+
+
+def _by_class(evaluation: Evaluation, names: tuple[str, ...]) -> FittedTable:
+    rows = []
+    for i, counts in enumerate(evaluation.confusion[: len(names)]):
+        wrong = sorted((-n, j) for j, n in enumerate(counts[: len(names)]) if n and j != i)
+        taken = ", ".join(f"{names[j]} ({-n})" for n, j in wrong[:_MOST])
+        rows.append([names[i], f"{sum(counts)}", _error(evaluation, i), taken])
+    columns = ("class", "images", "error", f"taken for (the {_MOST} most frequent)")
+    return table(None, columns, rows, left=[0, 3], drop=[3])
+
+
+def _error(evaluation: Evaluation, label: int) -> str:
+    error = evaluation.class_errors[label]
+    return "" if math.isnan(error) else percent(error)

@@ -14,8 +14,6 @@ Examples:
 import argparse
 from pathlib import Path
 
-from rich.table import Table
-
 from denseam.cli.common import (
     add_dataset,
     add_model,
@@ -28,6 +26,7 @@ from denseam.cli.common import (
 )
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import check_picture
+from denseam.cli.tables import FittedTable
 from denseam.data import Examples
 from denseam.data.imageset import only_pictures
 from denseam.errors import InputError
@@ -104,7 +103,7 @@ def _label(typed: str | None, names: tuple[str, ...]) -> int | None:
     raise InputError(f"--label {typed}: wanted one of {', '.join(names)}")
 
 
-def _votes(explanation: Explanation, votes: ClassVotes, names: tuple[str, ...]) -> Table:
+def _votes(explanation: Explanation, votes: ClassVotes, names: tuple[str, ...]) -> FittedTable:
     memories = zip(votes.positions, votes.shares, votes.contributions, votes.votes_for, strict=True)
     rows = [
         (
@@ -114,4 +113,4 @@ def _votes(explanation: Explanation, votes: ClassVotes, names: tuple[str, ...]) 
         for position, share, contribution, classes in memories
     ]  # fmt: skip
     columns = ("memory", "share", "contribution", "votes for")
-    return table(figure.headline(explanation, votes, names), columns, rows, left=[3])
+    return table(figure.headline(explanation, votes, names), columns, rows, left=[3], drop=[3])

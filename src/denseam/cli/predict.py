@@ -27,8 +27,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from denseam.cli.common import (
     add_model,
     add_part,
@@ -40,6 +38,7 @@ from denseam.cli.common import (
     table,
 )
 from denseam.cli.sets import check_picture
+from denseam.cli.tables import FittedTable
 from denseam.errors import DataUnavailableError, InputError
 from denseam.files import write_bytes
 from denseam.prediction import Prediction, Predictions, predict
@@ -161,7 +160,7 @@ def _report(args: argparse.Namespace, result: Predictions) -> None:
             stdout.print(foreign(f"{what} in {path}"))
 
 
-def _table(result: Predictions) -> Table:
+def _table(result: Predictions) -> FittedTable:
     names = [row.name for row in result]
     folders = {str(Path(name).parent) for name in names}
     folder = os.path.commonpath(folders) if len(names) > 1 and "." not in folders else ""
@@ -180,4 +179,4 @@ def _table(result: Predictions) -> Table:
         rows.append((f"... and {len(result) - _LISTED} more", "", "", "", ""))
     columns = ("picture", "label", "confidence", "runner-up", "memories, or error")
     title = foreign(f"in {folder}").plain if folder else None
-    return table(title, columns, rows, left=[0, 4])
+    return table(title, columns, rows, left=[0, 4], drop=[3] if result.errors else [4, 3])

@@ -93,7 +93,7 @@ class TrainingBar(Callback):
             self._progress.update(self._task, errors=_errors(record))
 
     def on_warning(self, message: str) -> None:
-        stderr.print(f"warning: {message}", soft_wrap=True)
+        stderr.print(f"warning: {message}")
 
     def on_end(self) -> None:
         self._progress.stop()

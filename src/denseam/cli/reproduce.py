@@ -103,9 +103,7 @@ def run(args: argparse.Namespace) -> int:
             with _Lines() as lines:
                 reproduction = reproduce(study, args.out, lines, args.only, mesh)
     except KeyboardInterrupt:
-        stderr.print(
-            f"\nstopped; the same command goes on from where it was, in {args.out}", soft_wrap=True,
-        )  # fmt: skip
+        stderr.print(f"\nstopped; the same command goes on from where it was, in {args.out}")
         raise
     if not mesh.first:
         return 0
@@ -186,9 +184,7 @@ class _Lines:
     def on_end(self, outcome: Outcome, number: int, total: int, left: float) -> None:
         took = "up to date" if outcome.reused else _time(outcome.seconds)
         rest = f"   about {_time(left)} left" if left and not outcome.reused else ""
-        stderr.print(
-            f"[{number:>2}/{total}] {outcome.stage.title:<52} {took:>12}{rest}", soft_wrap=True,
-        )  # fmt: skip
+        stderr.print(f"[{number:>2}/{total}] {outcome.stage.title:<52} {took:>12}{rest}")
 
 
 def _time(seconds: float) -> str:

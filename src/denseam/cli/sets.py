@@ -47,9 +47,8 @@ def making(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield {"chunk": args.chunk, "on_progress": bar, "shared": mesh.size > 1}
     except KeyboardInterrupt:
         stderr.print(
-            f"\nstopped; finished chunks are kept beside {args.out}, the same command goes on",
-            soft_wrap=True,
-        )  # fmt: skip
+            f"\nstopped; finished chunks are kept beside {args.out}, the same command goes on"
+        )
         raise
 
 

@@ -134,10 +134,7 @@ def run(args: argparse.Namespace) -> int:
             warnings.simplefilter("ignore", DenseAMWarning)  # the bar shows them
             result = _train(recipe, images, args, callbacks, mesh, front, start)
     except KeyboardInterrupt:
-        stderr.print(
-            f"\nstopped; the same command goes on from the last epoch in {args.out}",
-            soft_wrap=True,
-        )  # fmt: skip
+        stderr.print(f"\nstopped; the same command goes on from the last epoch in {args.out}")
         raise
     if mesh.first:
         _report(result, images, args)

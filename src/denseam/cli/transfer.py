@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.table import Table
 from rich.text import Text
 
 from denseam.analysis import (
@@ -46,6 +45,7 @@ from denseam.cli.common import (
 from denseam.cli.progress import counted
 from denseam.cli.rows import Row, first_distinct, read_rows, row_names, samples
 from denseam.cli.sets import check_picture
+from denseam.cli.tables import FittedTable
 from denseam.data import ImageSet
 from denseam.data.imageset import only_pictures
 from denseam.errors import InputError
@@ -232,17 +232,16 @@ def _drawing(measured: _Measured) -> TransferMap:
     )
 
 
-def _printed(measured: _Measured) -> Table:
+def _printed(measured: _Measured) -> FittedTable:
     title = f"{measured.quantity} of models (columns) on images made against (rows), 95 % intervals"
     names: list[str | Text] = ["", "images"]
     for v, name in enumerate(measured.table.victims):
         beta = "" if measured.betas is None else f"\nbeta_sm {measured.betas[v]:.4g}"
         names.append(Text(name + beta))
     rows = [_cells(measured.table, r, row.source) for r, row in enumerate(measured.rows)]
-    printed = table(title, names, rows, left=[0])
+    printed = table(title, names, rows, left=[0], repeated=2)
     if measured.clean is not None:
-        printed.add_section()
-        printed.add_row(*_cells(measured.clean, 0, None))
+        printed.add_section([_cells(measured.clean, 0, None)])
     return printed
 
 

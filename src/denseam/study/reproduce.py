@@ -71,8 +71,10 @@ def reproduce(
         results = results_of(study, outcomes)
         pictures = _pictures(outcomes, out)
         write_json(out / "results.json", results)
-        write_bytes(out / "results.md", as_markdown(results).encode())
-        write_bytes(out / "report.html", render(results, pictures).encode())
+        write_bytes(out / "results.md", as_markdown(results).encode(errors="backslashreplace"))
+        write_bytes(
+            out / "report.html", render(results, pictures).encode(errors="backslashreplace")
+        )
     return Reproduction(results, outcomes, out)
 
 

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from denseam import data
 from denseam.cli.common import check_count, check_file, foreign, percent, print_json, stdout, table
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
+from denseam.cli.tables import FittedTable
 from denseam.data import ImageSet
 from denseam.data.pixels import to_visible
 from denseam.errors import InputError
@@ -180,7 +180,7 @@ def _report(
         stdout.print(foreign(where))
 
 
-def _table(names: Sequence[str], verdicts: Verdicts) -> Table:
+def _table(names: Sequence[str], verdicts: Verdicts) -> FittedTable:
     rows: list[tuple[Any, ...]] = [
         (
             foreign(name), f"{verdict.label}" if verdict.accepted else "junk",
@@ -192,4 +192,4 @@ def _table(names: Sequence[str], verdicts: Verdicts) -> Table:
     if len(names) > _LISTED:
         rows.append((f"... and {len(names) - _LISTED} more", "", "", "", "", ""))
     columns = ("image", "label", "p-value", "score", "detector", "reason")
-    return table(None, columns, rows, left=[0, 5])
+    return table(None, columns, rows, left=[0, 5], drop=[4, 3, 2])

@@ -20,7 +20,7 @@ Examples:
 import argparse
 from pathlib import Path
 
-from rich.table import Table
+from rich.text import Text
 
 from denseam import data
 from denseam.cli.common import (
@@ -31,9 +31,11 @@ from denseam.cli.common import (
     foreign,
     print_json,
     stdout,
+    table,
 )
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
+from denseam.cli.tables import FittedTable
 from denseam.data import ImageSet
 from denseam.figures import guard as figure
 from denseam.guard import Guard
@@ -91,19 +93,15 @@ def _junk(name: str, args: argparse.Namespace) -> Trial:
     return Trial(name, "junk", whole.subset(slice(args.count)).visible())
 
 
-def _table(evaluation: GuardEvaluation) -> Table:
-    table = Table(title="% of the images", title_justify="left", box=None)
-    table.add_column("", no_wrap=True)
-    for column in ("images", "rejected", "right", "wrong", "alone", "AUROC"):
-        table.add_column(column, justify="right", no_wrap=True)
+def _table(evaluation: GuardEvaluation) -> FittedTable:
+    rows = list[tuple[str | Text, ...]]()
     for row in (evaluation.clean, *evaluation.trials):
         alone = None if row.alone is None else 1 - row.alone
         shares = map(_share, (row.rejected, row.right, row.wrong, alone))
-        table.add_row(
-            foreign(row.name), f"{row.count}", *shares,
-            "" if row.separation is None else f"{row.separation.auroc:.3f}",
-        )  # fmt: skip
-    return table
+        auroc = "" if row.separation is None else f"{row.separation.auroc:.3f}"
+        rows.append((foreign(row.name), f"{row.count}", *shares, auroc))
+    columns = ("", "images", "rejected", "right", "wrong", "alone", "AUROC")
+    return table("% of the images", columns, rows, left=[0], drop=[1, 5, 6])
 
 
 def _share(value: float | None) -> str:

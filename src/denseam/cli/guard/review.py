@@ -4,14 +4,13 @@ Look through the quarantine of `denseam guard serve`.
 """
 
 import argparse
+import re
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from denseam.cli.common import check_count, check_file, foreign, print_json, stdout
+from denseam.cli.common import check_count, check_file, foreign, print_json, stdout, table
 from denseam.cli.parsing import add_command, add_group
 from denseam.errors import InputError
 from denseam.files import write_bytes
@@ -21,6 +20,7 @@ from denseam.guard.server import Settings
 _JUNK = "junk"
 _PAGE = 200
 _DIGITS = 9  # of a class
+_HEX, _SHORT = 32, 8  # digits of an id, and of what is printed of it
 
 
 def add_to(parser: argparse.ArgumentParser, _: Sequence[str] | None) -> None:
@@ -30,10 +30,10 @@ def add_to(parser: argparse.ArgumentParser, _: Sequence[str] | None) -> None:
     _add_kind(listing)
     listing.add_argument("--count", type=int, default=50, help="(default: %(default)s)")
     show = _action(actions, "show", "show an item and its picture", _show, "show ID --out item.png")
-    show.add_argument("id", metavar="ID", help="of the item")
+    show.add_argument("id", metavar="ID", help="of the item, or its beginning")
     show.add_argument("--out", type=Path, help="the picture as a .png file")
     label = _action(actions, "label", "say what an item is", _label, "label ID 7")
-    label.add_argument("id", metavar="ID", help="of the item")
+    label.add_argument("id", metavar="ID", help="of the item, or its beginning")
     label.add_argument("label", metavar="LABEL", help="a class; junk; none to take it back")
     export = _action(
         actions, "export", "write the items with a class for a label as an image set", _export,
@@ -42,7 +42,7 @@ def add_to(parser: argparse.ArgumentParser, _: Sequence[str] | None) -> None:
     export.add_argument("out", type=Path, metavar="OUT", help=".npz or .safetensors")
     export.add_argument("--model", metavar="NAME", help="only items of the guard of that name")
     delete = _action(actions, "delete", "delete items, labelled or not", _delete, "delete ID ID")
-    delete.add_argument("ids", nargs="+", metavar="ID", help="of an item")
+    delete.add_argument("ids", nargs="+", metavar="ID", help="of an item, or its beginning")
 
 
 def _action(
@@ -78,18 +78,19 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"total": total, "items": [_facts(item) for item in items]})
         return 0
-    table = Table(title=f"{len(items)} of {total} items", title_justify="left")
-    for column in ("id", "received (UTC)", "reason", "score", "p-value", "detector", "source"):
-        table.add_column(column, overflow="fold")
-    table.add_column("label")
-    for item in items:
-        table.add_row(
-            str(item.id), f"{item.received_at:%Y-%m-%d %H:%M:%S}", foreign(item.reason),
+    short = _short_ids([str(item.id) for item in items])
+    rows = [
+        (
+            short[str(item.id)], f"{item.received_at:%Y-%m-%d %H:%M:%S}", foreign(item.reason),
             "" if item.score is None else f"{item.score:.4g}", f"{item.p_value:.4g}",
             str(item.detector_label), foreign(item.source or item.address or ""),
             _named(item.label),
-        )  # fmt: skip
-    stdout.print(table)
+        )
+        for item in items
+    ]  # fmt: skip
+    columns = ("id", "received (UTC)", "reason", "score", "p-value", "detector", "source", "label")
+    title = f"{len(items)} of {total} items"
+    stdout.print(table(title, columns, rows, left=[0, 1, 2, 6, 7], drop=[6, 3, 5, 1]))
     return 0
 
 
@@ -97,7 +98,8 @@ def _show(args: argparse.Namespace) -> int:
     from denseam.guard.server.quarantine.export import in_blocks, png  # noqa: PLC0415 (an extra)
 
     check_file(args.out, ".png")
-    item = _found(_store(args).get(_uuid(args.id)), args.id)
+    store = _store(args)
+    item = _found(store.get(_id(store, args.id)), args.id)
     if args.out is not None:
         write_bytes(args.out, png(item.grey()))
     if args.json:
@@ -114,7 +116,8 @@ def _label(args: argparse.Namespace) -> int:
     if args.label not in words and not (args.label.isdecimal() and len(args.label) <= _DIGITS):
         raise InputError(f"label {args.label}: wanted a class, junk or none")
     label = words[args.label] if args.label in words else int(args.label)
-    item = _found(_store(args).label(_uuid(args.id), label), args.id)
+    store = _store(args)
+    item = _found(store.label(_id(store, args.id), label), args.id)
     if args.json:
         print_json(_facts(item))
     else:
@@ -143,7 +146,8 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _delete(args: argparse.Namespace) -> int:
-    count = _store(args).delete([_uuid(each) for each in args.ids])
+    store = _store(args)
+    count = store.delete([_id(store, each) for each in args.ids])
     if args.json:
         print_json({"deleted": count})
     else:
@@ -179,8 +183,28 @@ def _found(item: Any, identifier: str) -> Any:
     return item
 
 
-def _uuid(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise InputError(f"id {text}: wanted a UUID, as `review list` prints them") from None
+def _id(store: Any, text: str) -> uuid.UUID:
+    """Return the id that a text is, or is the beginning of, as in git.
+
+    Raises:
+        InputError: for no id, and for the beginning of none or of several.
+    """
+    digits = text.replace("-", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{1,32}", digits):
+        raise InputError(f"id {text}: wanted a UUID, or its beginning, as `review list` prints it")
+    if len(digits) == _HEX:
+        return uuid.UUID(digits)
+    ids = store.starting_with(digits)
+    if not ids:
+        raise InputError(f"no item {text} in the quarantine")
+    if len(ids) > 1:
+        raise InputError(f"id {text} is the beginning of several: {', '.join(map(str, ids))}")
+    return uuid.UUID(str(ids[0]))
+
+
+def _short_ids(ids: Sequence[str]) -> dict[str, str]:
+    """Return the beginning of each id that is long enough to tell it from the others."""
+    length = _SHORT
+    while len({each[:length] for each in ids}) < len(set(ids)):
+        length += 1
+    return {each: each[:length] for each in ids}

@@ -34,7 +34,7 @@ def save_page(
         drawn = picture.read_bytes()
     name = name or str(audit.model["type"])
     page = render_audit(audit, drawn, name=name, command=command, dtype=dtype)
-    write_bytes(Path(path), page.encode())
+    write_bytes(Path(path), page.encode(errors="backslashreplace"))
 
 
 def render_audit(audit: Audit, picture: bytes, *, name: str, command: str, dtype: str) -> str:

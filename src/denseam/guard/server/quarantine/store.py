@@ -102,6 +102,13 @@ class Store:
             row = rows.mappings().first()
         return None if row is None else Item(**row)
 
+    def starting_with(self, digits: str, limit: int = 3) -> Sequence[uuid.UUID]:
+        """Return the first ids that begin with some hexadecimal digits, 1 to 32 of them."""
+        low, high = uuid.UUID(digits.ljust(32, "0")), uuid.UUID(digits.ljust(32, "f"))
+        query = sa.select(ITEMS.c.id).where(ITEMS.c.id.between(low, high)).limit(limit)
+        with self._connection() as connection:
+            return connection.scalars(query).all()
+
     def list(
         self,
         *,
