@@ -21,6 +21,7 @@ from denseam.descent import ATTACKS as TABLE
 from denseam.descent import Stop, attack_set, boundary_set, minimum_set, rubbish_set
 from denseam.descent.sets import Keep
 from denseam.descent.sign import Loss
+from denseam.retrieval import DYNAMICS
 
 DOCS = Path(__file__).parents[1] / "docs"
 DATA, ATTACKS, PARTS = (DOCS / f"{name}.md" for name in ("data", "attacks", "parts"))
@@ -93,6 +94,16 @@ def test_the_code_of_the_page_on_parts_runs(place):
     assert loaded.n_inputs == 200 * 150
     v, exact = names["v"][:2].double(), names["Even"](4)
     assert torch.equal(exact.value(v), v**4)
+
+
+def test_the_code_of_the_page_on_memories_runs(place):
+    names = run_code(DOCS / "memory.md")
+    assert (place / "eights.png").read_bytes()[:4] == b"\x89PNG"
+    assert names["result"].agreement(names["eights"]).mean() > 0.97
+    assert names["held"].alpha == pytest.approx(0.138, rel=0.2)
+    for domain, dynamics in DYNAMICS.items():
+        (row,) = [row for row in rows(DOCS / "memory.md", "domains") if domain in row[0]]
+        assert code_in(row[-1:]) == list(dynamics)
 
 
 def test_the_code_of_the_attack_page_runs(place):

@@ -15,7 +15,7 @@ import torch
 from study import small as tiny
 
 from denseam import data
-from denseam.cli.reproduce import _Lines
+from denseam.cli.reproduce import StageLines
 from denseam.files import held_folder
 from denseam.study.findings import Findings
 from denseam.study.stage import Outcome, Stage
@@ -128,7 +128,7 @@ def test_a_stage_says_how_long_it_took_and_how_long_the_others_may_take(
 ):
     stage = Stage("one", "the first", "denseam bench", lambda _: Findings())
     outcome = Outcome(stage, Findings(), Path(), "key", "digest", took, 0.0, reused)
-    with _Lines() as lines:
+    with StageLines() as lines:
         lines.on_end(outcome, 1, 12, left)
     assert re.fullmatch(rf"\[ 1/12\] the first {{44,}}{said}\n", capsys.readouterr().err)
 

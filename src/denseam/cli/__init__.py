@@ -18,6 +18,8 @@ COMMANDS = (
     "evaluate",
     "predict",
     "explain",
+    "retrieve",
+    "capacity",
     "rubbish",
     "boundary",
     "attack",

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         with job(args.command, args.device) as mesh:
             if args.train:
                 study = _study(args, images, _trained(args, images, mesh))
-            with _Lines() as lines:
+            with StageLines() as lines:
                 reproduction = reproduce(study, args.out, lines, args.only, mesh)
     except KeyboardInterrupt:
         stderr.print(f"\nstopped; the same command goes on from where it was, in {args.out}")
@@ -154,7 +154,7 @@ def _trained(args: argparse.Namespace, images: Dataset, mesh: Mesh) -> list[Subj
         )  # fmt: skip
 
 
-class _Lines:
+class StageLines:
     """A line for each stage with its time and the time left; on a terminal a bar below them."""
 
     def __init__(self) -> None:

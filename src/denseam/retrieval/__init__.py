@@ -7,7 +7,7 @@
     dynamics    the loop, and the ways to take a step
     covers      corrupted patterns
     memory      ``AssociativeMemory``; storing: its defaults; states: its entrance
-    result      what a retrieval returns
+    result      what a retrieval returns; editing: changes, and who depends on a memory
     layer       ``MemoryAttention``, retrieval as a layer of a network
     capacity    how many patterns fit
 
@@ -16,7 +16,9 @@ docs/memory.md shows their use.
 
 from denseam.retrieval.covers import COVERS, Covered, cover
 from denseam.retrieval.dynamics import DYNAMICS, Dynamics, WhyStopped
+from denseam.retrieval.editing import Change
 from denseam.retrieval.landscape import Domain, EnergyParts
+from denseam.retrieval.layer import MemoryAttention
 from denseam.retrieval.memory import AssociativeMemory
 from denseam.retrieval.result import Retrieval
 
@@ -24,10 +26,12 @@ __all__ = [
     "COVERS",
     "DYNAMICS",
     "AssociativeMemory",
+    "Change",
     "Covered",
     "Domain",
     "Dynamics",
     "EnergyParts",
+    "MemoryAttention",
     "Retrieval",
     "WhyStopped",
     "cover",

@@ -61,8 +61,8 @@ class Columns:
         F = self.F
         scale = torch.maximum(F.scale(plus, 0), F.scale(minus, 0))[0]
         on, off = F.ratio(plus, scale), F.ratio(minus, scale)
-        noise = _NOISE * (on.abs().sum(dim=0) + off.abs().sum(dim=0))
-        return (on - off).sum(dim=0), noise, scale
+        # Each term is 1 at most, and rounded.
+        return (on - off).sum(dim=0), torch.full_like(scale, _NOISE * len(fields)), scale
 
     def gaps(self, states: Tensor, neurons: Tensor) -> Tensor:
         """Return E(v_i = -1) - E(v_i = +1) of neurons (n,), (b, D) float64 -> (b, n) float64."""

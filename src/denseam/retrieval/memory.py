@@ -12,6 +12,7 @@ from denseam.errors import InputError
 from denseam.model import DenseAM
 from denseam.retrieval.covers import Covered, cover
 from denseam.retrieval.dynamics import DYNAMICS, Dynamics, run
+from denseam.retrieval.editing import Change, chosen_rows, edited_rows, rows_to_add
 from denseam.retrieval.flips import Columns
 from denseam.retrieval.gathering import nearest_of
 from denseam.retrieval.landscape import Domain, EnergyParts, landscape_of
@@ -297,6 +298,87 @@ class AssociativeMemory:
         rows = self._states.whole(states)
         halves = self._half_squares(rows.dtype)
         return torch.cat([nearest_of(self._patterns, s, halves) for s in _pieces(rows, _CHUNK)])
+
+    # ---- changes ---------------------------------------------------------------------------------
+
+    def add(self, patterns: Any, probes: Tensor | None = None, **options: Any) -> Change | None:
+        """Store more patterns, (M, D); they follow the others.
+
+        The energy function stays; the domain has to hold the new patterns.
+
+        Args:
+            patterns: as ``store`` takes them.
+            probes: states (B, D) to retrieve before and after.
+            options: of ``retrieve``.
+
+        Returns:
+            What changes for the probes; None without them.
+
+        Raises:
+            InputError: for patterns that do not fit, or stored ones that lie in a file.
+        """
+        return self._edited(probes, options, add=rows_to_add(patterns, self._patterns))
+
+    def remove(self, positions: Any, probes: Tensor | None = None, **options: Any) -> Change | None:
+        """Forget patterns by their positions; arguments as for ``add``.
+
+        Raises:
+            InputError: for a position out of range, or when none would stay.
+        """
+        rows = chosen_rows(positions, len(self))
+        return self._edited(probes, options, remove=rows)
+
+    def replace(
+        self, positions: Any, patterns: Any, probes: Tensor | None = None, **options: Any
+    ) -> Change | None:
+        """Put patterns (M, D) in the places of M others; arguments as for ``add``.
+
+        Raises:
+            InputError: for a position out of range, or another number of patterns.
+        """
+        rows = chosen_rows(positions, len(self))
+        new = rows_to_add(patterns, self._patterns)
+        if len(new) != len(rows):
+            raise InputError(f"{len(new)} patterns for {len(rows)} positions: wanted as many")
+        whole_ = self._patterns.whole().clone()
+        whole_[rows] = new
+        names = torch.arange(len(self))
+        names[rows] = -1
+        return self._exchanged(Patterns(whole_), names, probes, options)
+
+    def depends_on(self, positions: Any, probes: Tensor, **options: Any) -> Change:
+        """Return what would change for probes without some memories; nothing is changed.
+
+        ``.depends`` says which decisions rest on them. Errors as for ``remove``.
+        """
+        patterns, names = edited_rows(self._patterns, remove=chosen_rows(positions, len(self)))
+        before = self.retrieve(probes, **options)
+        return Change(before, self._with(patterns).retrieve(probes, **options), names)
+
+    def _edited(
+        self, probes: Tensor | None, options: dict[str, Any], **edits: Tensor
+    ) -> Change | None:
+        patterns, names = edited_rows(self._patterns, **edits)
+        return self._exchanged(patterns, names, probes, options)
+
+    def _exchanged(
+        self, patterns: Patterns, names: Tensor, probes: Tensor | None, options: dict[str, Any]
+    ) -> Change | None:
+        new = self._with(patterns)
+        before = None if probes is None else self.retrieve(probes, **options)
+        self.__dict__.update(new.__dict__)
+        if probes is None or before is None:
+            return None
+        return Change(before, self.retrieve(probes, **options), names)
+
+    def _with(self, patterns: Patterns) -> "AssociativeMemory":
+        """Return a memory of other patterns with the same energy and domain."""
+        facts = facts_of(patterns)
+        domain_of(facts, len(patterns), self.domain, self.energy_function)
+        return AssociativeMemory(
+            patterns, self.energy_function, self.domain, facts, n_classes=self.n_classes,
+            shape=self.shape, centre=None if self.centre is None else facts.mean,
+        )  # fmt: skip
 
     # ---- inside ----------------------------------------------------------------------------------
 
