@@ -24,7 +24,7 @@ from denseam import data, energies
 from denseam.cli.common import add_part, dataset_of, foreign, print_json, stdout, table
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import check_picture
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.data.pictures import pages
 from denseam.data.pixels import to_visible
 from denseam.data.registry import KNOWN
@@ -106,14 +106,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _memory(args: argparse.Namespace) -> tuple[AssociativeMemory, ImageSet | None]:
+def _memory(args: argparse.Namespace) -> tuple[AssociativeMemory, Examples | None]:
     """Return the memory, and the images it stores, if it stores a data set's."""
     name: str = args.model
     if name.endswith(".npy"):
         return AssociativeMemory.store(name, _energy(args)), None
     if name in KNOWN or Path(name).suffix == ".npz":
         source = data.load(name)
-        images = source if isinstance(source, ImageSet) else source.train
+        images = source if isinstance(source, Examples) else source.train
         if args.store < 1:
             raise InputError(f"--store {args.store}: wanted a number of patterns >= 1")
         images = images.subset(slice(0, args.store))
@@ -146,7 +146,7 @@ def _energy(args: argparse.Namespace) -> EnergyFunction | Entmax | str | None:
 
 
 def _states(
-    args: argparse.Namespace, memory: AssociativeMemory, stored: ImageSet | None
+    args: argparse.Namespace, memory: AssociativeMemory, stored: Examples | None
 ) -> tuple[Tensor, list[str]]:
     """Return the states to start from, (B, N), and what to call them."""
     states, names = [], []
@@ -159,7 +159,7 @@ def _states(
         for i in args.index or [0]:
             if not 0 <= i < len(images):
                 raise InputError(f"--index {i}: {images.name} has 0 .. {len(images) - 1}")
-            states.append(images.subset([i]).visible()[0])
+            states.append(images.subset([i]).inputs(torch.float32)[0])
             names.append(f"{images.name} {i}")
     dtype = memory.mean_pattern.dtype if memory.patterns.dtype == torch.float64 else torch.float32
     if any(state.numel() != memory.n_visible for state in states):

@@ -91,7 +91,7 @@ class AssociativeMemory:
 
         Args:
             patterns: (K, D), floating, boolean (-1 and +1) or uint8 pixels; pictures (K, H, W); an
-                ``ImageSet``; or the path of a .npy or .safetensors file, whose patterns are read
+                set of examples; or the path of a .npy or .safetensors file, whose patterns are read
                 in blocks and may be larger than memory.
             energy: an energy function; a number n for the rectified polynomial; its name, with its
                 default parameters. By default the exponential whose beta separates the patterns.

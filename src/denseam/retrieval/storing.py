@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from denseam.checks import choice
-from denseam.data import Dataset, ImageSet
+from denseam.data import Dataset, Examples
 from denseam.energies import (
     EnergyFunction,
     Entmax,
@@ -34,8 +34,9 @@ def patterns_of(patterns: Any, tensor: str | None) -> tuple[Patterns, tuple[int,
     """Return patterns, and the shape of pictures where they have one."""
     if isinstance(patterns, Dataset):
         raise InputError("patterns: a Dataset has two sets; store .train or .test of it")
-    if isinstance(patterns, ImageSet):
-        return Patterns(stacked(patterns.visible())), patterns.shape
+    if isinstance(patterns, Examples):
+        shape = patterns.input_shape
+        return Patterns(patterns.inputs(torch.float32)), shape if len(shape) == 2 else None
     if isinstance(patterns, str | os.PathLike):
         rows = FilePatterns(patterns, tensor)
         if not len(rows) or not rows.n_components:
