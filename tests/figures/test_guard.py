@@ -122,7 +122,7 @@ def test_files_that_are_no_pictures_are_refused(tmp_path, pixels, monkeypatch):
     path.write_bytes(big.read_bytes()[:3000])
     with pytest.raises(FileFormatError, match="not a whole picture"):
         read_pictures([path], (5, 4))
-    monkeypatch.setattr("denseam.figures.pictures._PIXELS", 10)
+    monkeypatch.setattr("denseam.data.pictures._PIXELS", 10)
     with pytest.raises(InputError, match="too many"):
         read_pictures([big], (5, 4))
 

@@ -24,6 +24,7 @@ __all__ = [
     "add_images",
     "add_model",
     "add_part",
+    "add_preparation",
     "check_count",
     "check_file",
     "chosen_images",
@@ -33,6 +34,7 @@ __all__ = [
     "job",
     "percent",
     "print_json",
+    "print_unreadable",
     "say_error",
     "stderr",
     "stdout",
@@ -65,6 +67,18 @@ def add_dataset(
 def add_part(parser: argparse.ArgumentParser) -> None:
     """Add the option that picks the training or the test images of a data set."""
     parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+
+
+def add_preparation(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how pictures become inputs."""
+    parser.add_argument(
+        "--invert", action=argparse.BooleanOptionalAction, default=None,
+        help="pictures are dark on light, or none is (default: seen from each border)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--centre", action=argparse.BooleanOptionalAction, default=None,
+        help="ink is centred as in MNIST (default: where the model was trained on such)",
+    )  # fmt: skip
 
 
 def add_images(parser: argparse.ArgumentParser, *, count: int) -> None:
@@ -151,6 +165,15 @@ def print_json(value: Any) -> None:
     """Print one JSON value on the standard output."""
     if not stdout.quiet:
         sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def print_unreadable(errors: Sequence[str]) -> None:
+    """Print how many files could not be read, and why the first of them."""
+    stdout.print(f"{len(errors)} could not be read:")
+    for error in errors[:_REASONS]:
+        stdout.print(foreign(f"  {error}"))
+    if len(errors) > _REASONS:
+        stdout.print(f"  ... and {len(errors) - _REASONS} more")
 
 
 def say_error(command: str, error: DenseAMError) -> None:

@@ -7,7 +7,8 @@ where they are transparent, and made like those that the model has learned: for 
 light paper is inverted and the ink centred as in MNIST. Pictures of the model's own size
 on dark paper stay as they are.
 
-A file that cannot be read is a row with an error; the exit code is then 1.
+A file that cannot be read is a row with an error; the exit code is then 1, and 2 where no
+file could be read.
 
 Examples:
     denseam predict mnist-n30 scan.png
@@ -30,6 +31,7 @@ from typing import Any
 from denseam.cli.common import (
     add_model,
     add_part,
+    add_preparation,
     check_file,
     foreign,
     percent,
@@ -64,18 +66,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", action="store_true", help="print rows as CSV, not as a table")
 
 
-def add_preparation(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how pictures become inputs."""
-    parser.add_argument(
-        "--invert", action=argparse.BooleanOptionalAction, default=None,
-        help="pictures are dark on light, or none is (default: seen from each border)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--centre", action=argparse.BooleanOptionalAction, default=None,
-        help="ink is centred as in MNIST (default: where the model was trained on such)",
-    )  # fmt: skip
-
-
 def run(args: argparse.Namespace) -> int:
     """Predict, write, print."""
     check_file(args.out, ".csv", ".json", ".jsonl")
@@ -94,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(_csv(result))
     else:
         _report(args, result)
+    if len(result.errors) == len(result):
+        return 2
     return 1 if result.errors else 0
 
 

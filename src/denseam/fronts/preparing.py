@@ -15,6 +15,8 @@ from denseam.fronts.pixels import LUMA
 
 __all__ = ["Preparation", "preparation_of"]
 
+_MNIST = (28, 28)
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -63,6 +65,7 @@ class Preparation:
 def preparation_of(
     model: Any,
     *,
+    shape: tuple[int, ...] | None = None,
     invert: Invert | None = None,
     centre: bool | Literal["auto"] | None = None,
 ) -> Preparation:
@@ -75,26 +78,29 @@ def preparation_of(
     * One of somebody's own pictures gets them as they are, in proportion.
 
     Args:
-        model: a ``Classifier``.
+        model: a ``Classifier``; None for one that nothing is known of.
+        shape: (H, W) or (3, H, W) of its inputs, where it does not say.
         invert: another answer than these; see ``Preparation``.
         centre: the same.
 
     Raises:
         InputError: for a model that takes no pictures.
     """
-    shape = getattr(model.front, "input_shape", None)
-    known = model.trained_on
-    if shape is None:
-        shape = (28, 28) if model.n_inputs == 784 else None
-        shape = known.input_shape if known is not None else shape
-        handwriting = model.n_inputs == 784 if known is None else known.handwriting
+    front = getattr(model, "front", None)
+    known = getattr(model, "trained_on", None)
+    if front is not None and hasattr(front, "input_shape"):
+        shape = front.input_shape
+        usual = Preparation((), invert=False, centre=False)
+    else:
+        if shape is None and known is not None:
+            shape = known.input_shape
+        if shape is None and getattr(model, "n_inputs", None) == _MNIST[0] * _MNIST[1]:
+            shape = _MNIST
+        handwriting = shape == _MNIST if known is None else known.handwriting
         ours = handwriting or (known is not None and known.data.split(" ")[0] in KNOWN)
         usual = Preparation((), "auto" if ours else False, "auto" if handwriting else False)
-    else:
-        usual = Preparation((), invert=False, centre=False)
     if shape is None or len(shape) < 2:
-        kind = f"rows of {model.n_inputs} numbers"
-        raise InputError(f"the model takes no pictures, but {kind}")
+        raise InputError(f"the model takes no pictures, but rows of {model.n_inputs} numbers")
     return replace(
         usual,
         shape=tuple(shape),
@@ -117,9 +123,10 @@ def _fitted(visible: Tensor, shape: tuple[int, ...]) -> Tensor:
     scale = min(h / H, w / W)
     size = [min(most, max(1, round(scale * side))) for most, side in ((h, H), (w, W))]
     layers = visible.reshape(-1, H, W)
-    small = interpolate(
-        layers[None], size=size, mode="bilinear", antialias=True, align_corners=False
-    )[0]  # fmt: skip
+    if scale <= 1:  # each pixel the mean of what it covers
+        small = interpolate(layers[None], size=size, mode="area")[0]
+    else:
+        small = interpolate(layers[None], size=size, mode="bilinear", align_corners=False)[0]
     edges = (layers[:, 0], layers[:, -1], layers[:, :, 0], layers[:, :, -1])
     paper = torch.cat(edges, dim=1).median(dim=1).values
     result = paper[:, None, None].expand(-1, h, w).clone()

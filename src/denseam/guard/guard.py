@@ -13,6 +13,7 @@ from denseam.checks import seed_of, whole
 from denseam.classifier import Classifier, check_device
 from denseam.data.arrays import square
 from denseam.errors import InputError
+from denseam.fronts.preparing import Preparation, preparation_of
 from denseam.guard import conformal, saving
 from denseam.guard.detector import Detector, NetworkDetector, detector_of
 from denseam.guard.members import MEMBERS, Member, Takes, member_of
@@ -113,6 +114,20 @@ class Guard(Shown, Drawn):
     def prompt(self) -> bool:
         """Whether both members do nothing but compute, on the CPU: nothing else holds them up."""
         return self.detector.prompt and self.classifier.prompt
+
+    def preparation(self, **options: Any) -> Preparation:
+        """Return how pictures of any size become images of this guard.
+
+        Args:
+            **options: ``invert`` and ``centre``, as ``fronts.preparing.preparation_of`` takes them.
+
+        Raises:
+            InputError: for a guard whose images have no shape.
+        """
+        if self.image_shape is None:
+            raise InputError("the guard has no image shape: pictures cannot be made for it")
+        network = getattr(self.detector, "network", None)
+        return preparation_of(network, shape=self.image_shape, **options)
 
     @property
     def threshold(self) -> float:

@@ -1,8 +1,9 @@
 """denseam guard check: say which images are junk, and label the others.
 
-Takes pictures (PNG, JPEG, BMP, ...), folders of them, data sets and image set files.
-Pictures of another size or in colour are made gray and scaled to the guard's, unless
---strict.
+Takes pictures (PNG, JPEG, TIFF, ...; all pages), folders, patterns, data sets and image
+set files. Pictures are prepared as by `denseam predict`: those of another size are made
+like the images that the detector has learned, unless --strict. A file that cannot be
+read is a row with an error; the exit code is then 1.
 
 Examples:
     denseam guard check guard scan.png more/
@@ -15,7 +16,7 @@ import argparse
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,33 +25,53 @@ import torch
 from torch import Tensor
 
 from denseam import data
-from denseam.cli.common import check_count, check_file, foreign, percent, print_json, stdout, table
+from denseam.cli.common import (
+    add_preparation,
+    check_count,
+    check_file,
+    foreign,
+    percent,
+    print_json,
+    print_unreadable,
+    stdout,
+    table,
+)
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
 from denseam.cli.tables import FittedTable
-from denseam.data import ImageSet
-from denseam.data.pixels import to_visible
+from denseam.data import Examples, ImageSet
+from denseam.data.imageset import only_pictures
+from denseam.data.pictures import SUFFIXES
+from denseam.data.pixels import to_bytes, to_visible
+from denseam.data.registry import KNOWN
 from denseam.errors import InputError
 from denseam.figures.grid import save_grid
-from denseam.figures.pictures import SUFFIXES, read_pictures
 from denseam.files import write_bytes
 from denseam.guard import Guard, Verdict, Verdicts
+from denseam.prediction.rows import batches, expanded, picture_rows
 
 _SHOWN = 100  # images of a contact sheet
 _LISTED = 20  # rows of the table
 _CHUNK = 1000
 _COLUMNS = (
     "image", "label", "accepted", "score", "p_value", "detector_label", "classifier_label",
-    "reason",
+    "reason", "error",
 )  # fmt: skip
+_Batch = tuple[list[tuple[str, str | None]], Tensor | ImageSet | None]
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Images, and what to call each."""
+class _Checked:
+    """An image with its verdict, or with the reason why it could not be read."""
 
-    names: list[str]
-    images: Tensor | ImageSet
+    name: str
+    verdict: Verdict | None
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        if self.verdict is None:
+            return {"image": self.name, "error": self.error}
+        return {"image": self.name, **self.verdict.to_json()}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, help="of every set the first so many (default: all)")
     parser.add_argument("--out", type=Path, help="all verdicts: .csv or .jsonl")
     parser.add_argument("--sheet", type=Path, help=f"the first {_SHOWN} set aside: .png")
-    parser.add_argument("--invert", action="store_true", help="pictures are black on white")
+    add_preparation(parser)
     parser.add_argument("--strict", action="store_true", help="refuse pictures of another size")
     parser.add_argument("--classifier", help="to use instead of the guard's own")
 
@@ -72,62 +93,65 @@ def run(args: argparse.Namespace) -> int:
     check_file(args.out, ".csv", ".jsonl")
     check_count(args.count)
     guard = Guard.load(args.guard, classifier=args.classifier, device=args.device)
-    batches = _batches(args, guard)
-    total = sum(len(batch.names) for batch in batches)
-    names, verdicts_of, sheet = list[str](), list[Verdicts](), list[Tensor]()
+    checked, verdicts_of, sheet = list[_Checked](), list[Verdicts](), list[Tensor]()
     with images_bar("check") as bar:
-        for batch in batches:
-            for start in range(0, len(batch.names), _CHUNK):
-                chunk = _slice(batch.images, slice(start, start + _CHUNK))
-                verdicts = guard.predict(chunk)
-                names += batch.names[start : start + _CHUNK]
-                verdicts_of.append(verdicts)
+        for rows, images in _batches(args, guard):
+            judged: Iterable[Verdict] = ()
+            if images is not None:
+                verdicts_of.append(guard.predict(images))
+                judged = verdicts_of[-1]
                 if sum(map(len, sheet)) < _SHOWN:
-                    sheet.append(_pixels(chunk)[~verdicts.accepted])
-                bar(len(names), total)
+                    sheet.append(_pixels(images)[~verdicts_of[-1].accepted])
+            each = iter(judged)
+            checked += [_Checked(n, next(each) if not e else None, e or "") for n, e in rows]
+            bar(len(checked), max(len(checked), len(args.images)))
+    if not verdicts_of:
+        raise InputError(checked[0].error if checked else f"{args.images[0]}: no picture there")
     verdicts = Verdicts.concatenate(verdicts_of)
     if args.out is not None:
-        write_bytes(args.out, _written(names, verdicts, args.out.suffix.lower()))
+        write_bytes(args.out, _written(checked, args.out.suffix.lower()))
     drawn = _draw(args.sheet, sheet, [v for v in verdicts if not v.accepted])
-    _report(args, names, verdicts, drawn=drawn)
-    return 0
+    _report(args, checked, verdicts, drawn=drawn)
+    return 1 if len(verdicts) < len(checked) else 0
 
 
-def _batches(args: argparse.Namespace, guard: Guard) -> list[_Batch]:
-    """Read the images that were named: one batch for each set, one for all pictures.
+def _batches(args: argparse.Namespace, guard: Guard) -> Iterator[_Batch]:
+    """Yield the images that were named in chunks: names, each with an error or None, and pixels.
 
     Raises:
-        InputError: when there is no image, or one cannot be brought to the guard's size.
+        InputError: for a set that is not of the guard's size.
     """
-    batches, pictures = list[_Batch](), list[Path]()
     for name in args.images:
         path = Path(name)
-        if path.is_dir() and (inside := _pictures_in(path)):
-            pictures += inside
-        elif path.suffix.lower() in SUFFIXES:
-            pictures.append(path)
-        else:
-            images = data.load(name)
-            whole = images if isinstance(images, ImageSet) else getattr(images, args.part)
-            whole = whole.subset(slice(args.count))
-            batches.append(_Batch([f"{name} {k}" for k in range(len(whole))], whole))
-    if pictures:
-        if guard.image_shape is None:
-            raise InputError("the guard has no image shape: pictures cannot be made for it")
-        images = read_pictures(
-            pictures, guard.image_shape, invert=args.invert, scale=not args.strict
-        )
-        batches.append(_Batch([str(path) for path in pictures], images))
-    return batches
+        files = [] if name in KNOWN and not path.exists() else list(expanded([name]))
+        pictured = path.suffix.lower() in SUFFIXES or files != [path]
+        if pictured and files:
+            yield from _picture_batches(args, guard, files)
+            continue
+        images = data.load(name)
+        whole = images if isinstance(images, Examples) else getattr(images, args.part)
+        whole = only_pictures(whole, "denseam guard check").subset(slice(args.count))
+        for start in range(0, len(whole), _CHUNK):
+            chunk = whole.subset(slice(start, start + _CHUNK))
+            yield [(f"{name} {start + k}", None) for k in range(len(chunk))], chunk
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    """Return the pictures anywhere below a folder, by name."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+def _picture_batches(
+    args: argparse.Namespace, guard: Guard, files: Sequence[Path]
+) -> Iterator[_Batch]:
+    prepare = guard.preparation(invert=args.invert, centre=args.centre)
 
+    def made(page: Tensor) -> Tensor:
+        if args.strict and tuple(page.shape) != prepare.shape:
+            sizes = (" x ".join(map(str, shape[::-1])) for shape in (page.shape, prepare.shape))
+            raise InputError("{} pixels, wanted {}".format(*sizes))
+        return to_bytes(prepare(page))
 
-def _slice(images: Tensor | ImageSet, rows: slice) -> Tensor | ImageSet:
-    return images.subset(rows) if isinstance(images, ImageSet) else images[rows]
+    for rows, images in batches(picture_rows(files, made, colour=prepare.colour), _CHUNK):
+        wrong = [row for row in rows if args.strict and row.error and "pixels, wanted" in row.error]
+        if wrong:
+            raise InputError(f"{wrong[0].name}: {wrong[0].error}")
+        yield [(row.name, row.error) for row in rows], images
 
 
 def _pixels(images: Tensor | ImageSet) -> Tensor:
@@ -135,8 +159,8 @@ def _pixels(images: Tensor | ImageSet) -> Tensor:
     return images.images if isinstance(images, ImageSet) else images
 
 
-def _written(names: Sequence[str], verdicts: Verdicts, suffix: str) -> bytes:
-    rows = [{"image": name, **row} for name, row in zip(names, verdicts.to_json(), strict=True)]
+def _written(checked: Sequence[_Checked], suffix: str) -> bytes:
+    rows = [each.to_json() for each in checked]
     if suffix == ".jsonl":
         return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
     text = io.StringIO()
@@ -160,19 +184,21 @@ def _draw(path: Path | None, sheet: Sequence[Tensor], junk: Sequence[Verdict]) -
 
 
 def _report(
-    args: argparse.Namespace, names: Sequence[str], verdicts: Verdicts, *, drawn: bool
+    args: argparse.Namespace, checked: Sequence[_Checked], verdicts: Verdicts, *, drawn: bool
 ) -> None:
-    counts = verdicts.reason_counts()
+    counts, unreadable = verdicts.reason_counts(), len(checked) - len(verdicts)
     if args.json:
-        rows = [{"image": n, **v} for n, v in zip(names, verdicts.to_json(), strict=True)]
-        totals = {"images": len(names), "rejected": verdicts.n_rejected, "reasons": counts}
-        print_json({**totals, "verdicts": rows})
+        totals = {"images": len(checked), "rejected": verdicts.n_rejected, "reasons": counts}
+        rows = [each.to_json() for each in checked]
+        print_json({**totals, "unreadable": unreadable, "verdicts": rows})
         return
-    stdout.print(_table(names, verdicts))
-    share = percent(verdicts.n_rejected / len(names))
-    stdout.print(f"{verdicts.n_rejected} of {len(names)} images ({share}) set aside")
+    stdout.print(_table(checked))
+    share = percent(verdicts.n_rejected / len(verdicts))
+    stdout.print(f"{verdicts.n_rejected} of {len(verdicts)} images ({share}) set aside")
     if counts:
         stdout.print(", ".join(f"{reason} {count}" for reason, count in counts.items()))
+    if unreadable:
+        print_unreadable([each.error for each in checked if each.verdict is None])
     if args.out is not None:
         stdout.print(foreign(f"verdicts in {args.out}"))
     if args.sheet is not None:
@@ -180,16 +206,19 @@ def _report(
         stdout.print(foreign(where))
 
 
-def _table(names: Sequence[str], verdicts: Verdicts) -> FittedTable:
-    rows: list[tuple[Any, ...]] = [
-        (
-            foreign(name), f"{verdict.label}" if verdict.accepted else "junk",
+def _table(checked: Sequence[_Checked]) -> FittedTable:
+    rows: list[tuple[Any, ...]] = []
+    for each in checked[:_LISTED]:
+        verdict = each.verdict
+        if verdict is None:
+            rows.append((foreign(each.name), "-", "", "", "", "unreadable"))
+            continue
+        rows.append((
+            foreign(each.name), f"{verdict.label}" if verdict.accepted else "junk",
             f"{verdict.p_value:.4f}", f"{verdict.score:.4g}",
             "" if verdict.detector_label < 0 else f"{verdict.detector_label}", verdict.reason or "",
-        )
-        for name, verdict in zip(names[:_LISTED], verdicts, strict=False)
-    ]  # fmt: skip
-    if len(names) > _LISTED:
-        rows.append((f"... and {len(names) - _LISTED} more", "", "", "", "", ""))
+        ))  # fmt: skip
+    if len(checked) > _LISTED:
+        rows.append((f"... and {len(checked) - _LISTED} more", "", "", "", "", ""))
     columns = ("image", "label", "p-value", "score", "detector", "reason")
     return table(None, columns, rows, left=[0, 5], drop=[4, 3, 2])
