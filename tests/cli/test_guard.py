@@ -11,9 +11,11 @@ import torch
 from guard import small
 from PIL import Image
 from rich.console import Console
+from tests.scans import STYLES, scans
 
 from denseam import Guard
 from denseam.cli.guard import check, evaluate
+from denseam.data import ImageSet, load
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +161,43 @@ def test_check_inverts_and_is_strict(run, files, tmp_path):
     code, _, err = run("guard", "check", files / "guard", tmp_path / "pics", "--strict")
     assert code == 2
     assert "7 x 7 pixels, wanted 4 x 5" in err
+
+
+def test_check_goes_on_after_what_cannot_be_read(run, files, tmp_path):
+    gray = pictures(tmp_path / "pics")
+    (tmp_path / "pics" / "1.png").write_bytes(b"torn")
+    (tmp_path / "pics" / "._2.png").write_bytes(b"of a Mac")
+    out = tmp_path / "v.csv"
+    code, text, _ = run("guard", "check", files / "guard", tmp_path / "pics", "--out", out)
+    assert code == 1
+    assert "2 could not be read" in text
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [bool(row["error"]) for row in rows] == [True, False, True, False, False]
+    assert [bool(row["score"]) for row in rows] == [False, True, False, True, True]
+    wanted = Guard.load(files / "guard").predict(torch.from_numpy(np.stack(gray))[[0, 2, 3]])
+    assert [float(row["score"]) for row in rows if row["score"]] == wanted.scores.tolist()
+    code, text, _ = run("guard", "check", files / "guard", tmp_path / "pics", "--json")
+    assert json.loads(text)["unreadable"] == 2
+
+
+def test_scans_are_prepared_for_calibration_and_for_checks(run, tmp_path):
+    mnist = load("mnist").test
+    for name, rows in (("clean", slice(0, 210)), ("new", slice(210, 260))):
+        pages = scans(mnist.images[rows], STYLES["scan"], seed=rows.start)
+        (tmp_path / name).mkdir()
+        for k, page in enumerate(pages):
+            Image.fromarray(page.numpy()).save(tmp_path / name / f"{k}.png")
+        ImageSet(pages, mnist.labels[rows], 10).save(tmp_path / f"{name}.safetensors")
+    code, _, err = run(
+        "guard", "calibrate", "--detector", "mnist-n30", "--classifier", "mnist-relu",
+        "--dataset", tmp_path / "clean.safetensors", "--out", tmp_path / "g",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    code, text, _ = run("guard", "check", tmp_path / "g", tmp_path / "new", "--json")
+    said = json.loads(text)
+    assert code == 0
+    assert said["images"] == 50
+    assert said["rejected"] <= 2
 
 
 def test_check_takes_another_classifier(run, files, tmp_path):

@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_a_row(folder, tmp_path):
     assert "there is no file" in reasons[2]
     assert "whole file of numbers" in reasons[4]
     assert len(result.inputs) == 2
-    assert result.plot().size[0] > 2 * 28
+    assert len(result.plot().axes) == 1
 
 
 def test_results_show_themselves(folder):
@@ -185,7 +185,7 @@ def test_colours_stay_and_the_border_goes_on():
     out = Preparation((3, 8, 8), invert=False, centre=False)(page)
     assert out.shape == (3, 8, 8)
     torch.testing.assert_close(out[:, 0, 0], torch.tensor([200 / 127.5 - 1, -1, -1]))
-    assert float(out[1].max()) > 0
+    assert float(out[1].max()) > -0.5
     grey = Preparation((8, 8), invert=False, centre=False)(page)
     assert grey.shape == (8, 8)
 

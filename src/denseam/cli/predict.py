@@ -42,11 +42,13 @@ from denseam.cli.common import (
 from denseam.cli.sets import check_picture
 from denseam.cli.tables import FittedTable
 from denseam.errors import DataUnavailableError, InputError
+from denseam.figures.grid import record_of, save_grid
 from denseam.files import write_bytes
 from denseam.prediction import Prediction, Predictions, predict
 
 _LISTED = 40  # rows of the table
 _NAMED = 2  # memories in a row of it
+_SHOWN, _ACROSS = 100, 10  # pictures of the contact sheet, and in a row of it
 _COLUMNS = ("name", "label", "class_name", "confidence", "runner_up", "memories", "error")
 
 
@@ -77,7 +79,11 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         write_bytes(args.out, _written(result, args.out.suffix.lower()).encode())
     if args.pictures is not None:
-        _draw(args.pictures, result)
+        sheet = record_of(result, count=_SHOWN)
+        columns = min(_ACROSS, len(sheet.images))
+        save_grid(
+            sheet.images, args.pictures, columns=columns, captions=sheet.captions, scale=sheet.scale
+        )
     if args.json:
         print_json(result.to_json())
     elif args.csv:
@@ -132,13 +138,6 @@ def _csv(rows: Iterable[Prediction]) -> str:
         memories = " ".join(f"{memory.position}:{memory.share:.4f}" for memory in row.memories)
         writer.writerow({**row.to_json(), "memories": memories})
     return text.getvalue().encode(errors="backslashreplace").decode()  # names that are no UTF-8
-
-
-def _draw(path: Path, result: Predictions) -> None:
-    """Draw what the model saw, with its labels."""
-    contents = io.BytesIO()
-    result.plot().save(contents, format="PNG")
-    write_bytes(path, contents.getvalue())
 
 
 def _report(args: argparse.Namespace, result: Predictions) -> None:

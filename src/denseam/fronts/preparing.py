@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from denseam.data.pixels import to_visible
+from denseam.data import ImageSet
+from denseam.data.pixels import to_bytes, to_unit, to_visible
 from denseam.data.registry import KNOWN
 from denseam.errors import InputError
 from denseam.fronts.centring import Invert, centred, signs
 from denseam.fronts.pixels import LUMA
 
-__all__ = ["Preparation", "preparation_of"]
+__all__ = ["Preparation", "preparation_of", "prepared"]
 
 _MNIST = (28, 28)
 
@@ -107,6 +108,18 @@ def preparation_of(
         invert=usual.invert if invert is None else invert,
         centre=usual.centre if centre is None else centre,
     )
+
+
+def prepared(images: ImageSet, prepare: Preparation) -> ImageSet:
+    """Return a set whose images have another size or other colours as inputs of a model.
+
+    >>> from denseam.data import load
+    >>> prepared(load("mnist").test.subset(slice(2)), Preparation((14, 14), centre=False)).shape
+    (14, 14)
+    """
+    pages = (page if page.dtype == torch.uint8 else to_unit(page) for page in images.images)
+    inputs = torch.stack([to_bytes(prepare(page)) for page in pages])
+    return replace(images, images=inputs)
 
 
 def _grey(visible: Tensor) -> Tensor:

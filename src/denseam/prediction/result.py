@@ -1,19 +1,18 @@
 """Predictions as rows that show themselves."""
 
-import html
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, overload
+from typing import Any, ClassVar, NamedTuple, overload
 
 import torch
 from torch import Tensor
 
-from denseam.errors import InputError, MissingPackageError
+from denseam.errors import InputError
+from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = ["Memory", "Prediction", "Predictions"]
 
-_LISTED = 20  # rows in a notebook
+_NAMED = 3  # rows in a line
 
 
 class Memory(NamedTuple):
@@ -69,7 +68,7 @@ class Prediction:
         return f"{self.name}: {self.class_name} ({100 * (self.confidence or 0):.1f} %)"
 
 
-class Predictions(Sequence[Prediction]):
+class Predictions(Shown, Drawn, Tabular, Sequence[Prediction]):
     """Labels of pictures or rows, in their order; those that could not be read have an error.
 
     Attributes:
@@ -79,6 +78,8 @@ class Predictions(Sequence[Prediction]):
         beta_sm: of the confidences.
         calibrated: whether beta_sm was measured for this model; otherwise it is the paper's 3.2.
     """
+
+    _figure: ClassVar[str] = "grid"
 
     def __init__(
         self,
@@ -115,20 +116,6 @@ class Predictions(Sequence[Prediction]):
         """Return the rows without a label."""
         return tuple(row for row in self.rows if row.label is None)
 
-    def seen(self, most: int | None = None) -> tuple[Tensor, list[str]] | None:
-        """Return what the model looked at, (M, H, W) or (M, 3, H, W) in [-1, 1], and captions.
-
-        None where no picture was read: rows of a table are no pictures.
-        """
-        readable = [row for row in self.rows if row.looked_at][:most]
-        if not readable or self.inputs.ndim < 3:
-            return None
-        captions = [
-            "?" if row.label is None else f"{row.class_name} {100 * (row.confidence or 0):.0f} %"
-            for row in readable
-        ]
-        return self.inputs[: len(readable)], captions
-
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
@@ -138,54 +125,28 @@ class Predictions(Sequence[Prediction]):
             "predictions": [row.to_json() for row in self.rows],
         }
 
-    def to_frame(self) -> Any:
-        """Return the rows as a data frame of pandas; memories are lists of positions.
+    def _columns(self) -> dict[str, list[Any]]:
+        rows = [row.to_json() for row in self.rows]
+        columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+        positions = [[memory.position for memory in row.memories] for row in self.rows]
+        return {**columns, "memories": positions}
 
-        Raises:
-            MissingPackageError: when pandas is not installed.
-        """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError as error:
-            raise MissingPackageError("to_frame needs pandas: pip install pandas") from error
-        return pandas.DataFrame(
-            {**row.to_json(), "memories": [memory.position for memory in row.memories]}
-            for row in self.rows
-        )
-
-    def plot(self, *, most: int = 100) -> Any:
-        """Return a contact sheet of what the model looked at, an image of Pillow.
-
-        Raises:
-            InputError: where no picture was read.
-            MissingPackageError: when matplotlib is not installed.
-        """
-        seen = self.seen(most)
-        if seen is None:
-            raise InputError("no picture was read: there is nothing to draw")
-        images, captions = seen
-        draw = importlib.import_module("denseam.figures.grid").grid  # a room above this one
-        scale = max(1, round(56 / max(images.shape[-2:])))
-        return draw(images, columns=min(10, len(images)), captions=captions, scale=scale)
-
-    def _repr_html_(self) -> str:
-        head = "<tr><th>picture</th><th>label</th><th>confidence</th><th>runner-up</th></tr>"
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
-            for row in self.rows[:_LISTED]
-        )
-        more = f"<p>... of {len(self.rows)}</p>" if len(self.rows) > _LISTED else ""
-        return f"<table>{head}{body}</table>{more}"
-
-    def __repr__(self) -> str:
+    def _summary(self) -> str:
         if len(self.rows) == 1:
-            return f"Predictions({self.rows[0]})"
+            return str(self.rows[0])
         failed = f", {len(self.errors)} without a label" if self.errors else ""
-        shown = "; ".join(map(str, self.rows[:3])) + ("; ..." if len(self.rows) > 3 else "")
-        return f"Predictions({len(self.rows)} by {self.model}{failed}: {shown})"
+        shown = "; ".join(map(str, self.rows[:_NAMED])) + ("; ..." if len(self) > _NAMED else "")
+        return f"{len(self.rows)} by {self.model}{failed}: {shown}"
 
+    def _thumbnails(self) -> Tensor | None:
+        return self.inputs if self.inputs.ndim > 2 else None
 
-def _cells(row: Prediction) -> tuple[str, str, str, str]:
-    if row.label is None:
-        return row.name, "", "", row.reason
-    return row.name, f"{row.class_name}", f"{100 * (row.confidence or 0):.1f} %", f"{row.runner_up}"
+    def _sheet(self, count: int) -> tuple[Tensor, tuple[str, ...], None]:
+        if self.inputs.ndim < 3:  # rows of a table are no pictures
+            raise InputError("no picture was read: there is nothing to draw")
+        captions = tuple(
+            "?" if row.label is None else f"{row.class_name} {100 * (row.confidence or 0):.0f} %"
+            for row in self.rows
+            if row.looked_at
+        )
+        return self.inputs[:count], captions[:count], None

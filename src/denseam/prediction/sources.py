@@ -13,12 +13,12 @@ from denseam import data
 from denseam.classifier import Classifier
 from denseam.data import Dataset, Examples, pictures
 from denseam.data.arrays import to_tensor
-from denseam.data.pixels import to_unit
+from denseam.data.imageset import only_pictures
 from denseam.data.registry import KNOWN
 from denseam.errors import DataUnavailableError, DenseAMError, FileFormatError, InputError
 from denseam.files import there_is
 from denseam.fronts.centring import Invert
-from denseam.fronts.preparing import preparation_of
+from denseam.fronts.preparing import preparation_of, prepared
 from denseam.prediction.rows import Row, expanded, picture_rows
 
 __all__ = ["rows_of"]
@@ -102,9 +102,9 @@ class _Reader:
         if inputs.shape[1] == self.model.n_inputs:
             shaped = inputs.reshape(-1, *one.input_shape)
         else:
-            prepare = preparation_of(self.model, **self.options)
-            pages = to_unit(inputs).reshape(-1, *one.input_shape)
-            shaped = torch.stack([prepare(page) for page in pages])
+            pictures_only = only_pictures(one, "denseam predict")
+            made = prepared(pictures_only, preparation_of(self.model, **self.options))
+            shaped = made.inputs().reshape(-1, *made.input_shape)
         for k, each in enumerate(shaped):
             yield Row(f"{name or one.name} {k}", each)
 

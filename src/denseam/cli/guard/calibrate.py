@@ -3,7 +3,8 @@ r"""denseam guard calibrate: make a guard, and set its threshold from clean imag
 Use clean images like those that will come: the promised rejection holds, on average, for
 images that are exchangeable with them. Use neither the images that the members were
 trained on nor those that the guard will be evaluated on. `evaluate` uses MNIST's test
-images too, unless both commands get a --dataset of their own.
+images too, unless both commands get a --dataset of their own. Pictures of another size, a
+folder of scans say, are prepared as `guard check` prepares them.
 
 Examples:
     denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --out guard
@@ -13,6 +14,8 @@ Examples:
         --classifier http://host:8000/v2/models/cnn --out guard
     denseam guard calibrate --detector mnist-n30 --classifier mnist-n2 --score gap+log_energy \
         --target-rejection 0.05 --out guard.safetensors
+    denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --dataset scans/ \
+        --out guard
 """
 
 import argparse
@@ -21,12 +24,14 @@ from pathlib import Path
 from denseam.cli.common import (
     add_dataset,
     add_part,
+    add_preparation,
     chosen_images,
     foreign,
     percent,
     print_json,
     stdout,
 )
+from denseam.fronts.preparing import preparation_of, prepared
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
 from denseam.guard.members import TAKES
 from denseam.pretrained import load_any
@@ -47,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser)
     add_part(parser)
     parser.add_argument("--count", type=int, help="the first so many (default: all)")
+    add_preparation(parser)
     parser.add_argument(
         "--target-rejection", type=float, default=0.01,
         help="share of clean images that may be rejected (default: %(default)s)",
@@ -63,9 +69,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Calibrate, save, report."""
     images = chosen_images(args)
+    detector = load_any(args.detector, device=args.device)
+    if images.n_inputs != detector.n_inputs:
+        images = prepared(images, preparation_of(detector, invert=args.invert, centre=args.centre))
     guard = Guard(
-        load_any(args.detector, device=args.device), _classifier(args),
-        score=args.score, image_shape=images.shape, takes=args.takes,
+        detector, _classifier(args), score=args.score, image_shape=images.shape, takes=args.takes,
     )  # fmt: skip
     guard.calibrate(images, args.target_rejection, seed=args.seed)
     guard.save(args.out)
