@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,13 +33,15 @@ __all__ = [
     "images_of",
     "job",
     "percent",
+    "print_errors",
     "print_json",
-    "print_unreadable",
     "say_error",
     "stderr",
     "stdout",
     "table",
 ]
+
+_REASONS = 10  # lines of errors
 
 # ---- options -------------------------------------------------------------------------------------
 
@@ -167,9 +169,10 @@ def print_json(value: Any) -> None:
         sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def print_unreadable(errors: Sequence[str]) -> None:
-    """Print how many files could not be read, and why the first of them."""
-    stdout.print(f"{len(errors)} could not be read:")
+def print_errors(what: str, errors: Sequence[str]) -> None:
+    """Print how many rows have an error, and the first of these."""
+    if errors:
+        stdout.print(f"{len(errors)} {what}:")
     for error in errors[:_REASONS]:
         stdout.print(foreign(f"  {error}"))
     if len(errors) > _REASONS:

@@ -35,6 +35,7 @@ from denseam.cli.common import (
     check_file,
     foreign,
     percent,
+    print_errors,
     print_json,
     stdout,
     table,
@@ -143,9 +144,9 @@ def _csv(rows: Iterable[Prediction]) -> str:
 def _report(args: argparse.Namespace, result: Predictions) -> None:
     stdout.print(_table(result))
     counts = f"{len(result)} rows" if len(result) != 1 else "1 row"
-    failed = f", {len(result.errors)} without a label" if result.errors else ""
-    kind = "its own" if result.calibrated else "not measured for this model"
-    stdout.print(f"{counts}{failed}; confidence with beta_sm {result.beta_sm:.4g}, {kind}")
+    kind = "the model's own" if result.calibrated else "the paper's: this model has none"
+    stdout.print(f"{counts}; confidence with beta_sm {result.beta_sm:.4g}, {kind}")
+    print_errors("without a label", [f"{row.name}: {row.reason}" for row in result.errors])
     for what, path in (("rows", args.out), ("pictures", args.pictures)):
         if path is not None:
             stdout.print(foreign(f"{what} in {path}"))
@@ -159,7 +160,7 @@ def _table(result: Predictions) -> FittedTable:
     rows: list[tuple[Any, ...]] = []
     for name, row in zip(shown[:_LISTED], result, strict=False):
         if row.label is None:
-            rows.append((foreign(name), "-", "", "", foreign(row.reason)))
+            rows.append((foreign(name), "-", "", "", ""))
             continue
         memories = ", ".join(f"{m.position} {100 * m.share:.0f} %" for m in row.memories[:_NAMED])
         rows.append((
@@ -168,6 +169,6 @@ def _table(result: Predictions) -> FittedTable:
         ))  # fmt: skip
     if len(result) > _LISTED:
         rows.append((f"... and {len(result) - _LISTED} more", "", "", "", ""))
-    columns = ("picture", "label", "confidence", "runner-up", "memories, or error")
+    columns = ("picture", "label", "confidence", "runner-up", "memories")
     title = foreign(f"in {folder}").plain if folder else None
-    return table(title, columns, rows, left=[0, 4], drop=[3] if result.errors else [4, 3])
+    return table(title, columns, rows, left=[0, 4], drop=[4, 3])

@@ -31,8 +31,8 @@ from denseam.cli.common import (
     check_file,
     foreign,
     percent,
+    print_errors,
     print_json,
-    print_unreadable,
     stdout,
     table,
 )
@@ -197,8 +197,7 @@ def _report(
     stdout.print(f"{verdicts.n_rejected} of {len(verdicts)} images ({share}) set aside")
     if counts:
         stdout.print(", ".join(f"{reason} {count}" for reason, count in counts.items()))
-    if unreadable:
-        print_unreadable([each.error for each in checked if each.verdict is None])
+    print_errors("could not be read", [each.error for each in checked if each.verdict is None])
     if args.out is not None:
         stdout.print(foreign(f"verdicts in {args.out}"))
     if args.sheet is not None:
