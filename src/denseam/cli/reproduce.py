@@ -15,7 +15,7 @@ Examples:
 """
 
 import argparse
-import time
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from denseam.cli.common import add_dataset, dataset_of, job, print_json, stderr, stdout
 from denseam.cli.flags import add_flags, from_fields, from_signature, typed
-from denseam.cli.progress import TrainingBar
+from denseam.cli.progress import Clock, TrainingBar, duration
 from denseam.data import Dataset
 from denseam.errors import DenseAMWarning, InputError
 from denseam.mesh import Mesh
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(reproduction.results)
     else:
-        _summary(reproduction)
+        _summary(reproduction, args)
     return 0
 
 
@@ -163,7 +163,7 @@ class StageLines:
             console=stderr, transient=True, disable=not stderr.is_terminal,
         )  # fmt: skip
         self._task: TaskID | None = None
-        self._begun = time.perf_counter()
+        self._clock, self._title = Clock(), ""
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -175,30 +175,45 @@ class StageLines:
     def on_start(self, stage: Stage, number: int, total: int, left: float) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(f"[{number}/{total}] {stage.title}", total=None)
+        self._title = f"[{number}/{total}] {stage.title}"
+        self._task = self._bar.add_task(self._title, total=None)
 
     def on_progress(self, done: int, total: int) -> None:
         if self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
+        if not stderr.is_terminal and self._clock.due():
+            stderr.print(f"{self._title}: {done} of {total}")
 
     def on_end(self, outcome: Outcome, number: int, total: int, left: float) -> None:
-        took = "up to date" if outcome.reused else _time(outcome.seconds)
-        rest = f"   about {_time(left)} left" if left and not outcome.reused else ""
-        stderr.print(f"[{number:>2}/{total}] {outcome.stage.title:<52} {took:>12}{rest}")
+        took = "up to date" if outcome.reused else duration(outcome.seconds)
+        rest = f"   about {duration(left)} left" if left and not outcome.reused else ""
+        line = f"[{number:>2}/{total}] {outcome.stage.title:<52} {took:>12}{rest}"
+        narrow = stderr.is_terminal and len(line) > stderr.width
+        stderr.print(" ".join(line.split()) if narrow else line)
 
 
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min"
-
-
-def _summary(reproduction: Reproduction) -> None:
+def _summary(reproduction: Reproduction, args: argparse.Namespace) -> None:
+    """Say what was reproduced, then what was not, then where to look."""
     claims = reproduction.results["claims"]
+    judged = [claim for claim in claims if claim["verdict"] != "cannot be compared"]
     if reproduction.results["quick"]:
         stdout.print(reproduction.results["quick_note"])
-    for claim in claims:
+    if args.only:  # what was not run is no failure to compare
+        what = "these stages alone judge no claim of the paper" if not judged else (
+            f"{len(judged)} claims of the paper, of {len(claims)}, are judged by these stages: "
+            f"{counts_of(judged)}"
+        )  # fmt: skip
+        stdout.print(what)
+    else:
+        stdout.print(f"{len(claims)} claims of the paper: {counts_of(claims)}")
+    for claim in judged:
         if claim["verdict"] == "not reproduced":
             stdout.print(f"not reproduced: {claim['where']}, {claim['claim']}")
-    stdout.print(f"{len(claims)} claims of the paper: {counts_of(claims)}")
+    if args.only:
+        words = ["denseam", "reproduce", "--out", f"{reproduction.out}"]
+        words += ["--quick"] if args.quick else []
+        words += ["--models", *args.models] if args.models else []
+        words += ["--dataset", args.dataset] if args.dataset != "mnist" else []
+        stdout.print("run the other stages with:")
+        stdout.print(f"  {shlex.join(words)}", soft_wrap=True)
     stdout.print(f"report in {reproduction.report}, numbers in {reproduction.out / 'results.json'}")

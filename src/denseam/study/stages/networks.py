@@ -38,19 +38,19 @@ def stages(study: Study) -> list[Stage]:
         Stage(
             "networks", "other networks: errors, distances (section 7)",
             study.alone("networks"), partial(_distances, study), {"count": few}, inputs,
-            expected=total * few / 12, revision=3,
+            expected=total * few / 9, revision=3,
         ),
         Stage(
             "networks-sign", "other networks: sign of the gradient (Fig. 8, section 7)",
             study.alone("networks-sign"), partial(_sign, study),
             {"count": plan.network_images, "eps": plan.eps[::2]}, inputs,
-            expected=total * plan.network_images / 300,
+            expected=total * plan.network_images / 600,
         ),
         Stage(
             "networks-transfer", "other networks: adversarial transfer (Fig. 5, section 7)",
             study.alone("networks-transfer"), partial(_transfer, study), {"count": few}, inputs,
             needs=tuple(set_name(subject) for subject in study.subjects),
-            expected=len(study.others) * few / 10,
+            expected=len(study.others) * few / 24,
         ),
     ]  # fmt: skip
 
