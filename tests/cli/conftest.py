@@ -1,12 +1,13 @@
 """The small problem of tests/training, as a file for the command line."""
 
+import math
 import signal
 from pathlib import Path
 
 import pytest
 from training import small
 
-from denseam.cli import main
+from denseam.cli import main, progress
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,6 +17,12 @@ def ctrl_c_arrives():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def no_lines_of_progress(monkeypatch):
+    """A busy machine takes ten seconds for little, and would then write a line about it."""
+    monkeypatch.setattr(progress, "_FIRST", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ class Time:
 @pytest.fixture
 def time(monkeypatch):
     time = Time()
+    monkeypatch.setattr(progress, "_FIRST", 10.0)
     monkeypatch.setattr(Clock.__init__, "__defaults__", (time,))
     return time
 
