@@ -164,6 +164,8 @@ def test_other_npz_files_are_refused(tmp_path: Path, arrays: Arrays) -> None:
 
 def test_unknown_names_and_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="known are mnist, fashion-mnist, kmnist"):
+        data.load("unheard")
+    with pytest.raises(InputError, match=r"did you mean mnist\?"):
         data.load("mnits")
     with pytest.raises(DataUnavailableError, match="no such folder"):
         data.load(tmp_path / "nothing.npz")

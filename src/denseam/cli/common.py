@@ -14,6 +14,7 @@ from denseam.classifier import check_device
 from denseam.cli.console import foreign, percent, stderr, stdout
 from denseam.cli.tables import table
 from denseam.data import Dataset, Examples, ImageSet
+from denseam.data.assembly import Kind
 from denseam.data.imageset import only_pictures
 from denseam.data.pixels import Scale
 from denseam.errors import DenseAMError, InputError
@@ -25,6 +26,7 @@ __all__ = [
     "add_model",
     "add_part",
     "add_preparation",
+    "add_reading",
     "check_count",
     "check_file",
     "chosen_images",
@@ -32,6 +34,7 @@ __all__ = [
     "foreign",
     "images_of",
     "job",
+    "load_examples",
     "percent",
     "print_errors",
     "print_json",
@@ -57,12 +60,34 @@ def add_dataset(
     *,
     default: str | None = "mnist",
     text: str = "name or path, see `denseam data`",
+    short: bool = True,
 ) -> None:
-    """Add the options that name a set of images and the units of its pixels."""
+    """Add the options that name a data set, and say how to read one by path.
+
+    Args:
+        parser: of the command.
+        default: the data set that is taken when none is named.
+        text: help for ``--dataset``.
+        short: whether the column of labels is also ``--label``.
+    """
     parser.add_argument("--dataset", default=default, help=text)
+    add_reading(parser, short=short)
+
+
+def add_reading(parser: argparse.ArgumentParser, *, short: bool = True) -> None:
+    """Add the options that say how a data set is read; ``short``: columns are also ``--label``."""
     parser.add_argument(
         "--scale", choices=get_args(Scale),
-        help="units of floating pixels of a --dataset by path: [-1, 1] (default), [0, 1], 0 to 255",
+        help="units of pixels of a --dataset by path: [-1, 1], [0, 1], 0 to 255 (default: found "
+        "from the training pixels)",
+    )  # fmt: skip
+    parser.add_argument(
+        *(["--label"] if short else []), "--label-column", metavar="COLUMN", dest="label_column",
+        help="of the labels in a table (default: label, target, class, ..., else the last)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kind", choices=get_args(Kind),
+        help="what rows of numbers are (default: pictures where they look like it)",
     )  # fmt: skip
 
 
@@ -103,22 +128,56 @@ def chosen_images(args: argparse.Namespace) -> ImageSet:
 
 
 def images_of(args: argparse.Namespace) -> Examples:
-    """Return the part of the data set, or the whole of the one set, that was asked for."""
-    images = data.load(args.dataset or "mnist", scale=args.scale)
-    return images if isinstance(images, Examples) else getattr(images, args.part)
+    """Return the part of a data set that was asked for, or the whole of a saved set.
+
+    One set of another source is split as ``dataset_of`` does, so that its part "test" is what
+    `denseam train` has not seen.
+    """
+    examples = _loaded(args)
+    if isinstance(examples, Examples) and _is_saved(examples):
+        return examples
+    part: Examples = getattr(_split(examples), args.part)
+    return part
 
 
 def dataset_of(args: argparse.Namespace) -> Dataset:
-    """Return the data set that was asked for, with training and test images.
+    """Return the data set that was asked for; one set is split, a fifth to test on."""
+    return _split(_loaded(args))
 
-    Raises:
-        InputError: for the file of a single image set.
-    """
-    name: str = args.dataset
-    images = data.load(name, scale=args.scale)
-    if isinstance(images, Examples):
-        raise InputError(f"{name} is one set of images: wanted a data set with train and test")
-    return images
+
+def load_examples(args: argparse.Namespace, name: str) -> Dataset | Examples:
+    """Load a data set by name or path, as the options of ``add_reading`` say."""
+    return data.load(name, scale=args.scale, label=args.label_column, kind=args.kind)
+
+
+def _loaded(args: argparse.Namespace) -> Dataset | Examples:
+    """Load what ``--dataset`` names, and say what was taken for what."""
+    examples = load_examples(args, args.dataset or "mnist")
+    first = examples.train if isinstance(examples, Dataset) else examples
+    for note in first.metadata.get("notes", ()):
+        _note(f"{args.dataset}: {note}")
+    return examples
+
+
+def _split(examples: Dataset | Examples) -> Dataset:
+    if isinstance(examples, Dataset):
+        return examples
+    split = examples.split()
+    _note(
+        f"{examples.name}: {len(split.test)} of {len(examples)} examples are drawn to test on, of "
+        "each class its share; the draw is always the same"
+    )
+    return split
+
+
+def _is_saved(examples: Examples) -> bool:
+    """Return whether a set comes from its own file, and not from a source that is to be split."""
+    return "reader" not in examples.metadata or "split" in examples.metadata
+
+
+def _note(text: str) -> None:
+    """Say on the standard error how data are read."""
+    stderr.print(foreign(text), soft_wrap=True)
 
 
 def check_count(count: int | None) -> int | None:

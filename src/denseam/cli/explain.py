@@ -42,7 +42,7 @@ _FLAGS = from_signature(DenseAM.explain, "count", "by")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_model(parser)
-    add_dataset(parser)
+    add_dataset(parser, short=False)
     add_part(parser)
     parser.add_argument("--index", type=int, default=0, help="which image (default: %(default)s)")
     parser.add_argument(

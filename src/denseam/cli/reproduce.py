@@ -28,6 +28,7 @@ from denseam.cli.common import add_dataset, dataset_of, job, print_json, stderr,
 from denseam.cli.flags import add_flags, from_fields, from_signature, typed
 from denseam.cli.progress import Clock, TrainingBar, duration
 from denseam.data import Dataset
+from denseam.data.imageset import only_pictures
 from denseam.errors import DenseAMWarning, InputError
 from denseam.mesh import Mesh
 from denseam.model import DenseAM
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     vars(args).update({flag.name: flag.default for flag in _TRAINING} | options)
     args.out = args.out or Path(default_out(quick=args.quick))
     images = dataset_of(args)
+    only_pictures(images.train, "denseam reproduce")
     study = _study(args, images, _subjects(args, images))
     if args.list:
         _list(all_stages(study), args)

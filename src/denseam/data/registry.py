@@ -16,7 +16,10 @@ __all__ = ["KNOWN", "ROLES", "KnownName", "KnownSet", "RemoteFile", "known"]
 
 ROLES: Final = ("train-images", "train-labels", "test-images", "test-labels")
 
-KnownName = Literal["mnist", "fashion-mnist", "kmnist", "emnist-letters", "usps"]
+KnownName = Literal[
+    "mnist", "fashion-mnist", "kmnist", "emnist-letters", "emnist-balanced", "emnist-byclass",
+    "emnist-bymerge", "emnist-digits", "emnist-mnist", "usps",
+]  # fmt: skip
 """The names in KNOWN, for type checkers."""
 
 
@@ -81,9 +84,13 @@ def _known_set(name: str, fields: dict[str, Any]) -> KnownSet:
     return KnownSet(name, **{**fields, **lists, "files": files, "archive": archive})
 
 
+_TABLES: dict[str, dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("known.toml").read_text()
+)
+
 KNOWN: dict[str, KnownSet] = {
-    name: _known_set(name, fields)
-    for name, fields in tomllib.loads(Path(__file__).with_name("known.toml").read_text()).items()
+    name: _known_set(name, {**_TABLES.get(fields.pop("like", ""), {}), **fields})
+    for name, fields in _TABLES.items()
 }
 
 
