@@ -179,6 +179,28 @@ def test_constant_features_say_nothing():
     assert torch.equal(front(X), front(other))
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e9, -1e12, 3e13, 1e15])
+@pytest.mark.parametrize("unit", [1.0, 1e-300, 1e150])
+def test_a_table_may_have_any_offset_and_unit(offset, unit):
+    """Only what is equal but for its rounding is constant."""
+    X = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)).double()
+    X[:, 2] = 0.1
+    X[::2, 2] = 0.3 - 0.2  # the next float
+    expected = Table.fit(X.round(decimals=1))
+    front = Table.fit(unit * (X.round(decimals=1) + offset))
+    assert front.factor[2] == 0
+    assert (front.factor[:2] * unit / expected.factor[:2] - 1).abs().max() < 0.05
+    seen, plain = front(unit * (X + offset)), expected(X)
+    assert (seen[:, :2] - plain[:, :2]).abs().max() < 0.1  # 1e15 has no tenths
+    halves = Table.of_chunks(lambda: (unit * (X.round(decimals=1) + offset)).split(200))
+    torch.testing.assert_close(halves.factor, front.factor)
+
+
+def test_a_table_keeps_an_offset_that_float32_has():
+    X = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)) + 2.0**20
+    torch.testing.assert_close(Table.fit(X)(X), Table.fit(X)(X.double()).float())
+
+
 # ---- through everything --------------------------------------------------------------------------
 
 

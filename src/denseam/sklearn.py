@@ -34,7 +34,6 @@ try:
         validate_parameter_constraints,
     )
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.sparsefuncs import mean_variance_axis
     from sklearn.utils.validation import check_is_fitted, validate_data
     from threadpoolctl import threadpool_limits
 except ImportError as error:
@@ -461,12 +460,8 @@ def _rows(X: Any) -> Tensor:
 
 def _front_of(X: Any) -> Table:
     """Learn the front of a table (M, n_features)."""
-    if issparse(X):
-        mean, variance = mean_variance_axis(X, axis=0)
-    else:
-        mean, variance = X.mean(axis=0), X.var(axis=0)
-    chunks = (_rows(X[rows]) for rows in gen_batches(X.shape[0], _CHUNK))
-    return Table.from_statistics(torch.from_numpy(mean), torch.from_numpy(variance), chunks)
+    batches = list(gen_batches(X.shape[0], _CHUNK))
+    return Table.of_chunks(lambda: (_rows(X[rows]) for rows in batches))
 
 
 def _draw(labels: Array, weights: Array, count: int, rng: Any) -> Array:

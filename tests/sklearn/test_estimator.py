@@ -85,6 +85,14 @@ def test_an_outlier_does_not_squash_the_others(iris):
     assert quick(max_iter=200).fit(wild, np.append(y, 0)).score(X, y) > 0.9
 
 
+@pytest.mark.parametrize("offset", [1e9, 1e13, 1e15])
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_features_may_have_a_large_offset(iris, offset, form):
+    X, y = iris
+    X = form(X + offset)
+    assert quick().fit(X, y).score(X, y) > 0.85  # 0.88 without one, 1 / 3 of constants
+
+
 def test_a_constant_feature_is_passed_over(iris):
     X, y = iris
     wide = np.column_stack([X[:, :3], np.full(len(X), 7.1)])

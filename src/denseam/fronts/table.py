@@ -1,7 +1,7 @@
 """The front for tables of numbers: any features, in any units."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,6 +15,7 @@ __all__ = ["Table"]
 
 # Chosen on small data sets; docs/sklearn.md has the measurements.
 _DEVIATIONS = 3.0  # of a feature, that become 1
+_CHUNK = 10_000  # rows at once
 _LEAST_WIDTH = 32  # visible neurons before the lift
 
 
@@ -56,34 +57,26 @@ class Table(Front):
 
     @classmethod
     def fit(cls, rows: Tensor) -> Self:
-        """Learn the front from rows (M, n_features)."""
-        rows = rows.double()
-        return cls.from_statistics(rows.mean(dim=0), rows.var(dim=0, unbiased=False), [rows])
+        """Learn the front from rows (M, n_features), finite, in any units and with any offset."""
+        return cls.of_chunks(lambda: torch.split(rows, _CHUNK))
 
     @classmethod
-    def from_statistics(cls, mean: Tensor, variance: Tensor, chunks: Iterable[Tensor]) -> Self:
-        """Learn the front from the statistics of rows, and the rows themselves in chunks.
-
-        Args:
-            mean: (n_features,) float64.
-            variance: (n_features,) float64.
-            chunks: all rows, (B, n_features) float64 each.
-        """
-        deviation = variance.sqrt()
-        varies = deviation > 1e-12 * mean.abs()
-        factor = torch.where(varies, 1 / torch.where(varies, _DEVIATIONS * deviation, 1.0), 0.0)
+    def of_chunks(cls, chunks: Callable[[], Iterable[Tensor]]) -> Self:
+        """Learn the front from rows in chunks (B, n_features); they are read three times."""
+        mean, factor = _standard(chunks)
         repeats = -(-_LEAST_WIDTH // len(mean))
         flat = cls(len(mean), repeats)
         flat.mean, flat.factor = mean, factor
-        radius = max(float(flat.scaled(rows).square().sum(dim=1).max()) for rows in chunks)
+        radius = max(float(flat.scaled(rows.double()).square().sum(1).max()) for rows in chunks())
         front = cls(len(mean), repeats, max(radius, 1.0))
         front.mean, front.factor = mean, factor
         return front
 
     def scaled(self, inputs: Tensor) -> Tensor:
         """Return standardised features, (B, n_features) -> (B, n_features * repeats) in [-1, 1]."""
-        scaled = (inputs - self.mean.to(inputs)) * self.factor.to(inputs)
-        return scaled.clamp(-1, 1).repeat(1, self.repeats)
+        # In float64, where an offset leaves more of a feature.
+        exact = (inputs.double() - self.mean.double()) * self.factor.double()
+        return exact.clamp(-1, 1).to(inputs.dtype).repeat(1, self.repeats)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return visible neurons, (B, n_features) -> (B, N)."""
@@ -100,9 +93,38 @@ class Table(Front):
         }
 
     def onnx(self, graph: OnnxGraph, inputs: str) -> str:
-        v = graph("Mul", graph("Sub", inputs, self.mean), self.factor)
+        factor = self.factor.clamp(max=torch.finfo(torch.float32).max)
+        v = graph("Mul", graph("Sub", inputs, self.mean), factor)
         v = graph("Concat", *[graph("Clip", v, -1.0, 1.0)] * self.repeats, axis=1)
         squares = graph.over("Sum", graph("Mul", v, v))
         rest = graph("Relu", graph("Sub", self.radius, squares))
         height = graph("Sqrt", graph("Div", rest, float(self._height_neurons)))
         return graph("Concat", v, *[height] * self._height_neurons, axis=1)
+
+
+def _standard(chunks: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return means and 1 / (3 deviations) of features, (n_features,) float64.
+
+    Everything is relative to the middle of a feature's range and in units of half of it: no offset
+    takes digits from a deviation, no square leaves the range. A feature is constant, with 0, where
+    its deviation is below the rounding of its values.
+    """
+    ends, rounding = list[Tensor](), 0.0
+    for rows in chunks():
+        ends += rows.double().aminmax(dim=0)
+        rounding = torch.finfo(rows.dtype).eps
+    low, high = torch.stack(ends).aminmax(dim=0)
+    middle, half = high / 2 + low / 2, high / 2 - low / 2  # the sums could overflow
+    unit = torch.where(half > 0, half, 1.0)
+    count, sums, squares = 0, torch.zeros_like(unit), torch.zeros_like(unit)
+    for rows in chunks():
+        relative = (rows.double() - middle) / unit  # in [-1, 1]
+        count += len(rows)
+        sums += relative.sum(dim=0)
+        squares += relative.square().sum(dim=0)
+    mean = sums / count
+    deviation = (squares / count - mean.square()).clamp(min=0).sqrt() * half
+    varies = deviation > rounding * torch.maximum(low.abs(), high.abs())
+    scale = _DEVIATIONS * torch.where(varies, deviation, 1.0)
+    factor = torch.where(varies, (1 / scale).clamp(max=torch.finfo(torch.float64).max), 0.0)
+    return middle + mean * half, factor
