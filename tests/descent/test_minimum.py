@@ -112,6 +112,29 @@ def test_the_way_lies_along_the_gradient_where_it_ends(power):
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("on_grid", [True, False])
+def test_images_can_stay_wrong_as_8_bit_pictures(norm, on_grid):
+    """Rounded, half of the nearest images are right again; nearly as near are some that are not."""
+    model, test = denseam.load_pretrained("mnist-n2"), denseam.data.load("mnist").test
+    v, labels = test.visible()[:12], test.labels[:12]
+    v = v if on_grid else (v + 0.003).clamp(-1, 1)
+    nearest = minimum_norm(model, v, labels, norm=norm, rounds=3)
+    pictures = minimum_norm(model, v, labels, norm=norm, rounds=3, eight_bit=True)
+    written = ((pictures.images + 1) * 127.5).round() / 127.5 - 1
+    assert torch.equal(written, pictures.images)
+    assert pictures.success.all()
+    assert (model.predict(pictures.images) != labels).all()
+    assert pictures.written(model).all()
+    assert 1 < int(nearest.written(model).sum()) < 11
+    farther = length_of(pictures, norm) - length_of(nearest, norm)
+    most = {"l2": (0.15, 0.03), "linf": (3.2 / 255, 2.1 / 255)}[norm]
+    assert farther.max() < most[on_grid]
+    assert torch.equal(pictures.distances.l2, (pictures.images.double() - v.double()).norm(dim=1))
+    with pytest.raises(InputError, match=r"eight_bit: .*clip"):
+        minimum_norm(model, v, norm=norm, eight_bit=True, clip=False)
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_labels_change_in_float32_and_in_float64_and_barely(norm):
     model = denseam.load_pretrained("mnist-n30")
     v = denseam.data.load("mnist").test.visible()[:12]

@@ -17,6 +17,7 @@ from torch import nn
 
 from denseam import data
 from denseam.data import ImageSet
+from denseam.data.pixels import to_bytes, to_visible
 from denseam.descent import (
     Stop,
     attack_set,
@@ -48,6 +49,15 @@ def same(a, b):
         and torch.equal(a.labels, b.labels)
         and all(torch.equal(a.facts[k], b.facts[k]) for k in (*a.facts, *b.facts) if k != "margin")
     )
+
+
+def test_an_option_of_a_later_version_is_recorded_where_it_is_used(model, clean):
+    plain = minimum_set(model, clean, rounds=1).metadata
+    assert "eight_bit" not in plain["parameters"]
+    assert minimum_set(model, clean, rounds=1, eight_bit=False).metadata == plain
+    pictures = minimum_set(model, clean, rounds=1, eight_bit=True)
+    assert pictures.metadata["parameters"]["eight_bit"] is True
+    assert torch.equal(pictures.images, to_visible(to_bytes(pictures.images)))
 
 
 def test_a_boundary_set_is_the_descent_with_the_right_labels(model, clean):

@@ -10,6 +10,7 @@ Examples:
     denseam attack mnist-n20 --method bim --steps 20 --head log_energy --eps 0.2 --out bim.npz
     denseam attack runs/n20 --method llc --eps 0.2 --out llc.safetensors --grid llc.png
     denseam attack mnist-n30 --method minimum --norm l2 --out near.safetensors --figure budget.png
+    denseam attack mnist-n2 --method minimum --eight-bit --out pictures.safetensors --grid near.png
     denseam attack mnist-n3 --method square --queries 500 --eps 0.2 --out square.safetensors
 """
 
@@ -22,12 +23,15 @@ import torch
 
 from denseam.analysis import confidence_of
 from denseam.checks import exact
+from denseam.classifier import Classifier
 from denseam.cli.common import add_images, add_model, chosen_images, percent
 from denseam.cli.flags import Flag, add_flags, from_signature, typed
 from denseam.cli.sets import add_output, making, report
 from denseam.data import ImageSet
+from denseam.data.pixels import to_bytes
 from denseam.descent import ATTACKS, attack_set
 from denseam.errors import InputError
+from denseam.evaluation import predict_images
 from denseam.figures import budget, sign
 from denseam.figures.records import budget_curves, sign_curves
 from denseam.pretrained import load_any
@@ -74,8 +78,17 @@ def run(args: argparse.Namespace) -> int:
         elif args.figure is not None:
             budget.save(budget_curves([attacked]), args.figure)
     facts, lines = _sizes(attacked) if sized else _distances(attacked)
+    written = _wrong_as_written(model, attacked)
+    facts["wrong_as_pictures"] = written
+    lines.append(f"{written} of {len(attacked)} are labelled wrongly also as 8-bit pictures")
     report(attacked, args, facts, lines, "are labelled wrongly")
     return 0
+
+
+def _wrong_as_written(model: Classifier, images: ImageSet) -> int:
+    """Count the images that are labelled wrongly when they are written as 8-bit pictures."""
+    pictures = ImageSet(to_bytes(images.images), images.labels, images.n_classes)
+    return int((predict_images(model, pictures).cpu() != images.labels).sum())
 
 
 def _flags() -> list[Flag]:

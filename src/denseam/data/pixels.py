@@ -15,7 +15,7 @@ from torch import Tensor
 
 from denseam.errors import InputError
 
-__all__ = ["Scale", "to_bytes", "to_unit", "to_visible"]
+__all__ = ["Scale", "as_written", "to_bytes", "to_unit", "to_visible"]
 
 Scale = Literal["visible", "unit", "byte"]
 """Units of pixels: visible [-1, 1], unit [0, 1], byte 0..255."""
@@ -96,6 +96,15 @@ def to_bytes(images: Pixels, *, scale: Scale = "visible") -> Pixels:
     factor = {"visible": 127.5, "unit": 255, "byte": 1}[scale]
     levels = (images + 1 if scale == "visible" else images) * factor
     return levels.round().clamp(0, 255).to(torch.uint8)
+
+
+def as_written(images: Tensor) -> Tensor:
+    """Return images (...) in [-1, 1] as they are after writing them as 8-bit pictures, same dtype.
+
+    >>> as_written(torch.tensor([-1.0, -0.601, 1.0]))
+    tensor([-1.0000, -0.6000,  1.0000])
+    """
+    return to_visible(to_bytes(images.detach()), images.dtype)
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

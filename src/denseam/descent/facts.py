@@ -38,6 +38,9 @@ _NOT_RECORDED = (
     "chunk", "converge", "exact", "on_progress", "on_step", "samples", "shape", "start",
 )  # fmt: skip
 
+# Options that older versions did not have: sets made by these are the same without them.
+_ONLY_WHERE_USED = ("eight_bit",)
+
 
 def inputs(model: nn.Module, images: ImageSet, shape: Sequence[int] | None) -> Tensor:
     """Return images as the model takes them, (M, *shape), of its dtype and on its device."""
@@ -121,6 +124,7 @@ def describe(
         for p in inspect.signature(procedure).parameters.values()
         if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name not in _NOT_RECORDED
     } | {name: plain(value) for name, value in given.items()}
+    parameters = {k: v for k, v in parameters.items() if v or k not in _ONLY_WHERE_USED}
     if parameters.get("loss_power", 0) is None:
         parameters["loss_power"] = loss_power_of(model, None)
     return {

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from denseam.checks import choice, whole
+from denseam.data.pixels import as_written
 from denseam.descent.batch import Batch, Progress
 from denseam.descent.goals import Margin
 from denseam.descent.heads import Head, own_and_best_other
@@ -34,7 +35,8 @@ _LOOKS = 14  # at the first ray, of unknown length
 _LOOKS_AGAIN = 6  # at later ones, about as long as the last
 _TRIED = 2  # rounds for every start; only the nearest go on
 _KEPT = 3
-_PUSHES = 45  # lengths to try behind the boundary, from a relative 1e-6 on,
+_PUSHES = 45  # lengths to try behind the boundary,
+_FIRST_PUSH = 1e-6, 1e-4  # by this part of themselves first: of floats, of 256 levels,
 _GROWTH = 1.3  # each farther than the last by this factor
 _SAMPLES = 8  # points at which the rounding error is measured,
 _SAFETY = 4  # and how many times the largest of these an end lies behind the boundary
@@ -48,6 +50,7 @@ def minimum_norm(
     norm: Norm = "l2",
     rounds: int = 10,
     starts: int = 9,
+    eight_bit: bool = False,
     clip: bool = True,
     exact: nn.Module | None = None,
     chunk: int = 500,
@@ -67,6 +70,8 @@ def minimum_norm(
         rounds: gradients along each way.
         starts: number of other classes to begin towards, likeliest first; the ways that are
             shortest after two rounds are followed to the end.
+        eight_bit: find images of 256 levels, which stay wrong when they are written as 8-bit
+            pictures. What lies between two levels is rounded before the search.
         clip: keep pixels in [-1, 1].
         exact: the same model in float64, which decides; a copy of it by default.
         chunk: images at once; each takes memory for up to ``starts`` ways.
@@ -88,6 +93,8 @@ def minimum_norm(
     """
     rounds, starts = whole("rounds", rounds), whole("starts", starts)
     choice("norm", norm, get_args(Norm))
+    if eight_bit and not clip:
+        raise InputError("eight_bit: pictures hold pixels in [-1, 1], wanted clip = True")
     batch = Batch(model, visible, log_energy=True, clip=clip, chunk=chunk, on_progress=on_progress)
     if batch.n_classes < 2:
         raise InputError(f"a model of {batch.n_classes} class has no boundary")
@@ -96,18 +103,19 @@ def minimum_norm(
     batch.check_labels(labels)
 
     def run(chunk_rows: slice) -> DescentResult:
-        start, right = batch.flat[chunk_rows], labels[chunk_rows]
+        clean, right = batch.flat[chunk_rows], labels[chunk_rows]
+        start = as_written(clean) if eight_bit else clean
         ends = Descended.at_start(start)
         ends.codes.fill_(code(Stop.CROSSED))
         rows = (batch.head(start).values.argmax(dim=1) == right).nonzero().flatten()
         if len(rows):
             search = _Search(batch.head, start[rows], right[rows], norm, clip=clip)
             gradients = search.begin(min(starts, batch.n_classes - 1)) + search.refine(rounds)
-            images, crossed = _behind(search, decides)
+            images, crossed = _behind(search, decides, eight_bit=eight_bit)
             ends.images[rows], ends.steps[rows] = images, gradients
             ends.codes[rows[~crossed]] = code(Stop.NO_GRADIENT)
         arrived = batch.head(ends.images).values.argmax(dim=1)
-        return batch.result(start, ends, right, arrived, ends.codes == code(Stop.CROSSED))
+        return batch.result(clean, ends, right, arrived, ends.codes == code(Stop.CROSSED))
 
     return batch.in_chunks(run)
 
@@ -234,26 +242,33 @@ def _margin_of(values: Tensor, labels: Tensor) -> Tensor:
     return torch.where(right == other, 0.0, right - other)
 
 
-def _behind(search: _Search, exact: Head) -> tuple[Tensor, Tensor]:
+def _behind(search: _Search, exact: Head, *, eight_bit: bool) -> tuple[Tensor, Tensor]:
     """Move the ends of the ways behind the boundary in float64, by more than float32 is off.
+
+    With ``eight_bit``, as far as it takes until the image of 256 levels next to the end is there.
 
     Returns images (A, N), and which of them got there (A,); the others are the clean images.
     """
     met = search.ways.lengths.isfinite()
     lengths = torch.where(met, search.ways.lengths, 0.0)
     off = _rounding(search, exact, lengths)
+    first = _FIRST_PUSH[eight_bit]
+
+    def ends(lengths: Tensor, chosen: Tensor | slice = slice(None)) -> Tensor:
+        images = search.ends(lengths, chosen)
+        return as_written(images) if eight_bit else images
 
     def is_behind(images: Tensor, labels: Tensor, off: Tensor) -> Tensor:
         here = _margin(search.head, images, labels)
         return (here < 0) & (_margin(exact, images.double(), labels) < -_SAFETY * off)
 
-    images = search.ends(lengths)
+    images = ends(lengths)
     crossed = met & is_behind(images, search.labels, off)
     for push in range(_PUSHES):
         left = (met & ~crossed).nonzero().flatten()
         if not len(left):
             break
-        images[left] = search.ends(lengths[left] * (1 + 1e-6 * _GROWTH**push), left)
+        images[left] = ends(lengths[left] * (1 + first * _GROWTH**push), left)
         crossed[left] = is_behind(images[left], search.labels[left], off[left])
     return torch.where(crossed[:, None], images, search.start), crossed
 

@@ -6,8 +6,10 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from denseam.data.pixels import as_written
+from denseam.descent.heads import head_of
 from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = [
@@ -131,6 +133,27 @@ class DescentResult(Shown, Drawn, Tabular):
         rows = self.labels[:count].tolist(), self.targets[:count].tolist()
         captions = tuple(f"{a} → {b}" if a != b else f"{a}" for a, b in zip(*rows, strict=True))
         return self.images[:count], captions, ~self.success[:count].cpu()
+
+    def written(self, model: nn.Module) -> Tensor:
+        """Return which images succeed also as 8-bit pictures, (B,) bool.
+
+        Rounding to 256 levels carries about half of the nearest wrong images back across the
+        boundary; ``minimum_norm(..., eight_bit=True)`` makes images that stay.
+
+        Args:
+            model: the one that was attacked.
+
+        >>> import denseam
+        >>> model = denseam.load_pretrained("mnist-n2")
+        >>> visible = denseam.data.load("mnist").test.visible()[:8]
+        >>> nearest = denseam.minimum_norm(model, visible, eight_bit=True)
+        >>> int(nearest.written(model).sum())
+        8
+        """
+        head = head_of(model, self.images.shape[1:], log_energy=True)
+        before = head(self.images.flatten(1)).values.argmax(dim=1)
+        after = head(as_written(self.images.flatten(1))).values.argmax(dim=1)
+        return self.success & ((after == before) | (after != self.labels))
 
     def stop_counts(self) -> dict[str, int]:
         """Count the images that stopped for each reason."""
