@@ -29,6 +29,7 @@ COMMANDS = (
     "data",
     "export",
     "bench",
+    "completion",
 )
 _DESCRIPTION = """\
 Dense associative memories: energy-based classifiers that remember. Small powers n learn features,

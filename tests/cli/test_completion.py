@@ -1,0 +1,57 @@
+"""Scripts of completion: made for three shells, and tried in the one that is everywhere."""
+
+import shutil
+import subprocess
+
+import pytest
+
+pytest.importorskip("shtab")
+TRY = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+_shtab_denseam
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def script(run, tmp_path):
+    code, out, err = run("completion", "bash")
+    assert (code, err) == (0, "")
+    path = tmp_path / "denseam.bash"
+    path.write_text(out)
+    return path
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes_commands_options_choices_names_and_files(script, tmp_path):
+    def completed(*words):
+        done = subprocess.run(
+            ["bash", "-c", TRY, "bash", script.name, "denseam", *words],
+            capture_output=True, text=True, check=True, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    (tmp_path / "mine.safetensors").touch()
+    assert completed("ev") == ["evaluate"]
+    assert completed("guard", "ch") == ["check"]
+    assert completed("guard", "review", "sh") == ["show"]
+    assert "mnist-n30" in completed("evaluate", "mnist-n")
+    assert completed("evaluate", "mi") == ["mine.safetensors"]
+    assert completed("evaluate", "mnist-n2", "--datas") == ["--dataset"]
+    assert completed("evaluate", "mnist-n2", "--dataset", "fa") == ["fashion-mnist"]
+    assert completed("attack", "mnist-n2", "--method", "fg") == ["fgsm"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_know_commands_and_names(shell, run):
+    code, out, _ = run("completion", shell)
+    assert code == 0
+    for word in ("calibrate", "mnist-n30", "fashion-mnist", "fgsm", "dataset"):
+        assert word in out
+
+
+def test_a_shell_that_is_nearly_one_is_told(run):
+    code, _, err = run("completion", "bsh")
+    assert (code, "did you mean bash?" in err) == (2, True)
