@@ -15,7 +15,7 @@ from denseam.errors import InputError
 from denseam.kernels.autograd import CHUNK
 from denseam.showing import Drawn, Shown, Tabular
 
-__all__ = ["Evaluation", "evaluate", "predict_images"]
+__all__ = ["Evaluation", "constant_answer", "evaluate", "predict_images"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +109,17 @@ def evaluate(model: Classifier, images: Examples) -> Evaluation:
         name=images.name,
         class_names=images.class_names,
     )
+
+
+def constant_answer(images: Examples) -> tuple[str, float]:
+    """Return the class that most examples have, and the error of always answering it.
+
+    >>> import torch
+    >>> constant_answer(ImageSet(torch.zeros(4, 2, 2), torch.tensor([0, 1, 1, 1]), n_classes=2))
+    ('1', 0.25)
+    """
+    counts = images.class_counts()
+    return images.class_names[int(counts.argmax())], 1 - int(counts.max()) / len(images)
 
 
 def predict_images(model: Classifier, images: Examples) -> Tensor:

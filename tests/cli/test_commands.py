@@ -1,5 +1,6 @@
 """train, evaluate, data: what they print, for people and for machines."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -58,7 +59,12 @@ def test_the_commands_and_the_version_are_listed(run):
 def test_train_ends_with_the_error_and_where_the_model_lies(train, tmp_path):
     code, out, err = train()
     assert (code, err) == (0, "")
-    first, second = out.splitlines()
+    first, found, second = out.splitlines()
+    assert re.fullmatch(
+        r"found from the data: temperature \S+, first steps of \S+, 12 memories, 4 epochs in "
+        r"batches of 5 for each class",
+        found,
+    )
     assert re.fullmatch(
         r"test error \d+\.\d\d % \(\d+ of 30; 95 % interval .* to .*\) after 4 epochs, \d+ s", first
     )
@@ -66,6 +72,22 @@ def test_train_ends_with_the_error_and_where_the_model_lies(train, tmp_path):
         f"model in {tmp_path / 'run'}; look closer with: denseam evaluate {tmp_path / 'run'}"
     )
     assert denseam.load(tmp_path / "run").power == 3
+
+
+def test_a_run_that_learns_nothing_says_so_last_and_has_its_own_exit_code(train, tmp_path):
+    from training import small
+
+    toy = small.dataset()
+    wrong = dataclasses.replace(toy.test, labels=(toy.test.labels + 1) % 3)
+    file = small.save_npz(tmp_path / "wrong.npz", dataclasses.replace(toy, test=wrong))
+    code, out, err = train("--dataset", file)
+    assert (code, err) == (3, "")
+    assert re.fullmatch(
+        r"no better than always answering '0', which is wrong for 66.67 %: leave out --n-memories, "
+        r"--per-class, and values are found from the data",
+        out.splitlines()[-1],
+    )
+    assert train("--dataset", file, "--json")[0] == 3
 
 
 def test_train_json_is_one_value_and_nothing_else(train, tmp_path):
@@ -90,7 +112,7 @@ def test_held_out_images_are_measured_and_not_trained_on(train, tmp_path):
 
 
 def test_train_is_the_function_of_the_library(train, tmp_path):
-    train("--momentum", 0.5, "--temperature", 4, "--loss-power", 3, "--seed", 2)
+    train("--paper", "--momentum", 0.5, "--temperature", 4, "--loss-power", 3, "--seed", 2)
     saved = denseam.load(tmp_path / "run")
     from training import small
 
@@ -136,7 +158,7 @@ def test_tensorboard_leaves_nothing_in_the_folder_of_another_run(train, tmp_path
 
 
 def test_a_warning_is_one_line_on_stderr_and_the_run_goes_on(train):
-    code, out, err = train("--temperature", 0.01, "--temperature-start", 0.01, "--json")
+    code, out, err = train("--paper", "--temperature", 0.01, "--temperature-start", 0.01, "--json")
     assert code == 0
     json.loads(out)
     assert re.match(r"warning: epoch \d+: .* saturated", err)

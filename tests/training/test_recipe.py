@@ -201,11 +201,12 @@ def test_for_data_leaves_mnist_alone_and_scales_other_sets():
     ("epochs", "fields", "options"),
     [
         (300, {}, []),
-        (20, {"seed": 3}, ["--seed 3"]),
+        (20, {"seed": 3}, ["--seed 3", "--paper"]),
         (60, {"temperature": 1 / 3, "products": "8-bit"},
-         ["--temperature 0.3333333333333333", "--products 8-bit"]),
+         ["--temperature 0.3333333333333333", "--products 8-bit", "--paper"]),
         (60, {"temperature_epochs": 7, "n_memories": 50, "loss_power": 2.5, "momentum": 0.6},
-         ["--loss-power 2.5", "--temperature-epochs 7", "--momentum 0.6", "--n-memories 50"]),
+         ["--loss-power 2.5", "--temperature-epochs 7", "--momentum 0.6", "--n-memories 50",
+          "--paper"]),
     ],
 )  # fmt: skip
 def test_the_command_of_a_recipe_is_what_trains_by_it(epochs, fields, options):
@@ -232,7 +233,7 @@ OTHER = {
     "products": "bfloat16", "network": "exponential", "binarised": True,
     "energy": "exponential", "objective": "margin", "logit_scale": 33.25,
     "adversarial": "l2:1.5,linf:0.3", "adversarial_steps": 7, "adversarial_ramp": 0.25, "mix": 0.75,
-    "shift": 0.25,
+    "shift": 0.25, "initial": "samples", "sampling": "natural", "front": "table",
 }  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """denseam train: train a dense associative memory, or a network to compare it with.
 
-Follows the training procedure of the paper, stretched or compressed to the number of
-epochs. Every epoch is written to the run folder. After an interruption, the same command
-continues to the same bits. 3000 epochs are the paper's own schedule.
+On MNIST, over 300 epochs or more, it follows the training procedure of the paper. On other
+data, or over fewer epochs, scales, sizes and steps are found from the training examples.
+Every epoch is written to the run folder. After an interruption, the same command
+continues to the same bits. 3000 epochs are the paper's own schedule. The exit code is 3
+after a run that ends no better than a constant answer.
 
 Examples:
     denseam train --power 30 --epochs 20 --out runs/quick
@@ -20,9 +22,9 @@ Examples:
 
 import argparse
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -40,19 +42,34 @@ from denseam.cli.common import (
 )
 from denseam.cli.flags import add_flags, from_fields, summary, typed
 from denseam.cli.progress import TrainingBar
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.errors import DenseAMWarning, LostRankError
-from denseam.evaluation import evaluate
-from denseam.fronts import Table
+from denseam.evaluation import constant_answer, evaluate
 from denseam.mesh import Mesh
 from denseam.pretrained import load_any
-from denseam.training import Callback, Recipe, TensorBoard, TrainResult, train
+from denseam.training import (
+    Callback,
+    EpochRecord,
+    Recipe,
+    TensorBoard,
+    TrainResult,
+    fit_recipe,
+    train,
+)
 from denseam.training.recipe import COMMAND_EPOCHS
+from denseam.training.scale import front_of
 
 _PRESET = from_fields(Recipe, "network", "power", "epochs")  # what ``Recipe.paper`` goes by
 _OVERRIDES = tuple(
     flag for flag in from_fields(Recipe) if flag not in _PRESET and flag.name != "seed"
 )
+
+_SCALES = {
+    "temperature", "temperature_start", "temperature_epochs", "learning_rate", "loss_power",
+    "learning_rate_decay", "momentum", "n_memories", "per_class", "logit_scale", "objective",
+    "initial", "sampling", "front",
+}  # fmt: skip
+_CHANCE = 3  # exit code of a run that ends no better than a constant answer
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         (
             replace(network, help="; ".join(kinds)),
             replace(power, help=f"{power.help}, of {', '.join(with_power)}"),
-            replace(epochs, default=COMMAND_EPOCHS),
+            replace(epochs, default=f"{COMMAND_EPOCHS}; less on small data"),
         ),
     )
     parser.add_argument("--out", type=Path, required=True, help="run folder, made if need be")
@@ -76,9 +93,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "instead of the test images: to tune by",
     )  # fmt: skip
     parser.add_argument(
-        "--front", choices=("table",),
-        help="standardise pixels and lift them onto a sphere, as DenseAMClassifier does with the "
-        "features of a table (default: memories look at the pixels)",
+        "--paper", action="store_true",
+        help="take the paper's values for this power, stretched to the number of epochs, and find "
+        "none from the data",
     )  # fmt: skip
     parser.add_argument(
         "--from", dest="start", metavar="MODEL",
@@ -92,26 +109,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="under torchrun: divide the memories among COUNT processes, and the images among "
         "the rest (default: %(default)s)",
     )  # fmt: skip
-    recipe = parser.add_argument_group("recipe (default: the paper's, for this power)")
-    add_flags(recipe, _OVERRIDES)
+    recipe = parser.add_argument_group("recipe (default: found from the data)")
+    add_flags(recipe, [replace(flag, default=None) for flag in _OVERRIDES])
 
 
 def recipe_of(
-    args: argparse.Namespace,
-    images: ImageSet,
-    front: nn.Module | None = None,
-    start: Classifier | None = None,
+    args: argparse.Namespace, images: Examples, start: Classifier | None = None
 ) -> Recipe:
-    """Return the recipe of a parsed command line, its temperatures on the scale of the images."""
-    usual: dict[str, Any] = {"epochs": COMMAND_EPOCHS}
-    sizes: dict[str, Any] = {}
+    """Return the recipe of a parsed command line, its scales found from the examples."""
+    preset, values = typed(args, _PRESET), typed(args, _OVERRIDES)
     if args.certify:
-        usual["network"] = Prototypes.kind
+        preset = {"network": Prototypes.kind, **preset}
+    if start is None and not args.paper:
+        power = preset.pop("power", None)
+        return fit_recipe(images, power, **preset, seed=args.seed, **values)
+    preset = {"epochs": COMMAND_EPOCHS, **preset}
+    front: nn.Module | None = None
     if start is not None:
-        usual |= {"network": start.kind, "power": start.power}
-        sizes = {"n_memories": start.n_memories}
-    preset = Recipe.paper(seed=args.seed, **{**usual, **typed(args, _PRESET)})
-    return preset.for_data(images, front).replace(**{**sizes, **typed(args, _OVERRIDES)})
+        preset = {"network": start.kind, "power": start.power, **preset}
+        values = {"n_memories": start.n_memories, **values}
+        front = None if isinstance(start.front, nn.Identity) else start.front
+    recipe = Recipe.paper(seed=args.seed, **preset)
+    front = front_of(recipe.replace(**values), images) if front is None else front
+    return recipe.for_data(images, front).replace(**values)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -121,11 +141,11 @@ def run(args: argparse.Namespace) -> int:
         images = images.hold_out(args.hold_out)
     start = None if args.start is None else load_any(args.start)
     front: nn.Module | None = None
-    if args.front == "table":
-        front = Table.fit(images.train.visible())
-    elif start is not None and not isinstance(start.front, nn.Identity):
+    if start is not None and not isinstance(start.front, nn.Identity):
         front = start.front
-    recipe = recipe_of(args, images.train, front, start)
+    recipe = recipe_of(args, images.train, start)
+    if recipe.initial != "normal" and stderr.is_terminal:
+        stderr.print(_found(recipe), soft_wrap=True)
     callbacks: list[Callback] = [TrainingBar()]
     if args.tensorboard:
         callbacks.append(TensorBoard(args.out / "tensorboard"))
@@ -136,9 +156,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         stderr.print(f"\nstopped; the same command goes on from the last epoch in {args.out}")
         raise
-    if mesh.first:
-        _report(result, images, args)
-    return 0
+    return _report(result, images, args) if mesh.first else 0
 
 
 def _train(
@@ -162,9 +180,22 @@ def _train(
         ) from error
 
 
-def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace) -> None:
+def _found(recipe: Recipe) -> str:
+    """Return a line with the values that were found from the data."""
+    front = "" if recipe.front == "none" else f", front {recipe.front}"
+    return (
+        f"found from the data: temperature {recipe.temperature:g}, first steps of "
+        f"{recipe.learning_rate:g}, {recipe.n_memories} memories, {recipe.epochs} epochs in "
+        f"batches of {recipe.per_class} for each class{front}"
+    )
+
+
+def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace) -> int:
+    """Say how good the network is, and where; return the exit code."""
     evaluation = evaluate(result.model, images.test)
     seconds = sum(record.seconds for record in result.records)
+    constant, least = constant_answer(images.test)
+    chance = images.test.n_classes > 1 and evaluation.error >= least
     if args.json:
         print_json(
             {
@@ -175,7 +206,7 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
                 "seconds": seconds,
             }
         )
-        return
+        return _CHANCE if chance else 0
     low, high = evaluation.error_interval
     wrong = round(evaluation.error * evaluation.n_images)
     what = "test" if args.hold_out is None else "held-out"
@@ -184,4 +215,43 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
         f"95 % interval {100 * low:.2f} to {100 * high:.2f}) "
         f"after {len(result.records)} epochs, {seconds:.0f} s"
     )
+    if result.recipe.initial != "normal":
+        stdout.print(_found(result.recipe))
+    for line in _mended(result.records):
+        stdout.print(line)
     stdout.print(f"model in {args.out}; look closer with: denseam evaluate {args.out}")
+    if not chance:
+        return 0
+    stdout.print(
+        f"no better than always answering {constant!r}, which is wrong for {percent(least)}: "
+        f"{_remedy(result.recipe, args)}"
+    )
+    return _CHANCE
+
+
+def _mended(records: Sequence[EpochRecord]) -> Iterator[str]:
+    """Yield lines that say what training changed by itself."""
+    changed = [record for record in records if record.logit_scale is not None]
+    if changed:
+        yield (
+            f"mended: outputs had saturated, so from epoch {changed[0].epoch + 1} on it learned by "
+            f"the cross-entropy of log-energies (--objective cross-entropy --logit-scale "
+            f"{changed[0].logit_scale:g})"
+        )
+    if records and records[-1].step_factor is not None:
+        yield (
+            f"mended: numbers left their range, so steps are {records[-1].step_factor:g} of what "
+            "the recipe says"
+        )
+
+
+def _remedy(recipe: Recipe, args: argparse.Namespace) -> str:
+    """Return which values to change after a run that has learned nothing."""
+    options = {flag.name: f"--{flag.option}" for flag in _OVERRIDES}
+    fixed = [options[name] for name in typed(args, _OVERRIDES) if name in _SCALES]
+    if fixed:
+        return f"leave out {', '.join(fixed)}, and values are found from the data"
+    return (
+        f"try --learning-rate {recipe.learning_rate / 4:.2g}, --epochs {4 * recipe.epochs}, "
+        f"--n-memories {2 * recipe.n_memories}, another --power, or --tune 60"
+    )

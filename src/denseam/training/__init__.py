@@ -7,6 +7,7 @@ from denseam.training.loop import TrainResult, train
 from denseam.training.optimizer import MaxNormMomentum
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
+from denseam.training.scale import fit_recipe
 
 __all__ = [
     "Adversarial",
@@ -18,5 +19,6 @@ __all__ = [
     "TensorBoard",
     "Threat",
     "TrainResult",
+    "fit_recipe",
     "train",
 ]

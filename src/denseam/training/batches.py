@@ -21,7 +21,9 @@ from torch import Tensor
 from denseam.classifier import Classifier
 from denseam.errors import InputError
 
-__all__ = ["BatchRule", "batches_per_epoch", "changed_batch", "epoch_indices", "seeded"]
+__all__ = ["SAMPLING", "BatchRule", "batches_per_epoch", "changed_batch", "epoch_indices", "seeded"]
+
+SAMPLING = ("balanced", "natural")
 
 BatchRule = Callable[..., Any]
 """(model, inputs (B, n_inputs), labels (B,)) -> inputs, or (inputs, labels); see ``train``.
@@ -39,15 +41,25 @@ def batches_per_epoch(n_images: int, n_classes: int, per_class: int) -> int:
 
 
 def epoch_indices(
-    labels: Tensor, n_classes: int, per_class: int, *, seed: int, epoch: int
+    labels: Tensor,
+    n_classes: int,
+    per_class: int,
+    *,
+    seed: int,
+    epoch: int,
+    sampling: str = "balanced",
 ) -> Tensor:
     """Return the images of every batch of an epoch: (batches, n_classes * per_class) int64.
 
     ``labels`` is (M,), with at least one image of every class. Within a batch images are
-    sorted by class: the order does not matter to a sum.
+    sorted by class: the order does not matter to a sum. With "natural" sampling, batches of the
+    same size are drawn from all images alike.
     """
     generator = torch.Generator().manual_seed(_mix(seed, epoch))
     batches = batches_per_epoch(len(labels), n_classes, per_class)
+    if sampling == "natural":
+        size = n_classes * per_class
+        return _draw(torch.arange(len(labels)), batches * size, generator).view(batches, size)
     rows = [
         _draw(torch.nonzero(labels == c).flatten(), batches * per_class, generator)
         for c in range(n_classes)

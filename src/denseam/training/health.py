@@ -1,11 +1,21 @@
-"""Early warnings of failing training, from its records, with advice."""
+"""Early warnings of failing training, from its records, with advice; and when to mend it.
+
+Training mends two things by itself. An epoch after which numbers are not finite is repeated from
+where it began, with steps of a quarter. A network whose outputs have saturated while images are
+wrong, or that loses classes, two epochs in a row, goes on with the cross-entropy of log-energies:
+they do not saturate, so that every image has a slope again. Both stand in the records, and a
+resumed run does the same.
+"""
 
 from collections.abc import Sequence
 
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 
-__all__ = ["HealthCheck", "diverged"]
+__all__ = ["REPEATS", "SHORTER", "HealthCheck", "diverged"]
+
+# An epoch that is not finite is repeated so often, with steps so much shorter each time.
+REPEATS, SHORTER = 3, 0.25
 
 # A class is lost when nearly all of its images are wrong after most of them were right.
 _LOST, _LEARNED = 0.95, 0.5
@@ -15,6 +25,8 @@ _SPIKE = 3.0
 _SPIKE_ERROR = 0.01
 # Saturated outputs are the aim of training, unless many images are still wrong.
 _SATURATED, _STILL_WRONG = 0.5, 0.2
+
+_LOST_EPOCHS = 2  # before the objective is changed
 
 # Catastrophic overfitting: a longer attack makes this many more of the images wrong.
 _HIDDEN = 0.25
@@ -30,6 +42,12 @@ class HealthCheck:
         self._recipe = recipe
         self._records: list[EpochRecord] = []
         self._said: set[str] = set()
+        self._lost = 0  # epochs in a row
+
+    @property
+    def lost(self) -> bool:
+        """Whether the objective of the paper leads nowhere any more."""
+        return self._recipe.objective == "paper" and self._lost >= _LOST_EPOCHS
 
     def look(self, record: EpochRecord) -> list[str]:
         """Return the warnings about a new record, most often none."""
@@ -40,6 +58,7 @@ class HealthCheck:
             "dead": self._dead_memories(record),
             "weak": self._weak_attack(record),
         }
+        self._lost = self._lost + 1 if troubles["saturated"] or troubles["dying"] else 0
         self._records.append(record)
         new = {kind: text for kind, text in troubles.items() if text and kind not in self._said}
         self._said.update(new)
@@ -106,7 +125,8 @@ class HealthCheck:
 
 
 _GENTLER_RAMP = (
-    "Raise the final temperature, or give the ramp more epochs (temperature, temperature_epochs)."
+    "Raise the final temperature, or give the ramp more epochs (temperature, temperature_epochs). "
+    "If it does not pass, the next epochs learn by the cross-entropy of log-energies."
 )
 
 

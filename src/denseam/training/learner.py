@@ -14,7 +14,8 @@ from denseam.data.pixels import to_visible
 from denseam.energies import RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.evaluation import predict_images, visible_parts
-from denseam.kernels import OBJECTIVES, Choice, Rule, choose, look_at
+from denseam.fronts import Table
+from denseam.kernels import OBJECTIVES, Choice, CrossEntropy, Paper, Rule, choose, look_at
 from denseam.kernels.choice import with_precision
 from denseam.mesh import Axis, Mesh
 from denseam.model import DenseAM
@@ -23,6 +24,13 @@ from denseam.training.adversarial import UNIT
 from denseam.training.batches import BatchRule, changed_batch, epoch_indices, seeded
 from denseam.training.graph import ResidentSteps, recordable
 from denseam.training.recipe import Recipe
+from denseam.training.scale import (
+    LOOKED_AT,
+    begin_at_examples,
+    class_rows,
+    scale_of,
+    visible_of,
+)
 from denseam.training.tally import Tally
 
 if TYPE_CHECKING:
@@ -72,6 +80,7 @@ class Learner:
         self.recipe, self.images, self.mesh = recipe, images, mesh
         self.batch = batch if batch is not None else recipe.batch_rule(images.input_shape)
         self.objective = OBJECTIVES[recipe.objective](recipe.loss_power, recipe.logit_scale)
+        self.step_factor, self.logit_scale = 1.0, cast("float | None", None)
         self.model = initial_model(recipe, images, device, mesh.memory, front)
         self.began = None if start is None else begin_from(self.model, start, recipe, mesh.memory)
         self.classifier = Binarised(self.model) if recipe.binarised else self.model
@@ -80,6 +89,10 @@ class Learner:
         self.kernel = with_precision(self._exact(), recipe.products)
         # The whole set as one tensor on the device; a batch is converted when it is drawn.
         self.pixels = images.values.flatten(1).to(device)  # (M, n_inputs)
+        self._passed = self.batch is None and isinstance(self.model.front, Table)
+        if self._passed:  # once for all epochs
+            self.pixels = visible_of(recipe, images, self.model.front.cpu()).to(device)
+            self.model.front.to(device)
         self.labels = images.labels.to(device)
         self._resident: ResidentSteps | None = None
         self._ahead: dict[int, Tensor] = {}  # orders of epochs to come
@@ -97,7 +110,7 @@ class Learner:
         rule = Rule(
             momentum=recipe.momentum,
             gradient_scale=recipe.gradient_scale_at(epoch),
-            learning_rate=recipe.learning_rate_at(epoch),
+            learning_rate=self.learning_rate_at(epoch),
             floor=VELOCITY_FLOOR,
         )
         order = self._order(epoch)
@@ -123,6 +136,39 @@ class Learner:
                 learned(outcome.predicted, labels)
             on_batch(number)
         return tally, neurons
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Return eps of an epoch, after what was mended."""
+        return self.recipe.learning_rate_at(epoch) * self.step_factor
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        """Return copies of memories and velocity, for ``restore``."""
+        return self.memories.clone(), self.velocity.clone()
+
+    def restore(self, state: tuple[Tensor, Tensor]) -> None:
+        """Take memories and velocity back to where they were."""
+        self.memories.copy_(state[0])
+        self.velocity.copy_(state[1])
+
+    def mended(self, step_factor: float, logit_scale: float | None) -> None:
+        """Go on with shorter steps, and with the cross-entropy of log-energies times a scale."""
+        self.step_factor, self.logit_scale = step_factor, logit_scale
+        if logit_scale is not None:
+            self.objective = CrossEntropy(logit_scale)
+
+    def scale_of_leads(self) -> float:
+        """Return the factor of log-energies that makes leads of a few nats, to three digits."""
+        rows = class_rows(self.images.labels, min(len(self.images), LOOKED_AT), self.recipe.seed)
+        neurons, _ = self._batch(rows.to(self.pixels.device), 0, 0)
+        visible = neurons[:, : self.model.n_visible]
+        if not self.model.dense:
+            return scale_of(self.model.log_energy(visible).detach().double())
+        model = cast("DenseAM", self.model)
+        look = look_at(
+            self.kernel, model.energy, visible, self.memories,
+            model.class_memories.detach(), every_class=True, axis=self.mesh.memory,
+        )  # fmt: skip
+        return scale_of(look.log_energy().clamp(min=model.energy.least_log))
 
     def attack(self, epoch: int) -> Mapping[str, float | None] | None:
         """Return what a batch rule sums up of an epoch; None for other rules."""
@@ -161,7 +207,9 @@ class Learner:
         if epoch in self._ahead:
             return self._ahead.pop(epoch)
         recipe, labels, C = self.recipe, self.images.labels, self.images.n_classes
-        order = epoch_indices(labels, C, recipe.per_class, seed=recipe.seed, epoch=epoch)
+        order = epoch_indices(
+            labels, C, recipe.per_class, seed=recipe.seed, epoch=epoch, sampling=recipe.sampling
+        )
         return order.to(self.pixels.device)
 
     def _labels(self, images: Examples) -> Tensor:
@@ -180,6 +228,7 @@ class Learner:
     def _records_steps(self) -> bool:
         """Return whether steps can run without the host."""
         plain = isinstance(self.model.front, nn.Identity) and not self.recipe.binarised
+        plain = plain and isinstance(self.objective, Paper)
         alone = self.mesh.size == 1 and self.batch is None
         return plain and alone and self.model.dense and recordable(self.kernel, self.pixels.device)
 
@@ -199,7 +248,7 @@ class Learner:
         Fronts and batch rules get examples as ``Examples.inputs`` does.
         """
         drawn, labels = self.pixels.index_select(0, rows), self.labels[rows]
-        if self.batch is None and isinstance(self.model.front, nn.Identity):
+        if self._passed or (self.batch is None and isinstance(self.model.front, nn.Identity)):
             # Converted in place: another tensor would cost more than the conversion.
             neurons = self.memories.new_zeros(len(rows), self.memories.shape[1])
             visible = neurons[:, : self.model.n_visible]
@@ -278,5 +327,8 @@ def initial_model(
     radius = recipe.radius()
     if radius is not None and isinstance(model, Prototypes):
         model.aim(radius.norm, AIM * UNIT * radius.eps)
-    model.begin_at(images, seed=recipe.seed)
+    if recipe.initial == "normal":
+        model.begin_at(images, seed=recipe.seed)
+    else:
+        model.memories.data.copy_(begin_at_examples(recipe, images, front)[rows])
     return model

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from denseam.baselines import NETWORKS
 from denseam.classifier import Classifier, check_device
@@ -24,12 +24,13 @@ from denseam.trained_on import TrainedOn
 from denseam.training import environment
 from denseam.training.batches import BatchRule, batches_per_epoch
 from denseam.training.callbacks import Callback
-from denseam.training.health import HealthCheck, diverged
+from denseam.training.health import REPEATS, SHORTER, HealthCheck, diverged
 from denseam.training.keeping import Keeping
 from denseam.training.learner import Learner
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 from denseam.training.runs import RunFolder
+from denseam.training.scale import front_of
 
 __all__ = ["TrainResult", "train"]
 
@@ -147,6 +148,7 @@ def train(
     _check_divisible(recipe, images, test, mesh, batch or recipe.batch_rule(images.input_shape))
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
+    front = front_of(recipe, images) if front is None else front
     learner = Learner(recipe, images, device, mesh, front=front, batch=batch, start=start)
     run = _Run(learner, test, list(callbacks), Keeping(learner, folder, kept=out is not None))
     with folder.locked() if folder is not None else nullcontext():
@@ -187,15 +189,19 @@ class _Run:
 
     def _train(self, records: list[EpochRecord]) -> None:
         """Train the remaining epochs, and append their records."""
-        recipe, images = self.recipe, self.learner.images
+        recipe, learner, images = self.recipe, self.learner, self.learner.images
         health = HealthCheck(recipe)
         for record in records:
             health.look(record)  # so that earlier warnings are not repeated
+        if records:
+            learner.mended(records[-1].step_factor or 1.0, records[-1].logit_scale)
         batches = batches_per_epoch(len(images), images.n_classes, recipe.per_class)
         try:
             for callback in self.callbacks:
                 callback.on_start(recipe, records, batches)
             for epoch in range(len(records), recipe.epochs):
+                if health.lost and learner.logit_scale is None:
+                    learner.mended(learner.step_factor, learner.scale_of_leads())
                 records.append(self._epoch(epoch))
                 for message in health.look(records[-1]):
                     self._warn(message, depth=1)
@@ -210,28 +216,47 @@ class _Run:
 
     def _epoch(self, epoch: int) -> EpochRecord:
         start, learner = time.perf_counter(), self.learner
-        tally, neurons = learner.epoch(epoch, lambda number: self._tell(epoch, number))
-        sums = tally.summary(learner.mesh.data)
-        self._check_finite(epoch, sums["objective"])
+        sums, neurons = self._finite_epoch(epoch)
         record = EpochRecord(
             epoch=epoch,
             **sums,
             test_error=None if self.test is None else learner.error(self.test),
             temperature=learner.model.temperature,
-            learning_rate=self.recipe.learning_rate_at(epoch),
+            learning_rate=learner.learning_rate_at(epoch),
             dead_memories=learner.dead_memories(neurons),
             attack=learner.attack(epoch),
             seconds=time.perf_counter() - start,
+            step_factor=None if learner.step_factor == 1 else learner.step_factor,
+            logit_scale=learner.logit_scale,
         )
         self.keeping.keep(record)
         return record
 
-    def _check_finite(self, epoch: int, objective: float) -> None:
-        """Raise InputError if training has diverged, on all processes alike."""
-        bad = self.learner.not_finite() + ([] if math.isfinite(objective) else ["objective"])
-        what = next(iter(bad), None)
-        if what is None:
-            return
+    def _finite_epoch(self, epoch: int) -> tuple[dict[str, Any], Tensor]:
+        """Train an epoch, with shorter steps where numbers do not stay finite."""
+        learner = self.learner
+        before, whole_step = learner.state(), learner.step_factor
+        while True:
+            tally, neurons = learner.epoch(epoch, lambda number: self._tell(epoch, number))
+            sums = tally.summary(learner.mesh.data)
+            bad = learner.not_finite()
+            bad += [] if math.isfinite(sums["objective"]) else ["objective"]
+            if not bad:
+                break
+            if learner.step_factor <= whole_step * SHORTER**REPEATS:
+                self._diverged(epoch, bad[0])
+            learner.restore(before)
+            learner.mended(learner.step_factor * SHORTER, learner.logit_scale)
+        if learner.step_factor < whole_step:
+            self._warn(
+                f"epoch {epoch + 1}: numbers were not finite; repeated, with steps of "
+                f"{learner.step_factor:g} of the recipe's from here on",
+                depth=3,
+            )
+        return sums, neurons
+
+    def _diverged(self, epoch: int, what: str) -> NoReturn:
+        """Raise InputError for training that has diverged, on all processes alike."""
         message, folder = diverged(self.recipe, epoch, what), self.keeping.folder
         if folder is not None and epoch > 0:
             message += f"; the checkpoint of epoch {epoch} stays in {folder.path}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
@@ -15,6 +16,7 @@ from denseam.classifier import check_power, check_temperature
 from denseam.data import Examples
 from denseam.energies import FUNCTIONS, RectifiedPolynomial
 from denseam.errors import InputError
+from denseam.fronts import Table
 from denseam.kernels import OBJECTIVES
 from denseam.kernels.choice import PRECISIONS
 from denseam.model import DenseAM
@@ -22,9 +24,11 @@ from denseam.presets import PAPER_EPOCHS, preset_at
 from denseam.showing import Drawn, Shown
 from denseam.training.adversarial import Adversarial, Threat, check_radius, check_threats, threats
 from denseam.training.augment import Shift, ShiftedThenAttacked
-from denseam.training.batches import BatchRule
+from denseam.training.batches import SAMPLING, BatchRule
 
 __all__ = ["COMMAND_EPOCHS", "Recipe"]
+
+INITIAL = ("normal", "samples", "classes")
 
 COMMAND_EPOCHS = 300  # of `denseam train`: errors close to the paper's in minutes
 MOST_LOSS_POWER = 500  # (Y - t)^(2m) reaches 4^m, which must stay finite
@@ -72,6 +76,12 @@ class Recipe(Shown, Drawn):
         shift: probability that an image is shown moved by one pixel.
         certify: norm and radius, such as "l2:1.58" in [0, 1] units, within which "prototypes" keep
             the labels of images; training aims at 1.6 times as much.
+        initial: memories begin as normal random numbers ("normal", as in the paper), as training
+            examples ("samples"), or near the means of their classes ("classes").
+        sampling: of a batch: "balanced" shows equally many images of every class, "natural" as
+            many as there are.
+        front: "table" standardises features and lifts them onto a sphere, see ``fronts.Table``;
+            with "none" memories look at the pixels.
 
     Raises:
         InputError: for a value out of range, and for a ramp where (T_i / T_f)^n exceeds the square
@@ -109,6 +119,9 @@ class Recipe(Shown, Drawn):
     mix: float = field(default=0.5, metadata={"above": 0, "most": 1})
     shift: float = field(default=0.0, metadata={"least": 0, "most": 1})
     certify: str = field(default="", metadata={"check": check_radius})
+    initial: str = field(default="normal", metadata={"choices": INITIAL})
+    sampling: str = field(default="balanced", metadata={"choices": SAMPLING})
+    front: str = field(default="none", metadata={"choices": ("none", Table.name)})
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -292,10 +305,13 @@ class Recipe(Shown, Drawn):
         except TypeError as error:
             raise InputError(f"not a whole recipe: {error}") from error
 
-    def command(self) -> str:
-        """Return the command that trains by this recipe on the whole of MNIST, without ``--out``.
+    def command(self, dataset: str | None = None) -> str:
+        """Return the command that trains by this recipe, without ``--out``.
 
         Options with the preset's values are left out.
+
+        Args:
+            dataset: what to train on; the whole of MNIST by default.
         """
         kind = NETWORKS[self.network]
         preset = self.paper(self.power, self.epochs, network=self.network)
@@ -305,6 +321,8 @@ class Recipe(Shown, Drawn):
         shown = {name for name, value in self.to_json().items() if value != usual[name]}
         shown |= {"power"} if kind.only_power is None else set()
         shown |= {"epochs"} if kind.learns else set()
+        if dataset is not None or self.front != "none":  # where ``for_data`` would change them
+            shown |= {"temperature", "temperature_start"}
         by_name = {each.name: each for each in fields(self)}
         words = ["denseam", "train"]
         for name in dict.fromkeys(("network", "power", "epochs", *by_name)):
@@ -312,6 +330,9 @@ class Recipe(Shown, Drawn):
             if name in shown:
                 words.append(f"--{by_name[name].metadata.get('option', name).replace('_', '-')}")
                 words += [] if value is True else [exact(value) if name == "power" else f"{value}"]
+        words += [] if dataset is None else ["--dataset", shlex.quote(dataset)]
+        if kind.learns and (self.epochs < COMMAND_EPOCHS or dataset is not None):
+            words.append("--paper")  # where values would be found from the data
         return " ".join(words)
 
 

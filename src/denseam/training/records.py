@@ -30,6 +30,9 @@ class EpochRecord:
     class_errors: tuple[float, ...]  # (C,) like train_error
     seconds: float  # of this epoch, with its test error, without its checkpoint
     attack: Mapping[str, float | None] | None = None  # of adversarial training, see ``Adversarial``
+    # What training has mended by itself until this epoch: see ``health``.
+    step_factor: float | None = None  # of the recipe's learning rate
+    logit_scale: float | None = None  # of a cross-entropy in the place of the recipe's objective
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
