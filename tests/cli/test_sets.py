@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -257,3 +258,16 @@ def test_ctrl_c_keeps_finished_chunks_and_the_same_command_goes_on(model, toy, t
     assert untouched
     assert len(data.load(out)) == 60
     assert not parts.exists()
+
+
+def test_the_next_command_works_as_it_is_printed(run, tmp_path):
+    from denseam.cli import parser
+
+    out = tmp_path / "with a blank.safetensors"
+    words = ("--method", "fgsm", "--eps", 0.1, "--count", 2, "--out", out)
+    code, said, _ = run("attack", "mnist-n2", *words)
+    assert code == 0
+    (line,) = [line for line in said.splitlines() if "denseam transfer" in line]
+    command = shlex.split(line.partition("fooled: ")[2])
+    assert parser(command[1:]).parse_args(command[1:]).sets == [f"{out}"]
+    assert run(*command[1:])[0] == 0

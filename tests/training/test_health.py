@@ -84,6 +84,13 @@ def test_memories_that_see_nothing():
     assert "Lower the learning rate, or raise the temperature" in text
 
 
+def test_a_network_of_other_units_is_told_of_no_memories():
+    health = HealthCheck(Recipe.paper(network="relu", epochs=300))
+    (text,) = [text for e in range(3) for text in health.look(record(e, dead_memories=1900))]
+    assert "hidden units see no image any more" in text
+    assert "memories" not in text
+
+
 def test_every_kind_of_trouble_is_said_once_even_when_all_come_together():
     everything = [
         dataclasses.replace(

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from denseam.figures.grid import save_grid
 __all__ = ["add_output", "check_picture", "making", "report"]
 
 _SHOWN = 100  # images of a contact sheet
+_DIGIT = 28 * 28  # pixels that the models of the package take
 
 
 def add_output(parser: argparse.ArgumentParser, figure: str, *, chunk: int = 1000) -> None:
@@ -104,6 +106,10 @@ def report(
         f"median distance L2 {l2:.3f}, Linf {linf:.3f} "
         f"(visible units; in [0, 1] units {l2 / 2:.3f}, {linf / 2:.3f})"
     )
+    victim = "mnist-n2" if args.model == "mnist-n30" else "mnist-n30"
+    shown = shlex.join(["denseam", "transfer", args.model, victim, "--sets", str(args.out)])
+    if images.n_inputs == _DIGIT:
+        stdout.print(f"see whether others are fooled: {shown}", soft_wrap=True)
     for what, path in (("set", args.out), ("figure", args.figure), ("grid", args.grid)):
         if path is not None:
             stdout.print(f"{what} in {path}")

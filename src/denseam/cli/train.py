@@ -21,6 +21,7 @@ Examples:
 """
 
 import argparse
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -219,7 +220,8 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
         stdout.print(_found(result.recipe))
     for line in _mended(result.records):
         stdout.print(line)
-    stdout.print(f"model in {args.out}; look closer with: denseam evaluate {args.out}")
+    again = shlex.join(["denseam", "evaluate", str(args.out)])
+    stdout.print(f"model in {args.out}; look closer with: {again}", soft_wrap=True)
     if not chance:
         return 0
     stdout.print(

@@ -107,8 +107,10 @@ class HealthCheck:
         share = record.dead_memories / self._recipe.n_memories
         if share < _DEAD:
             return None
+
+        what = "memories" if self._recipe.network == Recipe.network else "hidden units"
         return (
-            f"{record.dead_memories} of {self._recipe.n_memories} memories see no image any more "
+            f"{record.dead_memories} of {self._recipe.n_memories} {what} see no image any more "
             "and cannot learn. Lower the learning rate, or raise the temperature."
         )
 
