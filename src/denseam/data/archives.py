@@ -4,6 +4,7 @@ import io
 import lzma
 import math
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -203,7 +204,9 @@ def _array(contents: io.BytesIO, what: str) -> NDArray[Any]:
 @contextmanager
 def _damage(path: Path, what: str) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of NumPy, on headers of other versions
+            yield
     except FileFormatError:
         raise
     except _DAMAGE as error:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from denseam.data.assembly import Arrays, Source
 from denseam.data.columns import Columns, table
+from denseam.data.folders import one_size
 from denseam.data.pictures import pages
 from denseam.errors import DenseAMError, FileFormatError, InputError, MissingPackageError
 
@@ -91,24 +92,34 @@ def arrow_folder(folder: Path, label: str | None) -> Source:
         FileFormatError: when a file is damaged or missing.
     """
     arrow = _pyarrow()
-    splits = [folder]
+    splits, here = [folder], {path.name for path in folder.iterdir()}
     if (folder / "dataset_dict.json").is_file():
-        listed = _json(folder / "dataset_dict.json").get("splits", [])
-        splits = [folder / str(name) for name in listed if "/" not in str(name)]
+        names = _json(folder / "dataset_dict.json").get("splits")
+        splits = [folder / name for name in names or () if isinstance(name, str) and name in here]
+        if not splits:
+            raise FileFormatError(f"{folder}: dataset_dict.json names no splits that are there")
 
     def read(file: Path) -> Any:
-        with arrow.memory_map(str(file)) as source:
-            try:
-                return arrow.ipc.open_stream(source).read_all()
-            except arrow.ArrowInvalid:
-                return arrow.ipc.open_file(source).read_all()
+        source = arrow.py_buffer(file.read_bytes())  # not mapped: the file may change
+        try:
+            rows = arrow.ipc.open_stream(source).read_all()
+        except arrow.ArrowInvalid:
+            rows = arrow.ipc.open_file(source).read_all()
+        rows.validate(full=True)  # damage would end the process, not the reading
+        return rows
 
     tables = {}
     for split in splits:
         state = _json(split / "state.json")
-        files = [split / Path(str(each["filename"])).name for each in state.get("_data_files", [])]
-        if not files:
+        listed = state.get("_data_files")
+        names = (
+            [each.get("filename") for each in listed if isinstance(each, dict)]
+            if (isinstance(listed, list))
+            else []
+        )
+        if not names or not all(isinstance(name, str) and Path(name).name for name in names):
             raise FileFormatError(f"{split}: state.json names no files of data")
+        files = [split / Path(name).name for name in names]
         tables[split.name if len(splits) > 1 else "all"] = _joined(
             arrow, [_read(file, read) for file in files]
         )
@@ -183,8 +194,6 @@ def _pictures(path: Path, values: Sequence[Mapping[str, Any] | None]) -> NDArray
         if data is None:
             raise FileFormatError(f"{path}: row {row} has no picture in it")
         read.append(next(iter(pages(data, name=f"{path}, row {row}"))).numpy())
-    from denseam.data.folders import one_size  # noqa: PLC0415
-
     return one_size(read, [])
 
 

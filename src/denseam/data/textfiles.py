@@ -125,6 +125,8 @@ def _names(header: list[str], count: int) -> list[str]:
 
 def _numbers(text: str, delimiter: str, *, header: bool, columns: int) -> np.ndarray | None:
     """Return a table of numbers, (M, columns); None where a cell is none."""
+    if not text.partition("\n")[2 if header else 0].strip():
+        return None
     try:
         numbers = np.loadtxt(
             io.StringIO(text), np.float64, comments=None, delimiter=delimiter,
