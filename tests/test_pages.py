@@ -73,6 +73,11 @@ def test_the_code_of_the_data_page_runs(place):
     assert found["result"].records[-1].test_error < 0.4
     assert found["small"].train.class_names[7] == "seven"
     assert found["few"].shape == (14, 14)
+    assert (len(found["pictures"]), len(found["split"].test)) == (200, 40)
+    assert repr(found["split"].test[7]) in DATA.read_text()
+    assert found["table"].digest() == found["same"].digest()
+    assert found["bunch"].class_names == found["table"].class_names
+    assert found["table"].metadata["notes"][0] in DATA.read_text()
     there = denseam.data.load(place / "train.safetensors")
     assert there.digest() == found["small"].train.digest()
     # Read without denseam, and with it.

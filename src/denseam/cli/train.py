@@ -90,8 +90,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser)
     parser.add_argument(
         "--hold-out", type=int, metavar="COUNT",
-        help="do not train on the last COUNT training images, and measure the error on them "
-        "instead of the test images: to tune by",
+        help="do not train on COUNT training examples (the last, or drawn by class where these lie "
+        "in order), and measure the error on them instead of the test set: to tune by",
     )  # fmt: skip
     parser.add_argument(
         "--paper", action="store_true",
