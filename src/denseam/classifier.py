@@ -390,8 +390,12 @@ class Classifier(nn.Module, Shown, Drawn):
         """
         if dtype is not None:
             choice("dtype", dtype, _SAVED)
+        save_tensors(Path(path), "model", self.tensors(dtype), self.file_facts())
+
+    def file_facts(self) -> dict[str, Any]:
+        """Return what a file holds beside ``tensors``: settings, and what it was trained on."""
         known = {} if self.trained_on is None else {"trained_on": self.trained_on.to_json()}
-        save_tensors(Path(path), "model", self.tensors(dtype), {**self.settings(), **known})
+        return {**self.settings(), **known}
 
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """Return the tensors of the file, memories in ``dtype`` unless it is None."""

@@ -196,7 +196,10 @@ def test_scale_says_the_units_of_floating_pixels(command, run, trained, toy, tmp
         code, unit, err = run(
             *words, "--dataset", tmp_path / "unit.npz", "--scale", "unit", "--json"
         )
-    assert (code, err) == (0, "")
+    assert (code, err) == (
+        0,
+        f"warning: {trained} was trained on toy.npz train, and these are unit.npz test\n",
+    )
     if command == "evaluate":
         wanted = json.loads(run(*words, "--dataset", toy, "--json")[1])
         assert json.loads(unit)["error"] == wanted["error"]
@@ -325,9 +328,10 @@ def test_the_folder_of_another_recipe_is_one_line(train):
 
 
 def test_a_model_and_images_of_another_size_are_one_line(run, trained):
-    code, out, err = run("evaluate", trained)
+    code, out, err = run("evaluate", trained, "--dataset", "mnist")
     assert (code, out) == (2, "")
     assert err == (
+        f"warning: {trained} was trained on toy.npz train, and these are mnist test\n"
         "denseam evaluate: mnist test: images of 28 x 28 = 784 pixels, but the model has "
         "n_visible = 25\n"
     )

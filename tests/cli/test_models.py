@@ -30,13 +30,17 @@ def package(tiny, tmp_path, monkeypatch):
     pretrained._cards.cache_clear()
 
 
+STRANGERS = "warning: tiny-n2 was trained on mnist train, and these are toy.npz test\n"
+
+
 @pytest.fixture
 def evaluated(run, toy):
     """What `denseam evaluate` says of a model, without its speed and its name."""
 
     def call(model):
         code, out, err = run("evaluate", model, "--dataset", toy, "--json")
-        assert (code, err) == (0, "")
+        assert code == 0
+        assert err in ("", STRANGERS)
         found = json.loads(out)
         assert found.pop("model") == str(model)
         del found["seconds_per_1000"]
@@ -84,7 +88,8 @@ def call(run, toy, tmp_path):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_takes_a_name(call, package, command):
     code, out, err = call(command, "tiny-n2")
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err in ("", STRANGERS)
     json.loads(out)
 
 

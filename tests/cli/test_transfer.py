@@ -113,10 +113,15 @@ def test_at_its_own_beta_sm_a_model_is_as_sure_of_clean_images_as_it_is_right(fo
     assert without == {**table, "clean": None}
 
 
-def test_the_clean_images_are_those_of_mnist_unless_told_otherwise(transfer):
+def test_the_clean_images_are_what_the_models_were_trained_on_unless_told_otherwise(transfer):
     code, _, err = transfer("n2", "--sets", "r2.npz", "--clean")
     assert code == 2
-    assert "clean does not fit n = 2: mnist test: " in err
+    assert err == (
+        "denseam transfer: n2 was trained on 'toy' and does not say where that is: say --dataset\n"
+    )
+    code, _, err = transfer("n2", "mnist-n2", "--sets", "r2.npz", "--clean")
+    assert code == 2
+    assert "were trained on different data (n2 on toy, mnist-n2 on mnist train): say --da" in err
 
 
 def test_an_attack_of_several_sizes_has_a_row_for_each(found, toy):

@@ -24,8 +24,9 @@ import torch
 from denseam.analysis import confidence_of
 from denseam.checks import exact
 from denseam.classifier import Classifier
-from denseam.cli.common import add_images, add_model, chosen_images, percent
+from denseam.cli.common import add_images, add_model, percent
 from denseam.cli.flags import Flag, add_flags, from_signature, typed
+from denseam.cli.own import chosen_for
 from denseam.cli.sets import add_output, making, report
 from denseam.data import ImageSet
 from denseam.data.pixels import to_bytes
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
     options = _options(args)
     sized = "eps" in ATTACKS[args.method].parameters
-    model, images = load_any(args.model, device=args.device), chosen_images(args)
+    model = load_any(args.model, device=args.device)
+    images = chosen_for(args, {args.model: model})
     with making(args) as work:
         attacked = attack_set(
             model, images, args.method, (args.eps or _SIZES) if sized else None, args.out,

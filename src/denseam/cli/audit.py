@@ -24,13 +24,13 @@ from denseam.cli.common import (
     add_images,
     add_model,
     check_file,
-    chosen_images,
     percent,
     print_json,
     stdout,
     table,
 )
 from denseam.cli.flags import add_flags, from_signature, typed
+from denseam.cli.own import chosen_for
 from denseam.cli.progress import parts_bar
 from denseam.figures.canvas import need_matplotlib
 from denseam.pretrained import load_any
@@ -57,8 +57,9 @@ def run(args: argparse.Namespace) -> int:
     if args.page is not None:
         check_file(args.page, ".html", ".htm")
         need_matplotlib()
-    model, images = load_any(args.model, device=args.device), chosen_images(args)
+    model = load_any(args.model, device=args.device)
     others = {name: load_any(name, device=args.device) for name in args.substitute}
+    images = chosen_for(args, {args.model: model, **others})
     with parts_bar("audit") as bar:
         result = audit(
             model, images, substitutes=others, seed=args.seed, on_progress=bar,

@@ -17,8 +17,9 @@ import argparse
 from typing import Any, get_args
 
 from denseam.classifier import Classifier
-from denseam.cli.common import add_images, add_model, chosen_images
+from denseam.cli.common import add_images, add_model
 from denseam.cli.flags import add_flags, from_signature, typed
+from denseam.cli.own import chosen_for
 from denseam.cli.sets import add_output, making, report
 from denseam.data import ImageSet
 from denseam.descent import boundary_set, cross_boundary
@@ -53,7 +54,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
-    model, images = load_any(args.model, device=args.device), chosen_images(args)
+    model = load_any(args.model, device=args.device)
+    images = chosen_for(args, {args.model: model})
     with making(args) as work:
         crossed = boundary_set(
             model, images, args.out, _target(args.target), keep=args.keep, seed=args.seed,

@@ -13,9 +13,8 @@ from denseam.checks import whole
 from denseam.classifier import check_device
 from denseam.cli.console import foreign, percent, stderr, stdout
 from denseam.cli.tables import table
-from denseam.data import Dataset, Examples, ImageSet
+from denseam.data import Dataset, Examples
 from denseam.data.assembly import Kind
-from denseam.data.imageset import only_pictures
 from denseam.data.pixels import Scale
 from denseam.errors import DenseAMError, InputError
 from denseam.mesh import Mesh
@@ -24,12 +23,12 @@ __all__ = [
     "add_dataset",
     "add_images",
     "add_model",
+    "add_own_dataset",
     "add_part",
     "add_preparation",
     "add_reading",
     "check_count",
     "check_file",
-    "chosen_images",
     "dataset_of",
     "foreign",
     "images_of",
@@ -91,6 +90,12 @@ def add_reading(parser: argparse.ArgumentParser, *, short: bool = True) -> None:
     )  # fmt: skip
 
 
+def add_own_dataset(parser: argparse.ArgumentParser, *, short: bool = True) -> None:
+    """Add the same, for a command on a model: by default what that was trained on; see ``own``."""
+    text = "name or path, see `denseam data` (default: what MODEL was trained on)"
+    add_dataset(parser, default=None, text=text, short=short)
+
+
 def add_part(parser: argparse.ArgumentParser) -> None:
     """Add the option that picks the training or the test images of a data set."""
     parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
@@ -109,22 +114,12 @@ def add_preparation(parser: argparse.ArgumentParser) -> None:
 
 
 def add_images(parser: argparse.ArgumentParser, *, count: int) -> None:
-    """Add the options that pick the images to start from."""
-    add_dataset(parser)
+    """Add the options that pick the images to start from, by default a model's own; see ``own``."""
+    add_own_dataset(parser)
     add_part(parser)
     parser.add_argument(
         "--count", type=int, default=count, help="the first so many (default: %(default)s)"
     )
-
-
-def chosen_images(args: argparse.Namespace) -> ImageSet:
-    """Return the first ``--count`` images of a part of the data set, or of the image set file.
-
-    Raises:
-        InputError: for a count below 1.
-    """
-    images = only_pictures(images_of(args), f"denseam {args.command}")
-    return images.subset(slice(check_count(args.count)))
 
 
 def images_of(args: argparse.Namespace) -> Examples:

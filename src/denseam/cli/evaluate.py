@@ -3,6 +3,7 @@
 Error with its 95 % interval, errors by class, confusions, the mean of |Y|, and speed.
 
 Examples:
+    denseam evaluate runs/n30
     denseam evaluate mnist-n30
     denseam evaluate mnist-n2 --dataset boundary-n30.safetensors
     denseam evaluate runs/n30 --part train
@@ -15,15 +16,15 @@ import math
 from rich.text import Text
 
 from denseam.cli.common import (
-    add_dataset,
     add_model,
+    add_own_dataset,
     add_part,
-    images_of,
     percent,
     print_json,
     stdout,
     table,
 )
+from denseam.cli.own import examples_for
 from denseam.cli.tables import FittedTable
 from denseam.evaluation import Evaluation, evaluate
 from denseam.pretrained import load_any
@@ -34,14 +35,14 @@ _MOST = 3  # confusions of a class
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_model(parser)
-    add_dataset(parser)
+    add_own_dataset(parser)
     add_part(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     model = load_any(args.model, device=args.device)
-    images = images_of(args)
+    images = examples_for(args, {args.model: model})
     evaluation = evaluate(model, images)
     if args.json:
         facts = {"model": args.model, "dataset": images.name, "part": args.part}

@@ -12,23 +12,23 @@ Examples:
 """
 
 import argparse
+import math
 from pathlib import Path
 
 from denseam.cli.common import (
-    add_dataset,
     add_model,
+    add_own_dataset,
     add_part,
-    images_of,
     percent,
     print_json,
     stdout,
     table,
 )
 from denseam.cli.flags import add_flags, from_signature, typed
+from denseam.cli.own import examples_for
 from denseam.cli.sets import check_picture
 from denseam.cli.tables import FittedTable
 from denseam.data import Examples
-from denseam.data.imageset import only_pictures
 from denseam.errors import InputError
 from denseam.evaluation import check_fit
 from denseam.explanation import ClassVotes, Explanation
@@ -42,7 +42,7 @@ _FLAGS = from_signature(DenseAM.explain, "count", "by")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_model(parser)
-    add_dataset(parser, short=False)
+    add_own_dataset(parser, short=False)
     add_part(parser)
     parser.add_argument("--index", type=int, default=0, help="which image (default: %(default)s)")
     parser.add_argument(
@@ -55,9 +55,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Explain, draw, print."""
     check_picture(args.out)
-    model, images = load_any(args.model, device=args.device), images_of(args)
+    model = load_any(args.model, device=args.device)
     if not isinstance(model, DenseAM):
         raise InputError(f"{args.model}: only a DenseAM has memories that vote, not {model.kind!r}")
+    images = examples_for(args, {args.model: model})
     check_fit(model, images)
     if not 0 <= args.index < len(images):
         raise InputError(f"--index {args.index}: {images.name} has 0 .. {len(images) - 1}")
@@ -67,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
     explanation = model.explain(visible, label=_label(args.label, names), **typed(args, _FLAGS))
     right = int(one.labels[0])
     if args.out is not None:
-        title, shape = f"n = {model.power:g}", only_pictures(images, "a figure").shape
+        title, N = f"n = {model.power:g}", len(explanation.visible)
+        fits = len(images.input_shape) > 1 and math.prod(images.input_shape) == N
+        shape = images.input_shape if fits else model.picture_shape or (1, N)
         figure.save(figure.ExplainedImage(title, explanation, shape, names, right), args.out)
     if args.json:
         facts = {"model": args.model, "dataset": images.name, "part": args.part}

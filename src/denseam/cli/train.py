@@ -21,7 +21,6 @@ Examples:
 """
 
 import argparse
-import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -42,6 +41,7 @@ from denseam.cli.common import (
     stdout,
 )
 from denseam.cli.flags import add_flags, from_fields, summary, typed
+from denseam.cli.own import remembered, runs_command
 from denseam.cli.progress import TrainingBar
 from denseam.data import Examples
 from denseam.errors import DenseAMWarning, LostRankError
@@ -137,7 +137,7 @@ def recipe_of(
 
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, and say where the model is."""
-    images = dataset_of(args)
+    images = remembered(dataset_of(args), args)
     if args.hold_out is not None:
         images = images.hold_out(args.hold_out)
     start = None if args.start is None else load_any(args.start)
@@ -220,7 +220,7 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
         stdout.print(_found(result.recipe))
     for line in _mended(result.records):
         stdout.print(line)
-    again = shlex.join(["denseam", "evaluate", str(args.out)])
+    again = runs_command("evaluate", args.out)
     stdout.print(f"model in {args.out}; look closer with: {again}", soft_wrap=True)
     if not chance:
         return 0

@@ -36,12 +36,12 @@ from denseam.classifier import Classifier
 from denseam.cli.common import (
     add_dataset,
     add_model,
-    images_of,
     percent,
     print_json,
     stdout,
     table,
 )
+from denseam.cli.own import examples_for
 from denseam.cli.progress import counted
 from denseam.cli.rows import Row, first_distinct, read_rows, row_names, samples
 from denseam.cli.sets import check_picture
@@ -87,7 +87,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clean", action="store_true", help="a row of clean images below")
     add_dataset(
         parser, default=None,
-        text="its test images are the clean ones, see `denseam data` (default: mnist)",
+        text="its test images are the clean ones, see `denseam data` (default: what the models "
+        "were trained on)",
     )  # fmt: skip
     parser.add_argument("--figure", type=Path, help="the table in colours: .png, .svg or .pdf")
     parser.set_defaults(part="test")
@@ -153,7 +154,8 @@ def _measure(args: argparse.Namespace, models: Mapping[str, Classifier]) -> _Mea
     calibrate = betas == ["own"]
     clean = None
     if args.clean or calibrate:
-        clean = only_pictures(images_of(args), "denseam transfer")
+        named = dict(zip(args.models, models.values(), strict=True))
+        clean = only_pictures(examples_for(args, named), "denseam transfer")
     for row in rows:
         _check_fit(models, row.images, row.file)
     if clean is not None:

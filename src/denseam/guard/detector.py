@@ -144,7 +144,7 @@ class NetworkDetector(Detector):
         return {"kind": "network", **describe_model(self.network)}
 
     def settings(self) -> dict[str, Any] | None:
-        return self.network.settings()
+        return self.network.file_facts()
 
     def tensors(self) -> dict[str, Tensor]:
         score = {f"score.{name}": value for name, value in self.score.tensors().items()}

@@ -89,6 +89,7 @@ class GuardEvaluation(Shown, Drawn, Tabular):
     clean_scores: Tensor  # (M,) float64
     trial_scores: Mapping[str, Tensor]
     threshold: float
+    n_seen: int = 0  # clean images that the guard was calibrated on: of them it says too little
 
     def _summary(self) -> str:
         junk = [trial for trial in self.trials if trial.kind == "junk"]
@@ -124,6 +125,7 @@ class GuardEvaluation(Shown, Drawn, Tabular):
             "clean": self.clean.to_json(),
             "trials": [trial.to_json() for trial in self.trials],
             "coverage_risk_area": self.curve.area,
+            "n_seen": self.n_seen,
             "threshold": self.threshold,
         }
 
@@ -163,7 +165,10 @@ def evaluate_guard(
         if on_progress is not None:
             on_progress(k + 1, len(trials))
     curve = coverage_risk(verdicts.scores, alone != clean.labels)
-    return GuardEvaluation(first, tuple(findings), curve, verdicts.scores, scores, threshold)
+    n_seen = int(guard.seen(clean).sum())
+    return GuardEvaluation(
+        first, tuple(findings), curve, verdicts.scores, scores, threshold, n_seen
+    )
 
 
 def make_trials(

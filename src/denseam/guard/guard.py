@@ -11,10 +11,12 @@ from denseam.analysis.confidence import BETA_SM
 from denseam.checks import image_shape as shape_of
 from denseam.checks import seed_of, whole
 from denseam.classifier import Classifier, check_device
+from denseam.data import ImageSet
 from denseam.data.arrays import square
 from denseam.errors import InputError
 from denseam.fronts.preparing import Preparation, preparation_of
 from denseam.guard import conformal, saving
+from denseam.guard.calibration import ASKED, CalibratedOn, image_digests, measured
 from denseam.guard.detector import Detector, NetworkDetector, detector_of
 from denseam.guard.members import MEMBERS, Member, Takes, member_of
 from denseam.guard.samples import Samples
@@ -27,7 +29,7 @@ from denseam.showing import Drawn, Shown
 __all__ = ["Guard"]
 
 _CHUNK = 4096  # images whose scores and labels are asked for at once
-_SCORES = "calibration.scores"
+_SCORES, _DIGESTS = "calibration.scores", "calibration.digests"
 
 
 class Guard(Shown, Drawn):
@@ -98,6 +100,8 @@ class Guard(Shown, Drawn):
         )  # fmt: skip
         self.target_rejection: float | None = None
         self._calibration = torch.empty(0, dtype=torch.float64)  # rising scores of clean images
+        self.calibrated_on: CalibratedOn | None = None  # see ``measure``
+        self._digests = torch.empty(0, dtype=torch.int64)  # of the images of the calibration
 
     @property
     def calibrated(self) -> bool:
@@ -188,7 +192,39 @@ class Guard(Shown, Drawn):
                 f"score ({detector.endless}): no threshold rejects as few as {rate:g}"
             )
         self.detector, self._calibration, self.target_rejection = detector, scores, rate
+        self.calibrated_on, self._digests = None, image_digests(samples.visible)
         return self
+
+    @in_full_precision
+    def measure(self, clean: ImageSet) -> CalibratedOn:
+        """Measure how often both members are right on the images of the calibration.
+
+        The result is kept as ``calibrated_on``, and in the guard's file. Members that are seldom
+        right are strangers to the images: then the promise holds, and is worth little.
+
+        Args:
+            clean: those images, with right labels; of more than 2000 some are drawn.
+
+        Raises:
+            InputError: for images that do not fit.
+        """
+        draw = torch.Generator().manual_seed(0)
+        rows = torch.randperm(len(clean), generator=draw)[:ASKED]
+        samples = self._samples(clean.subset(rows))
+        _, detected = _look(self.detector, samples.visible)
+        classified = self.classifier.labels(samples.given, samples.scale)
+        self.calibrated_on = measured(clean, rows, detected.cpu(), classified.cpu())
+        return self.calibrated_on
+
+    def seen(self, images: object) -> Tensor:
+        """Return which images the guard was calibrated on, (B,) bool.
+
+        Images are compared as 8-bit pixels. A guard of a file of version 0.1 has seen none.
+
+        Args:
+            images: as ``predict`` takes them.
+        """
+        return torch.isin(image_digests(self._samples(images).visible), self._digests)
 
     @in_full_precision
     def predict(self, images: object) -> Verdicts:
@@ -327,11 +363,13 @@ class Guard(Shown, Drawn):
                 "preprocessed": classifier.preprocess is not None,
                 **({"class_names": classifier.class_names} if classifier.class_names else {}),
             },
+            "calibrated_on": None if self.calibrated_on is None else self.calibrated_on.to_json(),
         }
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"classifier.{k}": value for k, value in self.classifier.tensors().items()}
-        return {_SCORES: self._calibration, **self.detector.tensors(), **tensors}
+        own = {_SCORES: self._calibration, _DIGESTS: self._digests}
+        return {**own, **self.detector.tensors(), **tensors}
 
     @classmethod
     def _restored(
@@ -373,6 +411,9 @@ class Guard(Shown, Drawn):
             guard.target_rejection = conformal.check_rate(facts["target_rejection"])
             guard._calibration = saved.tensors[_SCORES].double().sort().values
             guard.threshold  # noqa: B018 (an error here, not at the first image)
+            guard._digests = saved.tensors.get(_DIGESTS, guard._digests)
+            if facts.get("calibrated_on") is not None:
+                guard.calibrated_on = CalibratedOn.from_json(facts["calibrated_on"])
         return guard
 
 

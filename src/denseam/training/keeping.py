@@ -53,6 +53,8 @@ class Keeping:
         if self.folder is not None:
             front = fronts.settings(learner.model.front)
             data = {"name": images.name, "digest": images.digest()}
+            if "read" in images.metadata:  # where `denseam train` has them from
+                data["read"] = images.metadata["read"]
             facts = {"data": data, "environment": here, **front}
             if learner.began is not None:
                 facts["start"] = learner.began

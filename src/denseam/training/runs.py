@@ -111,6 +111,9 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path} holds another run ({'; '.join(difference)}): choose another folder"
             )
+        if facts["data"].get("read", old["data"].get("read")) != old["data"].get("read"):
+            old["data"]["read"] = facts["data"]["read"]  # the same data have moved
+            write_json(self.facts, old)
         return dict(old)
 
     def save(self, state: Checkpoint) -> None:

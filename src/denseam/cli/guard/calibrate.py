@@ -2,9 +2,10 @@ r"""denseam guard calibrate: make a guard, and set its threshold from clean imag
 
 Use clean images like those that will come: the promised rejection holds, on average, for
 images that are exchangeable with them. Use neither the images that the members were
-trained on nor those that the guard will be evaluated on. `evaluate` uses MNIST's test
-images too, unless both commands get a --dataset of their own. Pictures of another size, a
-folder of scans say, are prepared as `guard check` prepares them.
+trained on nor those that the guard will be evaluated on: `evaluate` warns of those. By
+default they are the test images of what the detector was trained on. Says how often both
+members are right on them, and warns where that is seldom: they are strangers then.
+Pictures of another size, a folder of scans say, are prepared as `guard check` prepares them.
 
 Examples:
     denseam guard calibrate --detector mnist-n30 --classifier mnist-relu --out guard
@@ -22,17 +23,19 @@ import argparse
 from pathlib import Path
 
 from denseam.cli.common import (
-    add_dataset,
+    add_own_dataset,
     add_part,
     add_preparation,
-    chosen_images,
     foreign,
     percent,
     print_json,
+    stderr,
     stdout,
 )
+from denseam.cli.own import chosen_for
 from denseam.fronts.preparing import preparation_of, prepared
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
+from denseam.guard.calibration import CalibratedOn
 from denseam.guard.members import TAKES
 from denseam.pretrained import load_any
 
@@ -49,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "Protocol",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder, or .safetensors file")
-    add_dataset(parser)
+    add_own_dataset(parser)
     add_part(parser)
     parser.add_argument("--count", type=int, help="the first so many (default: all)")
     add_preparation(parser)
@@ -68,17 +71,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, save, report."""
-    images = chosen_images(args)
-    detector = load_any(args.detector, device=args.device)
+    detector, classifier = load_any(args.detector, device=args.device), _classifier(args)
+    images = chosen_for(args, {args.detector: detector, args.classifier: classifier})
     if images.n_inputs != detector.n_inputs:
         images = prepared(images, preparation_of(detector, invert=args.invert, centre=args.centre))
     guard = Guard(
-        detector, _classifier(args), score=args.score, image_shape=images.shape, takes=args.takes,
+        detector, classifier, score=args.score, image_shape=images.shape, takes=args.takes,
     )  # fmt: skip
     guard.calibrate(images, args.target_rejection, seed=args.seed)
+    clean = guard.measure(images)
     guard.save(args.out)
+    _warn_of_strangers(clean, args)
     if args.json:
-        print_json({"out": str(args.out), "dataset": images.name, **guard.to_json()})
+        facts = {**guard.to_json(), "calibrated_on": clean.to_json()}
+        print_json({"out": str(args.out), "dataset": images.name, **facts})
         return 0
     facts = guard.to_json()
     members = foreign(f"{facts['score']} of {args.detector} before {args.classifier}")
@@ -88,8 +94,30 @@ def run(args: argparse.Namespace) -> int:
         f"{facts['n_calibration']} of {len(images)} images of",
         foreign(images.name),
     )
+    _say_how_well_known(clean)
     stdout.print(foreign(f"guard in {args.out}"))
     return 0
+
+
+def _say_how_well_known(clean: CalibratedOn) -> None:
+    """Say how often both members are right on these images, and agree."""
+    right = {"detector": clean.detector_accuracy, "classifier": clean.classifier_accuracy}
+    words = [f"the {name} is right on {percent(share)}" for name, share in right.items()
+             if share is not None]  # fmt: skip
+    if clean.agreement is not None:
+        words.append(f"they agree on {percent(clean.agreement)}")
+    stdout.print(foreign(f"{', '.join(words)} of {clean.measured} of these images"))
+
+
+def _warn_of_strangers(clean: CalibratedOn, args: argparse.Namespace) -> None:
+    """Warn of members that are seldom right on these images."""
+    right = {"detector": clean.detector_accuracy, "classifier": clean.classifier_accuracy}
+    for name in clean.strangers:
+        text = (
+            f"warning: {getattr(args, name)}, the {name}, does not know these images: it is right "
+            f"on {percent(right[name] or 0)}. What the guard lets through is labelled no better"
+        )
+        stderr.print(foreign(text), soft_wrap=True)
 
 
 def _classifier(args: argparse.Namespace) -> object:

@@ -3,9 +3,9 @@ r"""denseam guard evaluate: measure what a guard lets through and what it sets a
 Junk is noise of several kinds, blanks, permuted and inverted images; for each of --models
 also rubbish, boundary and FGSM images; and the sets of --junk. The table shows which
 fraction of junk and of clean images the threshold rejects. Use other clean images than for
-`calibrate`: both commands use MNIST's test images by default, and nothing checks that they
-differ. For example, save one half as clean.safetensors and the other as others.safetensors
-(ImageSet.subset, save), and give one to each command.
+`calibrate`: by default they are the same, and a warning says so. For example, save one half
+as clean.safetensors and the other as others.safetensors (ImageSet.subset, save), and give
+one to each command.
 
 Examples:
     denseam guard calibrate --detector mnist-n30 --classifier mnist-relu \
@@ -27,12 +27,13 @@ from denseam.cli.common import (
     add_dataset,
     add_part,
     check_count,
-    chosen_images,
     foreign,
     print_json,
+    stderr,
     stdout,
     table,
 )
+from denseam.cli.own import chosen_for
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
 from denseam.cli.tables import FittedTable
@@ -47,8 +48,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("guard", metavar="GUARD", type=Path, help="made by denseam guard calibrate")
     add_dataset(
-        parser, text="clean images, others than those of `calibrate` (default: %(default)s)"
-    )
+        parser, default=None,
+        text="clean images, others than those of `calibrate` (default: its data set)",
+    )  # fmt: skip
     add_part(parser)
     parser.add_argument(
         "--count", type=int, default=1000, help="clean images, the first so many "
@@ -68,13 +70,20 @@ def run(args: argparse.Namespace) -> int:
     """Make the trials, evaluate, draw, print."""
     check_picture(args.figure)
     check_count(args.count)
-    guard, clean = Guard.load(args.guard, device=args.device), chosen_images(args)
+    guard = Guard.load(args.guard, device=args.device)
+    clean = chosen_for(args, {str(args.guard): guard})
     models = {name: load_any(name, device=args.device) for name in args.models}
     named = [_junk(name, args) for name in args.junk]
     with images_bar("make trials") as bar:
         trials = [*make_trials(clean, models, seed=args.seed, on_progress=bar), *named]
     with images_bar("evaluate") as bar:
         evaluation = evaluate_guard(guard, clean, trials, on_progress=bar)
+    if evaluation.n_seen:
+        text = (
+            f"warning: the guard was calibrated on {evaluation.n_seen} of these {len(clean)} clean "
+            "images: on new ones it rejects more. Give others with --dataset"
+        )
+        stderr.print(foreign(text), soft_wrap=True)
     if args.figure is not None:
         figure.save(evaluation, args.figure)
     if args.json:

@@ -105,7 +105,7 @@ class Network(Module):
         return isinstance(classifier, Classifier | str | Path)
 
     def settings(self) -> dict[str, Any]:
-        return self.network.settings()
+        return self.network.file_facts()
 
     def tensors(self) -> dict[str, Tensor]:
         return self.network.tensors()
