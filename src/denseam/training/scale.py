@@ -30,6 +30,7 @@ from denseam.kernels.look import Look
 from denseam.training.recipe import COMMAND_EPOCHS, Recipe
 
 __all__ = [
+    "DRAWN",
     "LOOKED_AT",
     "begin_at_examples",
     "class_rows",
@@ -47,20 +48,22 @@ __all__ = [
 _SPREAD = 2.0  # s, in units of a class neuron
 _SHARPNESS = 2.0  # n s / mean
 _LEAD = 4.0  # median lead of the best class at the start, in nats
-# Length of all steps of a component, in deviations of memories; short where means classify best.
+# Length of all steps of a component, in deviations of memories; short where means classify best,
+# longer by the root of the number of examples above _MANY.
 _TRAVEL = {"samples": 12.0, "classes": 4.0}
+_MANY = 3000
 _LONGEST_STEP = 0.3  # in deviations of memories
 _LAST_STEP = 0.05  # of the first
 _NOISE = 0.1  # on memories, in their deviations
 _TO_MEANS = 0.9  # how far memories go from an example to the mean of its class
 
 LOOKED_AT = 1000  # examples that statistics are taken of
-_DRAWN = 10_000  # examples that memories are drawn from
+DRAWN = 10_000  # examples that memories are drawn from
 _MEMORIES = 50, 300, 2000  # fewest; most of small sets; most
 _PER_MEMORY = 15  # examples of large sets for each memory
 _BATCHES = 30  # of an epoch, until batches have _BATCH examples
 _BATCH, _LARGE_BATCHES = 100, 300
-_STEPS = 3000  # of a run whose epochs nobody has named
+_STEPS = 1500  # of a run whose epochs nobody has named
 _EPOCHS = 40, COMMAND_EPOCHS  # fewest and most of such a run
 
 
@@ -117,7 +120,7 @@ def fit_recipe(
     Args:
         images: the training examples.
         power: n >= 1; may be left out where ``Recipe.paper`` lets it.
-        epochs: how often every example is shown; by default as many as make 3000 steps, within 40
+        epochs: how often every example is shown; by default as many as make 1500 steps, within 40
             and 300, and 300 where there are presets.
         network: "dam", or one of ``denseam.baselines``.
         **values: fields of ``Recipe`` that are not to be found, by name.
@@ -129,7 +132,7 @@ def fit_recipe(
     >>> images = ImageSet(dots, torch.arange(100) % 4, n_classes=4, name="dots")
     >>> recipe = fit_recipe(images, 20, n_memories=30)
     >>> recipe.objective, recipe.n_memories, recipe.epochs, recipe.temperature
-    ('cross-entropy', 30, 150, 20.0)
+    ('cross-entropy', 30, 60, 20.0)
     """
     if not isinstance(images, ImageSet):
         values = {"front": Table.name, **values}
@@ -183,7 +186,7 @@ def fit_scale(
         recipe = _with(recipe, values, temperature=_unit_gap(start.look, recipe.temperature))
     steps = recipe.epochs * max(1, round(count / (recipe.per_class * n_classes)))
     mean_step = (1 - _LAST_STEP) / -math.log(_LAST_STEP)  # in units of the first
-    travel = _TRAVEL.get(recipe.initial, _TRAVEL["samples"])
+    travel = _TRAVEL.get(recipe.initial, _TRAVEL["samples"]) * max(1, count / _MANY) ** 0.5
     step = start.deviation * min(travel / (steps * mean_step), _LONGEST_STEP)
     return _with(
         recipe, values,
@@ -208,7 +211,7 @@ def begin_at_examples(recipe: Recipe, images: Examples, front: nn.Module | None)
 
 
 def _drawn(images: Examples, seed: int) -> Examples:
-    return images.subset(class_rows(images.labels, min(len(images), _DRAWN), seed))
+    return images.subset(class_rows(images.labels, min(len(images), DRAWN), seed))
 
 
 def first_memories(recipe: Recipe, visible: Tensor, labels: Tensor, n_classes: int) -> Start:
