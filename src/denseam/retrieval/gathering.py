@@ -10,11 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from denseam.energies import EnergyFunction
+from denseam.energies import EnergyFunction, RectifiedPolynomial
 from denseam.kernels import Kernel, by_name, choose
 from denseam.retrieval.patterns import Patterns
 
-__all__ = ["Gathered", "gather", "nearest_of"]
+__all__ = ["Gathered", "gather", "kernel_for", "nearest_of"]
+
+
+_FASTEST = RectifiedPolynomial(2)
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,11 @@ class Gathered:
     pull: Tensor | None = None  # (B, D): sum_mu F'(x_mu) / F'(scale) xi^mu
 
 
-def kernel_for(states: Tensor, F: EnergyFunction) -> Kernel:
-    """Return the back end for a gathering: in C on processors, else plain PyTorch."""
+def kernel_for(states: Tensor, F: EnergyFunction = _FASTEST) -> Kernel:
+    """Return the back end for a gathering: in C on processors, else plain PyTorch.
+
+    Matrix products do not depend on F: those of the fastest function serve all.
+    """
     chosen = choose(states.device, states.dtype, F).kernel
     return chosen if chosen.name == "cpu" else by_name("reference")
 
@@ -38,23 +44,20 @@ def gather(
     states: Tensor,  # (B, D)
     F: EnergyFunction,
     *,
-    shift: Tensor | None = None,  # (K,), added to the overlaps of a memory
     drop: Tensor | None = None,  # (B,), subtracted from the overlaps of a state
     factor: float = 1.0,  # of the overlaps, before that
     pull: bool = True,
     slopes: bool = False,
 ) -> Gathered:
     """Return the sums over all memories, and with ``pull`` what the memories add up to."""
-    kernel, B = kernel_for(states, F), len(states)
+    kernel, products, B = kernel_for(states, F), kernel_for(states), len(states)
     scale, total = states.new_empty(B), torch.zeros(B, dtype=torch.float64, device=states.device)
     slope_sum, pulled = total.clone(), torch.zeros_like(states) if pull else None
     ones = states.new_ones(1, B)
     for start, rows in patterns.blocks():
-        fields = kernel.overlaps(states, rows)  # (k, B)
+        fields = products.overlaps(states, rows)  # (k, B)
         if factor != 1:
             fields.mul_(factor)
-        if shift is not None:
-            fields.add_(shift[start : start + len(rows), None])
         if drop is not None:
             fields.sub_(drop)
         no_classes = rows.new_empty(len(rows), 0)
@@ -72,7 +75,7 @@ def gather(
         if slopes:
             slope_sum = _rescaled(slope_sum, back, start) + weights.sum(dim=0, dtype=torch.float64)
         if pulled is not None:
-            pulled = _rescaled(pulled, back[:, None], start).add_(kernel.to_images(weights, rows))
+            pulled = _rescaled(pulled, back[:, None], start).add_(products.to_images(weights, rows))
     return Gathered(scale, total, slope_sum if slopes else None, pulled)
 
 
@@ -90,7 +93,7 @@ def nearest_of(
     B = len(states)
     best = states.new_full((B,), -torch.inf)
     position = torch.zeros(B, dtype=torch.int64, device=states.device)
-    kernel = by_name("reference")
+    kernel = kernel_for(states)
     for start, rows in patterns.blocks():
         closeness = kernel.overlaps(states, rows) - half_squares[start : start + len(rows), None]
         here, index = closeness.max(dim=0)

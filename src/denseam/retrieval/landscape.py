@@ -151,19 +151,26 @@ class Balls(Landscape):
     half_squares: Tensor = field(kw_only=True)  # (K,) |xi|^2 / 2
 
     def view(self, states: Tensor, *, target: bool = True) -> View:
-        squares = states.square().sum(dim=1)
-        sums = gather(
-            self.patterns, states, self.F, shift=-self.half_squares.to(states.dtype),
-            drop=squares / 2, pull=target, slopes=True,
-        )  # fmt: skip
         beta = float(self.F.parameters[0])
-        value = self.F.value(sums.scale.double()) * sums.total
-        parts = self._parts(-value.log() / beta, states, quadratic=False)
-        if sums.pull is None or sums.slopes is None:
+        kernel = kernel_for(states)
+        total = torch.zeros(len(states), dtype=torch.float64, device=states.device)
+        count, pull = total.clone(), torch.zeros_like(states)
+        of_state = 1 - beta / 2 * states.square().sum(dim=1)  # (B,)
+        of_memory = (beta * self.half_squares).to(states.dtype)  # (K,)
+        for start, rows in self.patterns.blocks():
+            values = kernel.overlaps(states, rows).mul_(beta).add_(of_state)
+            values.sub_(of_memory[start : start + len(rows), None]).clamp_(min=0)
+            total += values.sum(dim=0, dtype=torch.float64)
+            if target:
+                within = values.sign_()
+                count += within.sum(dim=0)
+                pull += kernel.to_images(within, rows)
+        parts = self._parts(-total.log() / beta, states, quadratic=False)
+        if not target:
             return View(parts)
-        active = value > 0
-        count = torch.where(active, sums.slopes, 1)[:, None].to(states.dtype)
-        point = torch.where(active[:, None], sums.pull / count, states)
+        active = count > 0
+        point = pull / count.clamp(min=1)[:, None].to(states.dtype)
+        point = torch.where(active[:, None], point, states)
         return View(parts, point, point - states, active)
 
 
@@ -202,7 +209,7 @@ class Sparse(Landscape):
 
         None where they are too many to be held.
         """
-        kernel = kernel_for(states, RectifiedPolynomial(2))
+        kernel = kernel_for(states)
         top = states.new_full((len(states),), -torch.inf)
         kept: list[tuple[Tensor, Tensor, Tensor]] = []
         count = 0

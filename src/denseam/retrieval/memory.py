@@ -90,7 +90,7 @@ class AssociativeMemory:
         """Store patterns.
 
         Args:
-            patterns: (K, D), floating, boolean (-1 and +1) or uint8 pixels; pictures (K, H, W); an
+            patterns: (K, D), floating, boolean (-1 and +1) or uint8 pixels; pictures (K, H, W); a
                 set of examples; or the path of a .npy or .safetensors file, whose patterns are read
                 in blocks and may be larger than memory.
             energy: an energy function; a number n for the rectified polynomial; its name, with its
