@@ -11,6 +11,7 @@ Examples:
     denseam reproduce --models runs/n2 runs/n30 --dataset fashion-mnist --out results-fashion
     denseam reproduce --train --epochs 300 --out results-mine
     denseam reproduce --only transfer confidence
+    denseam reproduce --study memory
     torchrun --nproc-per-node 4 -m denseam reproduce
 """
 
@@ -33,16 +34,17 @@ from denseam.errors import DenseAMWarning, InputError
 from denseam.mesh import Mesh
 from denseam.model import DenseAM
 from denseam.study import (
+    PROGRAMMES,
     Plan,
     Reproduction,
     Study,
     Subject,
-    all_stages,
     default_out,
     names_wanted,
     networks_of_package,
     of_models,
     of_package,
+    programme_of,
     reproduce,
     train_models,
 )
@@ -61,6 +63,11 @@ _TRAINING = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
+    parser.add_argument(
+        "--study", choices=list(PROGRAMMES), default="paper",
+        help=", ".join(f"{name}: {row.about}" for name, row in PROGRAMMES.items())
+        + " (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder (default: results, or results-quick)")
     parser.add_argument(
         "--quick", action="store_true", help="about a tenth of the images, and says so"
@@ -90,14 +97,14 @@ def run(args: argparse.Namespace) -> int:
     if options and not args.train:
         raise InputError(f"--{next(iter(options))} is for --train, which trains models first")
     vars(args).update({flag.name: flag.default for flag in _TRAINING} | options)
-    args.out = args.out or Path(default_out(quick=args.quick))
+    args.out = args.out or Path(default_out(quick=args.quick, programme=args.study))
     images = dataset_of(args)
     only_pictures(images.train, "denseam reproduce")
     study = _study(args, images, _subjects(args, images))
     if args.list:
-        _list(all_stages(study), args)
+        _list(programme_of(study).stages(study), args)
         return 0
-    names_wanted(all_stages(study), args.only)
+    names_wanted(programme_of(study).stages(study), args.only)
     try:
         with job(args.command, args.device) as mesh:
             if args.train:
@@ -129,7 +136,9 @@ def _study(args: argparse.Namespace, images: Dataset, subjects: list[Subject]) -
     fitted = plan.fitted(images.train, images.test, seed=args.seed)
     memories = tuple(s for s in subjects if isinstance(s.model, DenseAM))
     others = tuple(s for s in subjects if not isinstance(s.model, DenseAM))
-    return Study(memories, images, args.dataset, fitted, str(args.out), others, args.scale)
+    return Study(
+        memories, images, args.dataset, fitted, str(args.out), others, args.scale, args.study
+    )
 
 
 def _subjects(args: argparse.Namespace, images: Dataset) -> list[Subject]:

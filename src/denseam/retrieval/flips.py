@@ -72,7 +72,8 @@ class Columns:
             some = states[start : start + self.images_at_once]
             fields = self.fields(some)
             for j, i in enumerate(neurons.tolist()):
-                gap, _, scale = self.gap(fields, some, i)
+                gap, noise, scale = self.gap(fields, some, i)
+                gap = torch.where(gap.abs() <= noise, 0, gap)
                 value = self.F.value(scale).clamp(-limit, limit)
                 result[start : start + len(some), j] = (gap * value).clamp(-limit, limit)
         return result

@@ -112,6 +112,14 @@ class Retrieval:
             InputError: for another suffix, or no state.
             MissingPackageError: when matplotlib is not installed.
         """
+        return figure.draw(self.record(most), path)
+
+    def record(self, most: int = 8) -> RetrievedStates:
+        """Return what ``plot`` draws, of the first states.
+
+        Raises:
+            InputError: for no state.
+        """
         count = min(whole("most", most), len(self))
         if not count:
             raise InputError("a retrieval of no states: nothing to draw")
@@ -127,10 +135,9 @@ class Retrieval:
         pictures = [x[:count, : H * W].reshape(count, H, W).float().clamp(-1, 1)
                     for _, x in columns]  # fmt: skip
         lines = zip(self.energies[:count], self.steps[:count].tolist(), strict=True)
-        record = RetrievedStates(
+        return RetrievedStates(
             torch.stack(pictures, dim=1),
             tuple(f"memory {int(m)}" for m in self.nearest[:count]),
             tuple(name for name, _ in columns),
             tuple(tuple(line[: step + 1].tolist()) for line, step in lines),
         )
-        return figure.draw(record, path)

@@ -10,6 +10,7 @@ To add a stage: write its file, name it in `stages/__init__.py`.
 """
 
 from denseam.study.plan import Plan
+from denseam.study.programmes import PROGRAMMES, programme_of
 from denseam.study.reproduce import Reproduction, names_wanted, reproduce
 from denseam.study.stages import all_stages
 from denseam.study.study import Study, default_out
@@ -22,6 +23,7 @@ from denseam.study.subjects import (
 )
 
 __all__ = [
+    "PROGRAMMES",
     "Plan",
     "Reproduction",
     "Study",
@@ -32,6 +34,7 @@ __all__ = [
     "networks_of_package",
     "of_models",
     "of_package",
+    "programme_of",
     "reproduce",
     "train_models",
 ]

@@ -10,10 +10,10 @@ from denseam.errors import InputError
 from denseam.figures.canvas import need_matplotlib
 from denseam.files import held_folder, write_bytes, write_json
 from denseam.mesh import Mesh
+from denseam.study.programmes import programme_of
 from denseam.study.report import as_markdown, render
 from denseam.study.results import results_of
 from denseam.study.stage import Observer, Outcome, Stage, run_stages
-from denseam.study.stages import all_stages
 from denseam.study.study import Study
 
 __all__ = ["Reproduction", "names_wanted", "reproduce"]
@@ -61,7 +61,7 @@ def reproduce(
         SaveError: when a result cannot be written.
     """
     need_matplotlib()
-    stages, out = all_stages(study), Path(out)
+    stages, out = programme_of(study).stages(study), Path(out)
     names = names_wanted(stages, only)
     if mesh is not None and not mesh.first:
         outcomes = run_stages(stages, out, observer, names)

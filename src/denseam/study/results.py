@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from denseam.study.claims import CLAIMS, judged
+from denseam.study.claims import judged
 from denseam.study.findings import Row
+from denseam.study.programmes import programme_of
 from denseam.study.stage import Outcome
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
@@ -25,14 +26,14 @@ def results_of(study: Study, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
 
     The layout is that of ``docs/architecture.md``, "results.json".
     """
-    done = list(outcomes.values())
+    done, programme = list(outcomes.values()), programme_of(study)
     rows = {row.id: row for outcome in done for row in outcome.findings.rows}
     return {
         "denseam": __version__,
-        "title": "Dense Associative Memory is Robust to Adversarial Inputs, measured again",
+        "title": programme.title,
         "command": study.whole,
         "quick": study.plan.quick,
-        "quick_note": study.plan.note(),
+        "quick_note": programme.note(study),
         "dataset": _images(study),
         "models": [_model(subject, rows) for subject in study.subjects],
         "environment": _environment(study, done),
@@ -42,7 +43,7 @@ def results_of(study: Study, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
             for outcome in done
             for row in outcome.findings.rows
         ],
-        "claims": judged(CLAIMS, rows, comparable=study.images.name == "mnist"),
+        "claims": judged(programme.claims, rows, comparable=study.images.name == "mnist"),
         "tables": [
             {
                 "id": table.id, "title": table.title, "caption": table.caption,
@@ -58,7 +59,7 @@ def results_of(study: Study, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
             for outcome in done
             for figure in outcome.findings.figures
         ],
-        "plan": study.plan.to_json(),
+        "plan": programme.plan(study),
     }  # fmt: skip
 
 

@@ -16,9 +16,10 @@ from denseam.study.subjects import Subject
 __all__ = ["Study", "default_out"]
 
 
-def default_out(*, quick: bool) -> str:
+def default_out(*, quick: bool, programme: str = "paper") -> str:
     """Return the folder of a study; a quick one does not overwrite a whole one."""
-    return "results-quick" if quick else "results"
+    words = ["results", *([] if programme == "paper" else [programme]), *["quick"][:quick]]
+    return "-".join(words)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Study:
     out: str = "results"  # folder
     others: tuple[Subject, ...] = ()  # networks to compare with (section 7)
     images_scale: Scale | None = None  # units of pixels, where commands have to say so
+    programme: str = "paper"  # name of a row of ``programmes.PROGRAMMES``
 
     @cached_property
     def test_digest(self) -> str:
@@ -75,13 +77,14 @@ class Study:
     def whole(self) -> str:
         """The command line that runs all stages."""
         words = ["denseam", "reproduce", *(["--quick"] if self.plan.quick else [])]
+        words += [] if self.programme == "paper" else ["--study", self.programme]
         sources = [subject.source for subject in self.everyone]
         if sources != [*pretrained_names(), *baseline_names()]:
             words += ["--models", *sources]
         words += self.dataset_option
         if self.plan.seed:
             words += ["--seed", str(self.plan.seed)]
-        if self.out != default_out(quick=self.plan.quick):
+        if self.out != default_out(quick=self.plan.quick, programme=self.programme):
             words += ["--out", self.out]
         return shlex.join(words)
 

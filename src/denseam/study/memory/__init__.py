@@ -8,7 +8,9 @@ summary   one picture of all capacities
 """
 
 from denseam.study.memory.capacity import capacity_stages
+from denseam.study.memory.claims import CLAIMS
 from denseam.study.memory.plan import MemoryPlan
+from denseam.study.memory.recall import recall_stages
 from denseam.study.memory.summary import save_summary
 
-__all__ = ["MemoryPlan", "capacity_stages", "save_summary"]
+__all__ = ["CLAIMS", "MemoryPlan", "capacity_stages", "recall_stages", "save_summary"]
