@@ -20,8 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denseam import data, energies
-from denseam.cli.common import add_part, dataset_of, foreign, print_json, stdout, table
+from denseam import energies
+from denseam.cli.common import (
+    add_dataset,
+    add_part,
+    foreign,
+    images_of,
+    load_examples,
+    print_json,
+    stdout,
+    table,
+)
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import check_picture
 from denseam.data import Examples
@@ -44,15 +53,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument(
         "model", metavar="MEMORIES",
-        help="a model as elsewhere, a data set such as mnist, or a .npy file of patterns",
+        help="a model, a data set such as mnist, a folder of pictures, or a .npy file of patterns",
     )  # fmt: skip
     parser.add_argument("files", nargs="*", metavar="FILE", help="pictures to start from")
     parser.add_argument(
-        "--dataset", default="mnist", help="whose images --index names (default: %(default)s)"
-    )
-    parser.add_argument("--scale", help=argparse.SUPPRESS, default=None)
+        "--index", type=int, nargs="+", metavar="I",
+        help="images: of the stored ones, or of the --dataset where none are stored",
+    )  # fmt: skip
+    add_dataset(parser, short=False)
     add_part(parser)
-    parser.add_argument("--index", type=int, nargs="+", metavar="I", help="images of the data set")
     parser.add_argument("--cover", metavar="HOW", help="what to cover, or noise to add")
     parser.add_argument("--invert", action="store_true", help="FILEs are black on white")
     stored = parser.add_argument_group("stored patterns")
@@ -111,8 +120,8 @@ def _memory(args: argparse.Namespace) -> tuple[AssociativeMemory, Examples | Non
     name: str = args.model
     if name.endswith(".npy"):
         return AssociativeMemory.store(name, _energy(args)), None
-    if name in KNOWN or Path(name).suffix == ".npz":
-        source = data.load(name)
+    if name in KNOWN or Path(name).suffix.lower() in (".npz", ".csv") or _is_pictures(name):
+        source = load_examples(args, name)
         images = source if isinstance(source, Examples) else source.train
         if args.store < 1:
             raise InputError(f"--store {args.store}: wanted a number of patterns >= 1")
@@ -124,6 +133,11 @@ def _memory(args: argparse.Namespace) -> tuple[AssociativeMemory, Examples | Non
     if not isinstance(model, DenseAM):
         raise InputError(f"{name}: only a DenseAM has memories with an energy, not {model.kind!r}")
     return AssociativeMemory.of_model(model), None
+
+
+def _is_pictures(name: str) -> bool:
+    """Return whether a path is a folder that holds no finished run."""
+    return Path(name).is_dir() and not any(Path(name).glob("*.safetensors"))
 
 
 def _energy(args: argparse.Namespace) -> EnergyFunction | Entmax | str | None:
@@ -155,7 +169,7 @@ def _states(
             states.append(_picture(page, memory, path, invert=args.invert))
             names.append(path if number == 0 else f"{path} [{number + 1}]")
     if args.index or not states:
-        images = stored if stored is not None else getattr(dataset_of(args), args.part)
+        images = stored if stored is not None else images_of(args)
         for i in args.index or [0]:
             if not 0 <= i < len(images):
                 raise InputError(f"--index {i}: {images.name} has 0 .. {len(images) - 1}")
