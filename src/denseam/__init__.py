@@ -13,7 +13,7 @@ from denseam.errors import DenseAMError, DenseAMWarning
 from denseam.version import __version__
 
 if TYPE_CHECKING:
-    from denseam import baselines, data, energies, energy, fronts, retrieval
+    from denseam import baselines, certificates, data, energies, energy, fronts, retrieval
     from denseam.analysis import (
         calibrate_beta,
         memory_statistics,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         transfer_errors,
     )
     from denseam.analysis.confidence import confidence
+    from denseam.certificates import Certificates, certify
     from denseam.descent import (
         basic_iterative,
         cross_boundary,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AssociativeMemory",
     "Callback",
+    "Certificates",
     "DenseAM",
     "DenseAMError",
     "DenseAMWarning",
@@ -62,6 +64,8 @@ __all__ = [
     "baselines",
     "basic_iterative",
     "calibrate_beta",
+    "certificates",
+    "certify",
     "confidence",
     "cross_boundary",
     "data",
@@ -91,6 +95,7 @@ __all__ = [
 _NAMES = {
     "analysis": "calibrate_beta memory_statistics transfer_confidence transfer_errors",
     "analysis.confidence": "confidence",
+    "certificates": "Certificates certify",
     "descent": "basic_iterative cross_boundary least_likely minimum_norm sign_gradient",
     "descent.rubbish": "rubbish",
     "evaluation": "Evaluation evaluate",

@@ -24,6 +24,7 @@ COMMANDS = (
     "boundary",
     "attack",
     "audit",
+    "certify",
     "transfer",
     "guard",
     "data",
