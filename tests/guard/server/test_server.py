@@ -178,6 +178,24 @@ def test_the_memories_that_voted_are_named(server, digits):
     assert server.ask("POST", "/v2/models/guard/explain", two).status == 400
 
 
+def test_paths_may_name_the_version(server, digits):
+    model, body = "/v2/models/guard", request(digits[:1].numpy())
+    described = server.ask("GET", model).json
+    assert described["versions"] == ["1"]
+    for path in ("", "/ready"):
+        plain = server.ask("GET", f"{model}{path}").json
+        assert server.ask("GET", f"{model}/versions/1{path}").json == plain
+    for path in ("/infer", "/explain"):
+        plain = server.ask("POST", f"{model}{path}", body).json
+        assert server.ask("POST", f"{model}/versions/1{path}", body).json == plain
+    assert server.ask("POST", f"{model}/infer", body).json["model_version"] == "1"
+    for path in ("", "/ready"):
+        refused = server.ask("GET", f"{model}/versions/2{path}")
+        assert (refused.status, "no version '2'" in refused.json["error"]) == (404, True)
+    assert server.ask("POST", f"{model}/versions/01/infer", body).status == 404
+    assert server.ask("GET", "/v2/models/other/versions/1").status == 404
+
+
 def test_bodies_that_are_none_get_one_clear_line(server):
     bodies = [b"", b"no json", b"[1, 2", b"\xff" * 100, json.dumps({"inputs": []}).encode(),
               json.dumps(request([[[math.nan]]], "FP32")).encode()]  # fmt: skip

@@ -23,9 +23,12 @@ from denseam.model import DenseAM
 from denseam.version import __version__
 
 __all__ = [
-    "Error", "Explanation", "InferResponse", "Items", "Json", "Live", "Model", "ModelReady",
-    "Ready", "Server", "explanation", "infer_response", "metadata", "server_metadata",
+    "VERSION", "Error", "Explanation", "InferResponse", "Items", "Json", "Live", "Model",
+    "ModelReady", "Ready", "Server", "explanation", "infer_response", "metadata", "server_metadata",
 ]  # fmt: skip
+
+VERSION = "1"
+"""The only version of the model that a server has: paths may name it."""
 
 _VOTERS = 8  # memories of an explanation
 _DTYPES = {"INT64": "<i8", "BOOL": "?", "FP64": "<f8"}
@@ -84,6 +87,7 @@ class Model(msgspec.Struct):
     """A guard as it is described."""
 
     name: str
+    versions: list[str]
     platform: str
     inputs: Annotated[list[TensorInfo], Meta(min_length=1, max_length=1)]
     outputs: list[TensorInfo]
@@ -111,6 +115,7 @@ class InferResponse(msgspec.Struct):
     """The verdicts on images."""
 
     model_name: str
+    model_version: str
     outputs: list[OutputTensor]
     id: str | UnsetType = UNSET
     parameters: Parameters | UnsetType = UNSET
@@ -160,7 +165,7 @@ def infer_response(
         else:
             tensor.data = columns[name]
         outputs.append(tensor)
-    answer = InferResponse(model, outputs, UNSET if question.id is None else question.id)
+    answer = InferResponse(model, VERSION, outputs, UNSET if question.id is None else question.id)
     if not kept:
         answer.parameters = {"quarantined": False}
     if not tail:
@@ -187,6 +192,7 @@ def metadata(guard: Guard, name: str, max_batch: int) -> Model:
     height, width = guard.image_shape or (1, guard.n_visible)
     return Model(
         name,
+        [VERSION],
         platform="denseam_guard",
         inputs=[TensorInfo("images", "FP32", [-1, height, width])],
         outputs=[TensorInfo(output, datatype, [-1]) for output, datatype in OUTPUTS.items()],

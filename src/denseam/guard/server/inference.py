@@ -79,10 +79,14 @@ def _service(request: Request) -> Service:
 
 
 def _of_model(request: Request) -> Service:
-    """Return the service if the path names its model."""
+    """Return the service if the path names its model, and its version where it names one."""
     service, name = _service(request), request.path_params["name"]
     if name != (known := service.settings.name):
         raise RefusedError(404, "no_model", f"no model {name[:64]!r}: this server has {known!r}")
+    version = request.path_params.get("version", answers.VERSION)
+    if version != answers.VERSION:
+        has = f"{known!r} has {answers.VERSION!r}"
+        raise RefusedError(404, "no_model", f"no version {version[:64]!r}: {has}")
     return service
 
 
@@ -155,17 +159,22 @@ async def set_aside(
     return ids, kept
 
 
-_MODEL = "/v2/models/{name}"
+def _of_a_model(path: str) -> list[DocumentedRoute]:
+    return [
+        DocumentedRoute(path, model, answer=answers.Model),
+        DocumentedRoute(f"{path}/ready", model_ready, answer=answers.ModelReady),
+        DocumentedRoute(
+            f"{path}/infer", infer, answer=answers.InferResponse, body=InferRequest, errors=(502,)
+        ),
+        DocumentedRoute(f"{path}/explain", explain, answer=answers.Explanation, body=InferRequest),
+    ]
+
 
 ROUTES = [
     DocumentedRoute("/v2", server, answer=answers.Server),
     DocumentedRoute("/v2/health/live", live, answer=answers.Live),
     DocumentedRoute("/v2/health/ready", ready, answer=answers.Ready),
-    DocumentedRoute(_MODEL, model, answer=answers.Model),
-    DocumentedRoute(f"{_MODEL}/ready", model_ready, answer=answers.ModelReady),
-    DocumentedRoute(
-        f"{_MODEL}/infer", infer, answer=answers.InferResponse, body=InferRequest, errors=(502,)
-    ),
-    DocumentedRoute(f"{_MODEL}/explain", explain, answer=answers.Explanation, body=InferRequest),
+    *_of_a_model("/v2/models/{name}"),
+    *_of_a_model("/v2/models/{name}/versions/{version}"),
     DocumentedRoute("/metrics", metrics, answer=str),
 ]

@@ -7,7 +7,7 @@ import msgspec
 from starlette.routing import BaseRoute, Route
 
 from denseam.guard import Guard
-from denseam.guard.server.answers import Error
+from denseam.guard.server.answers import VERSION, Error
 from denseam.guard.server.gate import OPEN
 from denseam.guard.server.settings import Settings
 from denseam.version import __version__
@@ -73,6 +73,7 @@ def document(routes: Iterable[BaseRoute], guard: Guard, settings: Settings) -> d
         components["Label"]["properties"]["label"]["anyOf"][0]["maximum"] = guard.n_classes - 1
     in_path = {
         "name": {"type": "string", "const": settings.name},
+        "version": {"type": "string", "const": VERSION},
         "id": {"type": "string", "format": "uuid"},
     }
     paths = {}
