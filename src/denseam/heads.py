@@ -7,12 +7,12 @@ about 0.02, and 0.02^29 is zero in float32; a field divided by the image's large
 and the largest term of every row survives.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from denseam.errors import InputError
 from denseam.precision import full_precision
@@ -30,6 +30,11 @@ __all__ = [
 
 HeadName = Literal["log_energy", "energy_gap", "tanh"]
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
+
+_DROPOUTS = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+)  # fmt: skip
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True)
@@ -52,26 +57,18 @@ def module_head(module: Callable[[Tensor], Tensor], shape: torch.Size) -> Head:
     """
 
     def scores(inputs: Tensor) -> Scores:
+        if not len(inputs):  # many modules reshape by the number of images, and take none of 0
+            one = scores(inputs.new_zeros(1, shape.numel()))
+            return Scores(one.values[:0], one.active[:0], lambda _: torch.zeros_like(inputs))
         # A caller's mixed precision would change labels; what the module itself asks for stays.
         with torch.enable_grad(), full_precision(inputs):
             images = inputs.detach().requires_grad_()
-            values = module(images.reshape(-1, *shape))
-        _check_logits(values, len(inputs))
+            # A copy: the module may change it in place.
+            values = logits_of(module(images.reshape(-1, *shape).clone()), len(inputs))
 
         def pull(weights: Tensor) -> Tensor:
-            gradient = None
-            if values.requires_grad:
-                with full_precision(inputs):
-                    (gradient,) = torch.autograd.grad(
-                        values, images, weights.to(values.dtype), retain_graph=True,
-                        allow_unused=True,
-                    )  # fmt: skip
-            if gradient is None:
-                raise InputError(
-                    "the module's logits have no gradient with respect to its images: does it "
-                    "detach them, or leave PyTorch on the way? square_attack needs no gradient"
-                )
-            return gradient
+            with full_precision(inputs):
+                return gradient_of(values, images, weights.to(values.dtype))
 
         everywhere = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
         return Scores(values.detach().double(), everywhere, pull)
@@ -79,14 +76,85 @@ def module_head(module: Callable[[Tensor], Tensor], shape: torch.Size) -> Head:
     return scores
 
 
-def _check_logits(values: object, count: int) -> None:
-    if isinstance(values, Tensor) and values.ndim == 2 and len(values) == count:
-        if values.is_floating_point():
-            return
-        form = f"{values.dtype}"
-    else:
-        form = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"{type(values)}"
+def logits_of(returned: object, count: int) -> Tensor:
+    """Return what a module said of ``count`` images as logits (B, C).
+
+    Args:
+        returned: logits, or an output with the member ``logits``, as Hugging Face has them.
+        count: B.
+
+    Raises:
+        InputError: for anything else.
+    """
+    values = with_logits(returned)
+    form = f"{type(values)}"
+    if isinstance(values, Tensor):
+        fits = values.ndim == 2 and len(values) == count and values.shape[1] > 0
+        plain = values.layout is torch.strided and values.is_floating_point()
+        if fits and plain:
+            return values
+        form = f"{values.dtype}" if fits else f"shape {tuple(values.shape)}"
     raise InputError(f"the module returned {form} for {count} images: wanted logits (B, C)")
+
+
+def with_logits(returned: Any) -> Any:
+    """Return the member ``logits`` of a module's output, or the output itself."""
+    if isinstance(returned, Mapping):
+        return returned.get("logits", returned)
+    return returned if isinstance(returned, Tensor) else getattr(returned, "logits", returned)
+
+
+def gradient_of(values: Tensor, images: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the gradient of a module's logits, weighted, or of its loss, by its images.
+
+    Raises:
+        InputError: when there is none.
+    """
+    gradient = None
+    if values.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            values, images, weights, retain_graph=True, allow_unused=True
+        )
+    if gradient is None:
+        raise InputError(
+            "the module's logits have no gradient with respect to its images: does it "
+            "detach them, or leave PyTorch on the way? square_attack needs no gradient"
+        )
+    return gradient
+
+
+def check_deterministic(model: nn.Module) -> None:
+    """Raise InputError for dropout that is training, or batch normalisation by batches."""
+    for module in model.modules():
+        name = f"the model's {type(module).__name__}"
+        if module.training and isinstance(module, (*_DROPOUTS, *_BATCH_NORMS)):
+            raise InputError(f"{name} is training: call .eval() first")
+        if isinstance(module, _BATCH_NORMS) and module.running_mean is None:
+            raise InputError(
+                f"{name} has no running statistics, so that its answer to an image depends on the "
+                "others in the batch: wanted track_running_stats=True"
+            )
+
+
+def check_repeatable(scores: Tensor, again: Tensor, dtype: torch.dtype) -> None:
+    """Raise InputError where a module has scored an image otherwise than before, (B, C) each.
+
+    An attack asks once for each step, and takes a lucky draw for the end of its way.
+    """
+    if scores.shape == again.shape and torch.equal(scores, again):
+        return
+    finite = scores.isfinite()
+    size = float(scores[finite].abs().amax()) if bool(finite.any()) else 0.0
+    # Batches of another size round differently; on a card, by 1e-3 where products are in TF32.
+    slack = max(1e-2, torch.finfo(dtype).eps ** 0.5) * size
+    if scores.shape != again.shape or not torch.allclose(
+        scores, again, rtol=0, atol=slack, equal_nan=True
+    ):
+        raise InputError(
+            "the model scores one image differently when asked again: attacks need a deterministic "
+            "one, and numbers measured so say little; let it draw the same noise for every image, "
+            "or average over much of it"
+        )
 
 
 def own_and_best_other(values: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,10 @@ def test_every_attack_keeps_to_the_box_and_to_its_size_and_says_what_it_reached(
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_takes_its_defaults_from_nowhere_else(name):
-    """A set of the attack records what the function does when it is given nothing."""
+    """A set of the attack records what the function does when it is given nothing.
+
+    An option of later versions is not recorded where it is off: older sets are none made otherwise.
+    """
     attack, model = ATTACKS[name], prototypes(5.0).float()
     clean = clean_set(model)
     size = 0.2 if "eps" in attack.parameters else None
@@ -52,7 +55,7 @@ def test_every_attack_takes_its_defaults_from_nowhere_else(name):
     defaults = {option: attack.parameters[option].default for option in attack.options}
     if "loss_power" in defaults:
         defaults["loss_power"] = 4.0
-    assert {option: recorded[option] for option in attack.options} == defaults
+    assert {option: recorded.get(option, False) for option in attack.options} == defaults
     assert recorded["method"] == name
 
 

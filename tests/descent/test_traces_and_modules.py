@@ -246,3 +246,57 @@ def test_mixed_precision_around_an_attack_changes_nothing():
 def test_a_module_that_rounds_otherwise_in_another_batch_is_attacked():
     module, v = Wrapped(lambda f, v: f(v) * (1 + 1e-3 * len(v))), images(4, 12)
     assert len(sign_gradient(module, v, module(v).argmax(dim=1), 0.1)) == 4
+
+
+CHANCE = {
+    "noise": lambda f, v, calls: f(v + 0.5 * torch.randn_like(v)),
+    "for some images": lambda f, v, calls: f(
+        torch.where(v[:, :1] > 0.3, v + 0.5 * torch.randn_like(v), v)
+    ),
+    "in later calls": lambda f, v, calls: f(v + (calls > 4) * 0.5 * torch.randn_like(v)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("chance", CHANCE)
+def test_a_module_that_answers_by_chance_is_found_out(call, chance):
+    calls = iter(range(10**6))
+    module, v = Wrapped(lambda f, v: CHANCE[chance](f, v, next(calls))), images(40, 12)
+    labels = module.inner(v).argmax(dim=1)
+    if call == "rubbish" and chance == "for some images":
+        return  # it starts at noise of its own
+    with pytest.raises(InputError, match=r"differently when asked again.*say little"):
+        CALLS[call](module, v, labels)
+
+
+class Output:
+    """The output of a Hugging Face model."""
+
+    def __init__(self, logits):
+        self.logits = logits
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda f, v: Output(f(v)), lambda f, v: {"loss": None, "logits": f(v)},
+        lambda f, v: f(v.mul_(1)), lambda f, v: f(v.reshape(v.shape[0], -1)),
+    ],
+    ids=["output", "dict", "in place", "reshaped"],
+)  # fmt: skip
+def test_logits_in_an_output_and_images_changed_in_place_are_fine(call, answer):
+    v = images(8, 12)
+    labels = Wrapped(lambda f, v: f(v))(v).argmax(dim=1)
+    plain = CALLS[call](Wrapped(lambda f, v: f(v)), v.clone(), labels)
+    result = CALLS[call](Wrapped(answer), v, labels)
+    assert torch.equal(result.images, plain.images)
+    assert torch.equal(v, images(8, 12))
+
+
+@pytest.mark.parametrize("call", ["minimum_norm", "sign_gradient", "square_attack"])
+def test_scores_that_are_nan_are_no_success(call):
+    v = images(4, 12)
+    broken = Wrapped(lambda f, v: torch.where(v[:, :1] > v[0, 0] - 1e-9, torch.nan, f(v)))
+    with pytest.raises(InputError, match=r"logits are NaN for \d of 4 images"):
+        CALLS[call](broken, v, torch.ones(4, dtype=torch.int64))

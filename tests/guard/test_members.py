@@ -16,6 +16,7 @@ from denseam.data import ImageSet
 from denseam.errors import (
     AnswerError,
     DataUnavailableError,
+    DenseAMWarning,
     EndpointError,
     FileFormatError,
     InputError,
@@ -608,3 +609,33 @@ def test_endpoints_that_are_none(url):
         member_of(url, shape=small.SHAPE)
     with pytest.raises(EndpointError, match="does not answer"):
         member_of("http://127.0.0.1:9/v2/models/m", shape=small.SHAPE)
+
+
+# ---- members that answer by chance ---------------------------------------------------------------
+
+
+class Chance(torch.nn.Module):
+    """(B, 1, H, W) in [0, 1] to scores (B, C) with noise."""
+
+    def forward(self, images):
+        return torch.randn(len(images), small.C)
+
+
+def test_members_that_answer_by_chance_are_warned_of():
+    def quiet(visible):
+        return visible[:, 0]
+
+    chance = Guard(quiet, Chance(), image_shape=small.SHAPE)
+    with pytest.warns(DenseAMWarning, match=r"the classifier labels \d+ of 64 images otherwise"):
+        chance.calibrate(small.clean(), 0.05)
+    noisy = Guard(lambda v: torch.rand(len(v)), Scores(), image_shape=small.SHAPE)
+    with pytest.warns(DenseAMWarning, match="the detector scores 64 of 64 images otherwise"):
+        noisy.calibrate(small.clean(), 0.05)
+
+
+def test_modules_may_return_an_output_with_logits(visible):
+    class Output(torch.nn.Module):
+        def forward(self, images):
+            return {"loss": None, "logits": Scores()(images)}
+
+    assert torch.equal(member_of(Output(), shape=small.SHAPE).labels(visible), labels(visible))

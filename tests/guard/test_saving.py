@@ -82,11 +82,25 @@ def test_weights_in_another_file_are_part_of_an_onnx_classifier(tmp_path):
     guard.save(tmp_path / "g")
     same(Guard.load(tmp_path / "g"), guard)
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
-    with pytest.raises(FileFormatError, match="not the classifier"):
+    with pytest.raises(FileFormatError, match=r"weights.bin has changed: .*not the classifier"):
         Guard.load(tmp_path / "g")
     weights.unlink()
-    with pytest.raises(FileFormatError, match="not the classifier"):
+    with pytest.raises(FileFormatError, match=r"weights.bin is no longer there: .*not the class"):
         Guard.load(tmp_path / "g")
+
+
+@pytest.mark.parametrize("key", ["sha256", "settings"])
+def test_another_detector_is_refused_also_with_the_same_memories(tmp_path, key):
+    """Scores depend on the temperature, and on what a front does."""
+    small.guard("gap").save(tmp_path)
+    other = small.memories()
+    assert Guard.load(tmp_path, detector=small.memories()).calibrated
+    if key == "settings":
+        other.temperature = 5.0
+    else:
+        other.memories.data *= 0.5
+    with pytest.raises(InputError, match=f"not the one .*another {key}"):
+        Guard.load(tmp_path, detector=other)
 
 
 def test_a_guard_of_version_0_1_is_read():

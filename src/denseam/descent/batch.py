@@ -15,6 +15,8 @@ from denseam.descent.heads import Head, head_of
 from denseam.descent.loop import OnStep, Step
 from denseam.descent.result import Descended, DescentResult, Distances, codes_to_stops, join
 from denseam.errors import InputError
+from denseam.fronts import Front
+from denseam.heads import check_deterministic, check_repeatable
 
 __all__ = ["Batch", "Progress", "check_deterministic", "check_images", "in_chunks"]
 
@@ -22,11 +24,6 @@ Progress = Callable[[int, int], None]
 """Called with the number of images done and the number of all images."""
 
 Result = TypeVar("Result")
-
-_DROPOUTS = (
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
-)  # fmt: skip
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Batch:
@@ -53,9 +50,13 @@ class Batch:
         check_images(model, visible)
         self._model, self.clip = model, clip
         self.shape, self.flat = visible.shape[1:], visible.flatten(1)
+        self._clean = self.flat
         self.head = head_of(model, self.shape, log_energy=log_energy)
-        if not isinstance(model, Classifier):
-            _check_repeatable(self.head, self.flat[:2])
+        self._known = isinstance(model, Classifier) and isinstance(
+            model.front, nn.Identity | Front
+        )  # then it computes the same whenever it is asked
+        if not self._known:
+            self._check_module()
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -68,7 +69,16 @@ class Batch:
     @cached_property
     def scores(self) -> Tensor:
         """Scores (B, C) of the images."""
-        return in_chunks(lambda rows: self.head(self.flat[rows]).values, len(self), self._chunk)
+        return self._scores_of(self._clean)
+
+    def _check_module(self) -> None:
+        """Raise InputError for a module that answers by chance, or by the rest of a batch."""
+        alone, others = self._clean[:1], self._clean[1:]
+        again = [self._scores_of(images) for images in (alone, others) if len(images)]
+        check_repeatable(self.scores, torch.cat(again), self._clean.dtype)
+
+    def _scores_of(self, images: Tensor) -> Tensor:
+        return in_chunks(lambda rows: self.head(images[rows]).values, len(images), self._chunk)
 
     def exact_head(self, exact: nn.Module | None, *, log_energy: bool) -> Head:
         """Return a head of the model in float64: of ``exact``, or of a copy."""
@@ -76,12 +86,22 @@ class Batch:
         return head_of(model, self.shape, log_energy=log_energy)
 
     def check_labels(self, labels: Tensor) -> None:
-        """Raise InputError unless there is a class (B,) for each image."""
+        """Raise InputError unless there is a class (B,) for each image, and no score is NaN.
+
+        NaN is no label, although it is one of all that are not an image's class.
+        """
+        if not self._known and bool((lost := self.scores.isnan().any(dim=1)).any()):
+            raise InputError(
+                f"the module's logits are NaN for {int(lost.sum())} of {len(self)} images"
+            )
         check_labels(labels, self.n_classes, len(self))
 
     def in_chunks(self, run: Callable[[slice], Result]) -> Result:
         """Run over consecutive rows, report progress, join the results."""
-        return in_chunks(run, len(self), self._chunk, self._on_progress)
+        result = in_chunks(run, len(self), self._chunk, self._on_progress)
+        if not self._known:  # chance may show in later calls only
+            self._check_module()
+        return result
 
     def watched(self, rows: slice, on_step: OnStep | None) -> OnStep | None:
         """Return a callback for the steps of a chunk: its rows count from the whole batch.
@@ -153,32 +173,3 @@ def check_images(model: nn.Module, visible: Tensor) -> None:
             f"{weight.device}: convert one with .to()"
         )
     check_deterministic(model)
-
-
-def check_deterministic(model: nn.Module) -> None:
-    """Raise InputError for dropout that is training, or batch normalisation by batches."""
-    for module in model.modules():
-        name = f"the model's {type(module).__name__}"
-        if module.training and isinstance(module, (*_DROPOUTS, *_BATCH_NORMS)):
-            raise InputError(f"{name} is training: call .eval() first")
-        if isinstance(module, _BATCH_NORMS) and module.running_mean is None:
-            raise InputError(
-                f"{name} has no running statistics, so that its answer to an image depends on the "
-                "others in the batch: wanted track_running_stats=True"
-            )
-
-
-def _check_repeatable(head: Head, images: Tensor) -> None:
-    """Raise InputError where the first image scores otherwise when it is asked for again.
-
-    An attack asks once for each step, and takes a lucky draw for the end of its way.
-    """
-    once, again = head(images[:1]).values, head(images).values[:1]
-    size = once[once.isfinite()].abs().amax() if bool(once.isfinite().any()) else 0.0
-    # Batches of another size round differently; on a card, by 1e-3 where products are in TF32.
-    slack = max(1e-2, torch.finfo(images.dtype).eps ** 0.5) * float(size)
-    if not torch.allclose(once, again, rtol=0, atol=slack, equal_nan=True):
-        raise InputError(
-            "the model scores one image differently when asked again: attacks need a deterministic "
-            "one; let it draw the same noise for every image, or average over much of it"
-        )

@@ -26,6 +26,7 @@ from denseam.descent.batch import check_images, in_chunks
 from denseam.descent.goals import loss_power_of
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
+from denseam.heads import logits_of
 from denseam.precision import full_precision
 from denseam.saved import describe_model
 
@@ -61,9 +62,9 @@ def outputs(model: nn.Module, visible: Tensor, chunk: int) -> tuple[Tensor, Tens
 
     def run(rows: slice) -> list[Tensor]:
         with torch.no_grad(), full_precision(visible):
-            scores = model(visible[rows])
             if isinstance(model, Classifier):  # Y may have saturated
-                return [model.predict(visible[rows]), scores]
+                return [model.predict(visible[rows]), model(visible[rows])]
+            scores = logits_of(model(visible[rows].clone()), len(visible[rows]))
         return [scores.argmax(dim=1), scores]
 
     labels, scores = in_chunks(run, len(visible), chunk)

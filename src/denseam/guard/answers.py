@@ -138,7 +138,7 @@ def _array(returned: Any) -> NDArray[Any]:
 
 def _tensor(returned: Any, who: str, wanted: str) -> Tensor:
     try:
-        return torch.as_tensor(returned).detach().cpu()
+        return torch.as_tensor(returned).detach().cpu().to_dense()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise AnswerError(
             f"the {who} returned {type(returned).__name__}: wanted {wanted}"

@@ -1,5 +1,6 @@
 """Guard: a detector before a classifier, so that junk and attacks are set aside."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,7 +14,7 @@ from denseam.checks import seed_of, whole
 from denseam.classifier import Classifier, check_device
 from denseam.data import ImageSet
 from denseam.data.arrays import square
-from denseam.errors import InputError
+from denseam.errors import DenseAMWarning, InputError
 from denseam.fronts.preparing import Preparation, preparation_of
 from denseam.guard import conformal, saving
 from denseam.guard.calibration import ASKED, CalibratedOn, image_digests, measured
@@ -28,6 +29,7 @@ from denseam.showing import Drawn, Shown
 
 __all__ = ["Guard"]
 
+_ASKED_AGAIN = 64  # images that members are shown twice: do they answer by chance?
 _CHUNK = 4096  # images whose scores and labels are asked for at once
 _SCORES, _DIGESTS = "calibration.scores", "calibration.digests"
 
@@ -191,9 +193,26 @@ class Guard(Shown, Drawn):
                 f"{int(scores.isposinf().sum())} of {len(scores)} clean images have an infinite "
                 f"score ({detector.endless}): no threshold rejects as few as {rate:g}"
             )
+        self._ask_again(detector, samples.visible[rest][:_ASKED_AGAIN])
         self.detector, self._calibration, self.target_rejection = detector, scores, rate
         self.calibrated_on, self._digests = None, image_digests(samples.visible)
         return self
+
+    def _ask_again(self, detector: Detector, visible: Tensor) -> None:
+        """Warn of members that answer by chance: the same image has no one verdict then."""
+        scores, again = (_look(detector, visible)[0] for _ in range(2))
+        moved = {"detector scores": int((scores != again).sum())}
+        if self.classifier.module is not None:
+            labels, again = (self.classifier.labels(visible) for _ in range(2))
+            moved["classifier labels"] = int((labels != again).sum())
+        for who, count in moved.items():
+            if count:
+                warnings.warn(
+                    f"the {who} {count} of {len(visible)} images otherwise when asked again: a "
+                    "verdict holds for one asking, and rates for the average over many",
+                    DenseAMWarning,
+                    stacklevel=4,
+                )
 
     @in_full_precision
     def measure(self, clean: ImageSet) -> CalibratedOn:
@@ -402,9 +421,13 @@ class Guard(Shown, Drawn):
             image_shape=facts["image_shape"] and tuple(map(int, facts["image_shape"])),
             n_visible=facts["n_visible"], **options,
         )  # fmt: skip
-        described = guard.detector.describe()
-        if any(described.get(key) != facts["detector"].get(key) for key in ("kind", "sha256")):
-            raise InputError("detector: not the one that the guard was calibrated with")
+        detector_facts = {**guard.detector.describe(), "settings": guard.detector.settings()}
+        for key in ("kind", "sha256", "settings"):  # the settings hold T, and what a front does
+            saved_fact = facts["detector"].get(key, detector_facts.get(key))
+            if not _alike(detector_facts.get(key), saved_fact):
+                raise InputError(
+                    f"detector: not the one that the guard was calibrated with, another {key}"
+                )
         if isinstance(guard.detector, NetworkDetector):
             guard.detector.score.restore(facts["score"], saved.inside("score"))
         if facts["target_rejection"] is not None:
@@ -431,6 +454,13 @@ def _restored_detector(saved: saving.Saved) -> Classifier:
             "detector=... to Guard.load"
         )
     return restore(saved.inside("detector"), facts["settings"], saved.file).to(saved.device)
+
+
+def _alike(now: Any, saved: Any) -> bool:
+    """Return whether two facts of a detector are the same but for what it was trained on."""
+    if isinstance(now, dict) and isinstance(saved, dict):
+        now, saved = ({**facts, "trained_on": None} for facts in (now, saved))
+    return bool(now == saved)
 
 
 def _look(detector: Detector, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from denseam.analysis.audit.surfaces import (
 from denseam.checks import number, seed_of, whole
 from denseam.data import ImageSet
 from denseam.descent import DescentResult, basic_iterative, minimum_norm
+from denseam.descent.batch import Batch
 from denseam.descent.facts import inputs
 from denseam.descent.heads import head_of, own_and_best_other
 from denseam.descent.square import square_attack
@@ -256,6 +257,7 @@ class _Work:
         self.labels = images.labels.to(self.visible.device)
         self.shape = self.visible.shape[1:]
         self.head = head_of(self.model, self.shape, log_energy=True)
+        Batch(self.model, self.visible, log_energy=True).check_labels(self.labels)
         self.in_float64 = copy.deepcopy(self.model).double()
         self.surfaces = surfaces_of(self.model, self.visible)
         self.exact_surfaces = surfaces_of(self.in_float64, self.visible.double())

@@ -11,11 +11,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from denseam import energy
+from denseam import energy, heads
 from denseam.classifier import Classifier, HeadName
 from denseam.data.pixels import to_unit
 from denseam.descent.goals import loss_power_of
 from denseam.descent.heads import head_of
+from denseam.heads import logits_of
 from denseam.image_classifier import ImageClassifier, logit_scale
 from denseam.model import DenseAM
 
@@ -72,7 +73,7 @@ def surfaces_of(model: nn.Module, visible: Tensor) -> tuple[Surface, ...]:
     """
     m = loss_power_of(model, None)
     if not isinstance(model, Classifier):
-        return (Surface("logits", model, "cross_entropy", m),)
+        return (Surface("logits", _logits_of_module(model), "cross_entropy", m),)
     plain = "log-energy" if isinstance(model, DenseAM) else "scores"
     surfaces = [
         Surface("tanh, the paper's objective", _logits(model, "tanh"), "objective", m),
@@ -87,6 +88,10 @@ def surfaces_of(model: nn.Module, visible: Tensor) -> tuple[Surface, ...]:
     return tuple(surfaces)
 
 
+def _logits_of_module(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda visible: logits_of(module(visible.clone()), len(visible))
+
+
 def _logits(model: Classifier, head: HeadName, scale: float = 1.0) -> Callable[[Tensor], Tensor]:
     """Return the logits of ``ImageClassifier`` as a function of images in [-1, 1]."""
     classifier = ImageClassifier(model, head, scale=scale)
@@ -96,8 +101,7 @@ def _logits(model: Classifier, head: HeadName, scale: float = 1.0) -> Callable[[
 def gradient_of(surface: Surface, images: Tensor, labels: Tensor) -> Tensor:
     """Return the gradient of the loss, in the images' dtype and shape."""
     at = images.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(surface.losses(at, labels), at)
-    return gradient
+    return heads.gradient_of(surface.losses(at, labels), at)
 
 
 def climb(

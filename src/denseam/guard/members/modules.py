@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from denseam.classifier import Classifier
 from denseam.data.pixels import Scale
-from denseam.descent.batch import check_deterministic
 from denseam.errors import InputError
 from denseam.guard.answers import to_labels
 from denseam.guard.blocks import Blocks
 from denseam.guard.evidence import independent, label_scores
 from denseam.guard.members.base import Member, Takes, shown
 from denseam.guard.saving import Saved
+from denseam.heads import check_deterministic, logits_of, with_logits
 from denseam.pretrained import load_any
 from denseam.saved import describe_model, restore
 
@@ -46,8 +46,8 @@ class Module(Member):
     def class_scores(self, images: Tensor, scale: Scale = "visible") -> Tensor:
         prepared = self._prepared(shown(images, scale, self.takes, self.shape))
         weights = next(self.module.parameters(), None)
-        scores: Tensor = self._scores(prepared if weights is None else prepared.to(weights))
-        return scores
+        scores = self._scores(prepared if weights is None else prepared.to(weights))
+        return logits_of(scores, len(images))
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), **describe_model(self.module)}
@@ -72,7 +72,7 @@ class Module(Member):
             return self._scores(images)
 
     def _scores(self, images: Any) -> Any:
-        return self.module(images)
+        return with_logits(self.module(images))
 
 
 class Network(Module):

@@ -74,9 +74,15 @@ class OnnxFile(Member):
         if not path.exists():
             raise DataUnavailableError(f"{saved.file}: its classifier {path} is no longer there")
         now = _digests(path)
-        weights = facts.get("weights", now.get("weights"))  # 0.1 did not know of other files
-        if (now["sha256"], now.get("weights")) != (facts["sha256"], weights):
+        if now["sha256"] != facts["sha256"]:
             raise FileFormatError(f"{path} is not the classifier that {saved.file} was made with")
+        for name, digest in facts.get("weights", {}).items():  # 0.1 did not know of other files
+            if now.get("weights", {}).get(name) != digest:
+                changed = "has changed" if (path.parent / name).exists() else "is no longer there"
+                raise FileFormatError(
+                    f"{path.parent / name} {changed}: {path.name} is not the classifier that "
+                    f"{saved.file} was made with"
+                )
         return path
 
     def _labels(self, images: Tensor) -> Tensor:
