@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import denseam
+import denseam.descent
 from denseam import data
 from denseam.data import Dataset, Example, FeatureSet, ImageSet
 from denseam.data.imageset import only_pictures
@@ -150,6 +151,17 @@ def test_what_is_held_out_of_sorted_data_is_drawn() -> None:
     assert Dataset("mixed", shuffled, images).hold_out(50).name == "mixed without the last 50"
 
 
+@pytest.mark.parametrize("spared", [0, 3])
+def test_a_class_that_is_rare_at_the_end_is_drawn(spared: int) -> None:
+    mixed = torch.randperm(2000, generator=torch.Generator().manual_seed(0)) % 10
+    first = (mixed == 0).nonzero()[spared:, 0]
+    order = torch.cat(
+        [first, torch.tensor([i for i in range(2000) if i not in set(first.tolist())])]
+    )
+    assert tail_is_fair(mixed, 10, 800)
+    assert not tail_is_fair(mixed[order], 10, 800)
+
+
 @pytest.mark.parametrize("count", [1, 10, 300, 10_000])
 def test_published_recipes_hold_out_the_tail_of_mnist(count: int) -> None:
     labels = data.load("mnist").train.labels
@@ -182,6 +194,32 @@ def test_sets_of_every_kind_are_trained_on_alike() -> None:
         assert error == result.records[-1].test_error
         memories.append(result.model.memories.detach())
     assert all(torch.equal(memories[0], each) for each in memories)
+
+
+@pytest.mark.parametrize("method", ["fgsm", "bim", "square", "minimum"])
+def test_pictures_in_colour_are_attacked_and_tables_are_not(method: str) -> None:
+    values = 2 * torch.rand(12, 48, generator=torch.Generator().manual_seed(0)) - 1
+    model = denseam.DenseAM(48, 3, n_memories=20, power=3, temperature=5.0)
+    images = ImageSet(values.reshape(12, 3, 4, 4), torch.arange(12) % 3, 3)
+    sizes = None if method == "minimum" else [0.5]
+    attacked = denseam.descent.attack_set(model, images, method, sizes)
+    assert attacked.input_shape == (3, 4, 4)
+    if sizes:
+        assert ((attacked.visible() - values).abs() <= 0.5 + 1e-6).all()
+        assert (attacked.visible() != values).any()
+    rows = FeatureSet(values, images.labels, 3)
+    with pytest.raises(InputError, match="an attack works on pictures, an ImageSet: features has"):
+        denseam.descent.attack_set(model, rows, method, sizes)  # type: ignore[arg-type]
+
+
+def test_a_search_at_random_takes_one_colour_for_grey() -> None:
+    model = denseam.DenseAM(16, 3, n_memories=20, power=3, temperature=5.0)
+    v = torch.zeros(5, 16)
+    grey, colour = (
+        denseam.descent.square_attack(model, v, model.predict(v), 0.1, shape=shape, queries=20)
+        for shape in ((4, 4), (1, 4, 4))
+    )
+    assert torch.equal(grey.images, colour.images)
 
 
 LABELS = {

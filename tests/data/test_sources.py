@@ -314,6 +314,15 @@ def test_large_pictures_are_made_smaller_in_proportion(tmp_path: Path) -> None:
     assert abs(int(ink) - 64 * 32 / 9) < 30
 
 
+def test_pictures_keep_their_proportions(tmp_path: Path) -> None:
+    for i in range(5):
+        save(tmp_path / "ab"[i % 2] / f"{i}.png", np.full((8, 8), 200, np.uint8))
+    save(tmp_path / "a" / "wide.png", np.full((4, 8), 200, np.uint8))
+    images = data.load(tmp_path)
+    assert isinstance(images, ImageSet)
+    assert (images.images == 200).all()  # margins have the colour of the edges
+
+
 FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda folder: None, "is empty: wanted pictures by class"),
     "unsorted": (lambda folder: save(folder / "a.png", PIXELS[0]), "such as a.png, whose class"),

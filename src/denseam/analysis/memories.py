@@ -15,7 +15,7 @@ from torch import Tensor
 
 from denseam.checks import image_shape, seed_of, whole
 from denseam.classifier import Classifier
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.errors import InputError
 from denseam.evaluation import check_fit, visible_parts, wilson_interval
 from denseam.kernels import choose
@@ -116,7 +116,7 @@ class MemoryStatistics(Shown, Drawn):
         }
 
 
-def memory_statistics(model: Classifier, images: ImageSet, reference: ImageSet) -> MemoryStatistics:
+def memory_statistics(model: Classifier, images: Examples, reference: Examples) -> MemoryStatistics:
     """Return votes, strong contributions and likeness to real images of a model's memories.
 
     A memory votes for the classes whose component xi_alpha is positive. Its contribution to an
@@ -155,7 +155,7 @@ def memory_statistics(model: Classifier, images: ImageSet, reference: ImageSet) 
     )
 
 
-def live_memories(model: Classifier, images: ImageSet) -> Tensor:
+def live_memories(model: Classifier, images: Examples) -> Tensor:
     """Return True for each memory that is active for some image and class: (K,) bool.
 
     Raises:
@@ -165,7 +165,7 @@ def live_memories(model: Classifier, images: ImageSet) -> Tensor:
     return _contributions(_with_energy(model), images)[0]
 
 
-def prototype_scores(model: Classifier, reference: ImageSet) -> Tensor:
+def prototype_scores(model: Classifier, reference: Examples) -> Tensor:
     """Return how much each memory looks like some image, (K,) in [-1, 1].
 
     The largest Pearson correlation of its visible part with an image of the set: 1 for a copy, up
@@ -179,7 +179,7 @@ def prototype_scores(model: Classifier, reference: ImageSet) -> Tensor:
     return _likeness(memories, (model.visible(part) for part in visible_parts(model, reference)))
 
 
-def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
+def likeness(visible: Tensor, reference: Examples) -> Tensor:
     """Return how much each of B images looks like some image of a set, (B,) in [-1, 1].
 
     The largest Pearson correlation with one of them, as in ``prototype_scores``.
@@ -191,14 +191,14 @@ def likeness(visible: Tensor, reference: ImageSet) -> Tensor:
     Raises:
         InputError: when the sizes differ.
     """
-    if visible.ndim != 2 or visible.shape[1] != reference.n_visible:
+    if visible.ndim != 2 or visible.shape[1] != reference.n_inputs:
         raise InputError(
-            f"visible is {tuple(visible.shape)}: wanted (B, {reference.n_visible}), as the images "
+            f"visible is {tuple(visible.shape)}: wanted (B, {reference.n_inputs}), as the images "
             f"of {reference.name}"
         )
     places = torch.split(torch.arange(len(reference)), CHUNK)
     subsets = (reference.subset(some) for some in places)
-    return _likeness(visible, (each.visible(visible.dtype, visible.device) for each in subsets))
+    return _likeness(visible, (each.inputs(visible.dtype, visible.device) for each in subsets))
 
 
 def _likeness(visible: Tensor, parts: Iterable[Tensor]) -> Tensor:
@@ -262,7 +262,7 @@ def _to_pick(model: Classifier, among: Tensor | None) -> Tensor:
     return among.cpu().nonzero().flatten()
 
 
-def _contributions(model: DenseAM, images: ImageSet) -> tuple[Tensor, Tensor]:
+def _contributions(model: DenseAM, images: Examples) -> tuple[Tensor, Tensor]:
     """Return the live memories, (K,) bool, and counts of strong contributions, (M,)."""
     shifts = field_shifts(model.class_memories.detach())  # (K, C + 1)
     F = model.energy

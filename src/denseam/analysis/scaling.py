@@ -15,7 +15,7 @@ from torch import Tensor
 from denseam.analysis.confidence import confidence_bins, first_above, solve_beta
 from denseam.checks import seed_of
 from denseam.classifier import Classifier
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.data.validate import check_labels
 from denseam.errors import InputError
 from denseam.evaluation import check_fit, visible_parts
@@ -80,7 +80,7 @@ class CalibrationComparison(Shown, Tabular):
 
 
 def compare_calibration(
-    model: Classifier, images: ImageSet, seed: int = 0
+    model: Classifier, images: Examples, seed: int = 0
 ) -> CalibrationComparison:
     """Measure how well calibrated four kinds of confidence are, on images they are not fitted on.
 
@@ -175,7 +175,7 @@ def _softmax(scores: Tensor, tau: float) -> Tensor:
     return torch.softmax(torch.where(known, scores - top, 0.0) / tau, dim=1)
 
 
-def _scores(model: Classifier, images: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
+def _scores(model: Classifier, images: Examples) -> tuple[Tensor, Tensor, Tensor]:
     """Return energy gap and log-energy, (M, C) float64, and which labels are right, (M,) bool."""
     gaps, energies, labels = [], [], []
     with torch.no_grad():

@@ -10,7 +10,7 @@ from torch import Tensor
 from denseam.analysis.confidence import BETA_SM, confidence
 from denseam.checks import is_number, numbers
 from denseam.classifier import Classifier
-from denseam.data import ImageSet
+from denseam.data import Examples
 from denseam.errors import InputError
 from denseam.evaluation import check_fit, predict_images, wilson_interval
 from denseam.showing import Drawn, Shown, Tabular
@@ -67,11 +67,11 @@ class TransferTable(Shown, Drawn, Tabular):
 
 
 def transfer_errors(
-    models: Mapping[str, Classifier], sets: Mapping[str, ImageSet]
+    models: Mapping[str, Classifier], sets: Mapping[str, Examples]
 ) -> TransferTable:
     """Measure the error of every model on every set (Fig. 5), by the sets' right labels.
 
-    All images count, also those whose descent failed; ``ImageSet.subset`` leaves some out.
+    All images count, also those whose descent failed; ``Examples.subset`` leaves some out.
 
     Args:
         models: the victims, by name.
@@ -81,7 +81,7 @@ def transfer_errors(
         InputError: when there is no model or no set, or a set does not fit a model.
     """
 
-    def error(name: str, images: ImageSet) -> tuple[float, tuple[float, float]]:
+    def error(name: str, images: Examples) -> tuple[float, tuple[float, float]]:
         wrong = int((predict_images(models[name], images).cpu() != images.labels).sum())
         return wrong / len(images), wilson_interval(wrong, len(images))
 
@@ -90,7 +90,7 @@ def transfer_errors(
 
 def transfer_confidence(
     models: Mapping[str, Classifier],
-    sets: Mapping[str, ImageSet],
+    sets: Mapping[str, Examples],
     beta_sm: float | Sequence[float] = BETA_SM,
 ) -> TransferTable:
     """Measure the mean confidence of every model on every set (Fig. 7), with a 95 % interval.
@@ -108,9 +108,9 @@ def transfer_confidence(
         raise InputError(f"{len(betas)} values of beta_sm for {len(models)} models")
     beta_of = dict(zip(models, betas, strict=True))
 
-    def mean(name: str, images: ImageSet) -> tuple[float, tuple[float, float]]:
+    def mean(name: str, images: Examples) -> tuple[float, tuple[float, float]]:
         model = models[name]
-        visible = images.visible(model.memories.dtype, model.memories.device)
+        visible = images.inputs(model.memories.dtype, model.memories.device)
         Z = confidence(model, visible, beta_of[name]).double()
         middle = float(Z.mean())
         half = 1.959964 * float(Z.std()) / len(Z) ** 0.5 if len(Z) > 1 else 1.0
@@ -121,8 +121,8 @@ def transfer_confidence(
 
 def _table(
     models: Mapping[str, Classifier],
-    sets: Mapping[str, ImageSet],
-    measure: Callable[[str, ImageSet], tuple[float, tuple[float, float]]],
+    sets: Mapping[str, Examples],
+    measure: Callable[[str, Examples], tuple[float, tuple[float, float]]],
 ) -> TransferTable:
     if not models or not sets:
         raise InputError(f"{len(models)} models and {len(sets)} sets: wanted one of each at least")

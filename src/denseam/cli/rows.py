@@ -74,11 +74,11 @@ def first_distinct(*choices: Sequence[str]) -> tuple[str, ...]:
 def samples(rows: Sequence[Row], count: int) -> Tensor | None:
     """Return up to ``count`` images spread over each set, (R, S, H, W); None if shapes differ."""
     sets = [row.images for row in rows]
-    if len({images.shape for images in sets}) > 1:
+    if len({images.input_shape for images in sets}) > 1:
         return None
     S = min(count, *map(len, sets))
     chosen = [each.subset(torch.arange(S) * (len(each) // S)) for each in sets]
-    return torch.stack([each.visible().reshape(S, *each.shape) for each in chosen])
+    return torch.stack([each.visible().reshape(S, *each.input_shape) for each in chosen])
 
 
 def _by_size(images: ImageSet) -> list[tuple[str, ImageSet]]:

@@ -20,6 +20,7 @@ __all__ = ["one_size", "picture_folder"]
 
 _TRAIN = ("train", "training")
 _TEST = ("test", "testing", "val", "valid", "validation", "eval")
+_WAITING = 256  # side of pictures in memory until the common size is known
 _LARGEST = 64  # side of pictures that networks of memories take: larger ones are made smaller
 
 
@@ -42,15 +43,16 @@ def picture_folder(folder: Path) -> Source | None:
     skipped: dict[str, str] = {}
     notes: list[str] = []
     read: dict[str, tuple[list[NDArray[Any]], list[str]]] = {}
+    sizes: list[tuple[int, ...]] = []
     for what, root in roots.items():
-        read[what] = _read(root, skipped)
+        read[what] = _read(root, skipped, sizes)
         if not read[what][0]:
             raise DataUnavailableError(_nothing(root, skipped))
     _note_others(folder, [root for root in roots.values() if root], notes)
     if skipped:
         name, reason = next(iter(skipped.items()))
         notes.append(f"{len(skipped)} files are left out, such as {name} ({reason})")
-    everything = one_size([page for pages_, _ in read.values() for page in pages_], notes)
+    everything = one_size([page for pages_, _ in read.values() for page in pages_], notes, sizes)
     cuts = np.cumsum([len(pages_) for pages_, _ in read.values()])[:-1]
     parts = {
         what: Arrays(images, np.array(labels))
@@ -61,27 +63,44 @@ def picture_folder(folder: Path) -> Source | None:
     return Source(folder.resolve().name, "folder", parts, notes, kind="pictures")
 
 
-def one_size(read: Sequence[NDArray[Any]], notes: list[str]) -> NDArray[Any]:
+def one_size(
+    read: Sequence[NDArray[Any]], notes: list[str], sizes: Sequence[tuple[int, ...]] | None = None
+) -> NDArray[Any]:
     """Return pictures as one array (M, H, W), or (M, 3, H, W) where one has colours.
 
     The size is that of most of them, made smaller where it is large. Others are resized in
-    proportion, and their edges filled with the colour of their corners.
+    proportion, and margins filled with the median of their edges.
+
+    Args:
+        read: (H, W) or (3, H, W) each, uint8 or float32 in [0, 1].
+        notes: gets a sentence where pictures are resized.
+        sizes: (H, W) that each picture had in its file; as it is by default.
     """
     if any(page.ndim == 3 for page in read):
         read = [page if page.ndim == 3 else np.stack([page] * 3) for page in read]
-    sizes = Counter(page.shape[-2:] for page in read)
-    common, _ = sizes.most_common(1)[0]
-    if len(sizes) > 1 and sizes[common] < len(read) / 2:
-        common = tuple(int(np.median([page.shape[-2:][axis] for page in read])) for axis in (0, 1))
+    sizes = sizes or [page.shape[-2:] for page in read]
+    counts = Counter(sizes)
+    common, most = counts.most_common(1)[0]
+    if most < len(read) / 2:
+        common = tuple(int(np.median([each[axis] for each in sizes])) for axis in (0, 1))
     factor = min(1.0, _LARGEST / max(common))
     size = (max(1, round(common[0] * factor)), max(1, round(common[1] * factor)))
-    if sizes.keys() != {size}:
+    if counts.keys() != {size}:
         first = " x ".join(map(str, common))
-        had = f"{len(sizes)} sizes, mostly about {first}" if len(sizes) > 1 else f"{first} pixels"
+        had = f"{len(counts)} sizes, mostly about {first}" if len(counts) > 1 else f"{first} pixels"
         notes.append(f"pictures of {had} are resized to {size[0]} x {size[1]} in proportion")
     if any(page.dtype != np.uint8 for page in read):
         read = [page / np.float32(255) if page.dtype == np.uint8 else page for page in read]
     return np.stack([page if page.shape[-2:] == size else _resized(page, size) for page in read])
+
+
+def _shrunk(page: NDArray[Any]) -> NDArray[Any]:
+    """Return a large picture with a side of 256 pixels, others as they are: it waits for all."""
+    height, width = page.shape[-2:]
+    factor = _WAITING / max(height, width)
+    if factor >= 1:
+        return page
+    return _resized(page, (max(1, round(height * factor)), max(1, round(width * factor))))
 
 
 def _resized(page: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -108,10 +127,18 @@ def _resized(page: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return result.clamp(0, 1).numpy()
 
 
-def _read(root: Path | None, skipped: dict[str, str]) -> tuple[list[NDArray[Any]], list[str]]:
-    """Return the pictures below a folder, and the classes that its sub-folders are."""
+def _read(
+    root: Path | None, skipped: dict[str, str], sizes: list[tuple[int, ...]]
+) -> tuple[list[NDArray[Any]], list[str]]:
+    """Return the pictures below a folder, and the classes that its sub-folders are.
+
+    What cannot be read goes to ``skipped``, the sizes (H, W) in the files to ``sizes``.
+    """
     read: list[NDArray[Any]] = []
     labels: list[str] = []
+    for path in sorted(root.iterdir()) if root else []:
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            skipped[path.name] = "in no folder of a class"
     for folder in _folders(root) if root else []:
         for path in _files(folder, skipped):
             try:
@@ -120,7 +147,8 @@ def _read(root: Path | None, skipped: dict[str, str]) -> tuple[list[NDArray[Any]
                 reason = str(error).removeprefix(str(path)).lstrip(": ")
                 skipped[path.name] = reason or "unreadable"
                 continue
-            read += pictures
+            read += [_shrunk(page) for page in pictures]
+            sizes += [page.shape[-2:] for page in pictures]
             labels += [folder.name] * len(pictures)
     return read, labels
 

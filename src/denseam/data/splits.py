@@ -12,6 +12,7 @@ from denseam.errors import InputError
 __all__ = ["split_rows", "tail_is_fair"]
 
 _DEVIATIONS = 6.0  # from chance, that are no chance
+_SURE = 12.0  # examples of a class expected: to have none has a chance of exp(-12)
 
 
 def split_rows(labels: Tensor, n_classes: int, test: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -51,7 +52,8 @@ def tail_is_fair(labels: Tensor, n_classes: int, count: int) -> bool:
     """Return whether the last ``count`` examples stand for all of them.
 
     They do not where the order keeps classes together (far fewer changes of class from one example
-    to the next than in random order), or where classes are too rare at the end (a chi-squared).
+    to the next than in random order), or where classes are missing or too rare at the end (a
+    chi-squared).
     Six deviations tell that from chance: random orders keep their tail.
     """
     total = len(labels)
@@ -65,6 +67,8 @@ def tail_is_fair(labels: Tensor, n_classes: int, count: int) -> bool:
         return False
     expected = (count * p)[p > 0]
     tail = torch.bincount(labels[-count:], minlength=n_classes)[p > 0]
+    if bool(((tail == 0) & (expected > _SURE)).any()):
+        return False
     chi = float(((tail - expected).square() / expected).sum())
     freedom = len(expected) - 1
     return chi < freedom + _DEVIATIONS * math.sqrt(2 * freedom)

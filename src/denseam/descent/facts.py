@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from denseam.checks import plain
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
+from denseam.data.imageset import only_pictures
 from denseam.descent.batch import check_images, in_chunks
 from denseam.descent.goals import loss_power_of
 from denseam.descent.result import DescentResult, Stop, code
@@ -45,6 +46,7 @@ _ONLY_WHERE_USED = ("eight_bit",)
 
 def inputs(model: nn.Module, images: ImageSet, shape: Sequence[int] | None) -> Tensor:
     """Return images as the model takes them, (M, *shape), of its dtype and on its device."""
+    images = only_pictures(images, "an attack")
     shape = tuple(shape or (images.n_visible,))
     weight = next(model.parameters(), None)
     visible = images.visible(torch.float32 if weight is None else weight.dtype)

@@ -87,7 +87,7 @@ def boundary_set(
             "margin": crossed.margin,
             "boundary_l2": crossed.boundary_distances.l2,
             "boundary_linf": crossed.boundary_distances.linf,
-            **{name: getattr(crossed, name).reshape(-1, *images.shape) for name in kept},
+            **{name: getattr(crossed, name).reshape(-1, *images.input_shape) for name in kept},
         }
         return _set_of(crossed, images.labels[rows[cut].cpu()], images, facts, metadata)
 
@@ -220,7 +220,7 @@ def attack_set(
         else:
             random = {"seed": metadata["parameters"].get("seed", 0) + first}
             more = attack.taken(
-                eps=size, exact=exact, shape=images.shape, chunk=chunk, on_progress=progress,
+                eps=size, exact=exact, shape=images.input_shape, chunk=chunk, on_progress=progress,
                 **random,
             )  # fmt: skip
             result = attack.function(model, visible[rows], labels, **{**options, **more})
@@ -274,9 +274,9 @@ def _set_of(
     facts: Mapping[str, Tensor],
     metadata: Mapping[str, Any],
 ) -> ImageSet:
-    """Return a chunk's result as a set, with the classes and the shape (H, W) of ``like``."""
+    """Return a chunk's result as a set, with the classes and the shape of ``like``."""
     return ImageSet(
-        result.images.detach().reshape(-1, *like.shape).cpu(), labels.cpu(), like.n_classes,
+        result.images.detach().reshape(-1, *like.input_shape).cpu(), labels.cpu(), like.n_classes,
         like.class_names, f"{metadata['made_by']} images", metadata,
         {name: values.cpu() for name, values in facts.items()},
     )  # fmt: skip

@@ -6,6 +6,7 @@ smaller ones, and keep what lowers the margin.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ def square_attack(
     labels: Tensor,
     eps: float,
     *,
-    shape: tuple[int, int],
+    shape: Sequence[int],
     queries: int = 1000,
     seed: int = 0,
     chunk: int = 1000,
@@ -44,7 +45,7 @@ def square_attack(
         visible: (B, N) in [-1, 1]; other modules may take another shape (B, ...).
         labels: (B,) right classes.
         eps: Linf size in visible units.
-        shape: (H, W) of an image, H W = N.
+        shape: of an image, (H, W) or (3, H, W), whose product is N.
         queries: how often to ask for the scores of an image, at most.
         seed: of the squares.
         chunk: images at once.
@@ -63,15 +64,16 @@ def square_attack(
     queries, seed = whole("queries", queries), seed_of(seed)
     eps = number("eps", eps, above=0, unit="visible units")
     batch = Batch(model, visible, log_energy=True, chunk=chunk, on_progress=on_progress)
-    height, width = (whole("shape", side) for side in shape)
-    if height * width != batch.flat.shape[1]:
-        raise InputError(f"shape = {shape}: images have {batch.flat.shape[1]} pixels")
+    sides = tuple(whole("shape", side) for side in shape)
+    if len(sides) not in (2, 3) or math.prod(sides) != batch.flat.shape[1]:
+        raise InputError(f"shape = {tuple(shape)}: images have {batch.flat.shape[1]} pixels")
+    planes, height, width = sides if len(sides) == 3 else (1, *sides)
     batch.check_labels(labels)
 
     def run(rows: slice) -> DescentResult:
         generator = torch.Generator().manual_seed(seed + rows.start)
         start, right = batch.flat[rows], labels[rows]
-        end = _search(batch.head, start, right, eps, (height, width), queries, generator)
+        end = _search(batch.head, start, right, eps, (planes, height, width), queries, generator)
         return batch.result(start, end, right, right, end.codes == code(Stop.CROSSED))
 
     return batch.in_chunks(run)
@@ -82,15 +84,16 @@ def _search(
     start: Tensor,
     labels: Tensor,
     eps: float,
-    shape: tuple[int, int],
+    shape: tuple[int, int, int],
     queries: int,
     generator: torch.Generator,
 ) -> Descended:
     ends = Descended.at_start(start)
     ends.codes.fill_(code(Stop.MAX_STEPS))
-    height, width = shape
+    planes, height, width = shape
     rows = torch.arange(len(start), device=start.device)
-    stripes = _signs((len(start), 1, width), generator).expand(-1, height, -1).flatten(1)
+    stripes = _signs((len(start), planes, 1, width), generator).expand(-1, -1, height, -1)
+    stripes = stripes.flatten(1)
     here = (start + eps * stripes.to(start)).clamp_(-1, 1)
     best, clean = _margins(head, here, labels), _margins(head, start, labels)
     here[clean <= 0], best[clean <= 0] = start[clean <= 0], clean[clean <= 0]
@@ -101,9 +104,11 @@ def _search(
             rows, here, best = rows[~done], here[~done], best[~done]
         if not len(rows) or query == queries:
             break
-        side = _side(query, queries, shape)
-        inside = _squares(len(rows), side, shape, generator).to(start.device)
-        sign = _signs((len(rows), 1), generator).to(start)
+        side = _side(query, queries, (height, width))
+        inside = _squares(len(rows), side, (height, width), generator).to(start.device)
+        inside = inside.repeat(1, planes)
+        sign = _signs((len(rows), planes), generator).to(start)
+        sign = sign.repeat_interleave(height * width, dim=1)
         moved = (start[rows] + eps * sign).clamp_(-1, 1)
         tried = torch.where(inside, moved, here)
         margins = _margins(head, tried, labels[rows])

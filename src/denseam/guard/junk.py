@@ -33,7 +33,11 @@ def _smooth(generator: torch.Generator, clean: Tensor) -> Tensor:
 
 
 def _blank(_: torch.Generator, clean: Tensor) -> Tensor:
-    return torch.linspace(-1, 1, _BLANKS)[:, None, None].expand(-1, *clean.shape[1:])
+    return (
+        torch.linspace(-1, 1, _BLANKS)
+        .view(-1, *[1] * (clean.ndim - 1))
+        .expand(-1, *clean.shape[1:])
+    )
 
 
 def _permuted(generator: torch.Generator, clean: Tensor) -> Tensor:
@@ -60,13 +64,13 @@ JUNK_SETS: dict[str, Callable[[torch.Generator, Tensor], Tensor]] = {
     "pixels permuted, all alike": _shuffled,
     "inverted": lambda _, clean: -clean,
 }
-"""From a generator and clean images (M, H, W) in [-1, 1] to junk of the same kind."""
+"""From a generator and clean images, (M, H, W) or (M, 3, H, W) in [-1, 1], to junk like them."""
 
 
 def junk_sets(clean: ImageSet, seed: int = 0) -> dict[str, Tensor]:
     """Return every one of JUNK_SETS, (M, N) float32 in [-1, 1], made of M clean images."""
     generator = torch.Generator().manual_seed(seed_of(seed))
-    images = clean.visible().reshape(len(clean), *clean.shape)
+    images = clean.visible().reshape(len(clean), *clean.input_shape)
     return {
         name: make(generator, images).clamp(-1, 1).flatten(1).contiguous()
         for name, make in JUNK_SETS.items()

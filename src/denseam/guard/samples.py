@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from denseam.data import ImageSet
+from denseam.data import Examples, ImageSet
 from denseam.data.arrays import to_tensor
+from denseam.data.imageset import only_pictures
 from denseam.data.pixels import Scale, to_bytes, to_unit, to_visible
 from denseam.data.validate import SLACK
 from denseam.errors import InputError
@@ -49,6 +50,8 @@ class Samples:
         Raises:
             InputError: for anything of another shape or type.
         """
+        if isinstance(images, Examples):
+            images = only_pictures(images, "a guard")
         pixels = images.images if isinstance(images, ImageSet) else to_tensor(images, "images")
         _check_shape(tuple(pixels.shape), n_visible, shape)
         flat = pixels.reshape(len(pixels), n_visible)

@@ -227,7 +227,13 @@ def audit(
     others.append(work.attempt("minimum norm", work.images_within(nearest["linf"])))
     begin("random search")
     searched = square_attack(
-        work.model, work.visible, work.labels, eps, shape=images.shape, queries=queries, seed=seed
+        work.model,
+        work.visible,
+        work.labels,
+        eps,
+        shape=images.input_shape,
+        queries=queries,
+        seed=seed,
     )
     black = work.attempt("random search (Square)", searched.images)
     transferred = []
