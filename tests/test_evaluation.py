@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 import denseam
 from denseam import evaluation
@@ -118,3 +119,24 @@ def test_fewer_classes_than_the_model_has_are_fine() -> None:
     found = denseam.evaluate(model_of_corners(5), corners([0, 1], [0, 1]))
     assert len(found.confusion) == 5
     assert found.error == 0
+
+
+class Noise(nn.Module):
+    """A front that is not the same twice."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return (inputs + 0.5 * torch.randn_like(inputs)).clamp(-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("front", "words"), [(nn.Dropout(0.5), "is training"), (Noise(), "when asked again")]
+)
+def test_a_front_that_answers_by_chance_is_refused(front: nn.Module, words: str) -> None:
+    model = denseam.DenseAM(4, 3, 4, 3, 4.0, front=front)
+    images = corners([0, 1, 2], [0, 1, 2])
+    with pytest.raises(InputError, match=words):
+        denseam.evaluate(model, images)
+    with pytest.raises(InputError, match=words):
+        denseam.transfer_errors({"m": model}, {"corners": images})
+    if isinstance(front, nn.Dropout):
+        assert denseam.evaluate(model.eval(), images).n_images == 3

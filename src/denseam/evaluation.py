@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from denseam.classifier import Classifier
 from denseam.data import Examples, ImageSet
 from denseam.errors import InputError
+from denseam.fronts import Front
+from denseam.heads import check_deterministic, check_repeatable
 from denseam.kernels.autograd import CHUNK
 from denseam.showing import Drawn, Shown, Tabular
 
@@ -85,9 +87,10 @@ def evaluate(model: Classifier, images: Examples) -> Evaluation:
         An ``Evaluation``, its errors as fractions of 1.
 
     Raises:
-        InputError: when the images do not fit the model.
+        InputError: when the images do not fit the model, or its front answers by chance.
     """
     check_fit(model, images)
+    check_front(model, images)
     start = time.perf_counter()
     predicted = predict_images(model, images)
     seconds = time.perf_counter() - start
@@ -152,6 +155,17 @@ def check_fit(model: Classifier, images: Examples) -> None:
         raise InputError(
             f"{images.name}: {images.n_classes} classes, but the model has {model.n_classes}"
         )
+
+
+def check_front(model: Classifier, images: Examples) -> None:
+    """Raise InputError for a front that answers by chance: training dropout, noise of its own."""
+    if isinstance(model.front, nn.Identity | Front):
+        return  # these do not
+    check_deterministic(model)
+    with torch.no_grad():
+        first = next(visible_parts(model, images))
+        scores, again = (model.log_energy(first).double() for _ in range(2))
+    check_repeatable(scores, again, first.dtype)
 
 
 def wilson_interval(count: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from denseam.checks import is_number, numbers
 from denseam.classifier import Classifier
 from denseam.data import Examples
 from denseam.errors import InputError
-from denseam.evaluation import check_fit, predict_images, wilson_interval
+from denseam.evaluation import check_fit, check_front, predict_images, wilson_interval
 from denseam.showing import Drawn, Shown, Tabular
 
 __all__ = ["TransferTable", "transfer_confidence", "transfer_errors"]
@@ -129,6 +129,7 @@ def _table(
     for model in models.values():
         for images in sets.values():
             check_fit(model, images)
+            check_front(model, images)
     rows = [[measure(name, images) for name in models] for images in sets.values()]
     return TransferTable(
         tuple(sets),

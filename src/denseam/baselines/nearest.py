@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from denseam import fronts
-from denseam.checks import choice
+from denseam.checks import choice, whole
 from denseam.classifier import Classifier
 from denseam.data import Examples
 from denseam.data.pixels import to_bytes, to_visible
@@ -66,7 +66,7 @@ class NearestNeighbour(Classifier):
         temperature: float = 10.0,
         front: nn.Module | None = None,
     ) -> None:
-        n_visible = visible.shape[-1]
+        n_visible, n_classes = visible.shape[-1], whole("n_classes", n_classes)
         check_visible(visible, n_visible, allow_empty=False)
         check_labels(labels, n_classes, len(visible))
         super().__init__(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from denseam.checks import whole
+from denseam.checks import seed_of, whole
 from denseam.data import setfiles
 from denseam.data.arrays import rows_of
 from denseam.data.example import Example
@@ -180,6 +180,7 @@ class Examples(Shown, Tabular, ABC):
         >>> images.split(test=0.4).test.class_counts()
         tensor([2, 2])
         """
+        seed = seed_of(seed)
         rows = split_rows(self.labels, self.n_classes, test, seed)
         split = {"split": {"of": self.name, "test": len(rows[1]), "seed": seed}}
         train, held_out = (
