@@ -40,7 +40,15 @@ if TYPE_CHECKING:
     from denseam.retrieval import AssociativeMemory
     from denseam.saved import load
     from denseam.trained_on import TrainedOn
-    from denseam.training import Callback, MaxNormMomentum, Recipe, TrainResult, train
+    from denseam.training import (
+        Callback,
+        MaxNormMomentum,
+        Recipe,
+        TrainResult,
+        fit_recipe,
+        train,
+        tune,
+    )
 
 __all__ = [
     "AssociativeMemory",
@@ -73,6 +81,7 @@ __all__ = [
     "energy",
     "errors",
     "evaluate",
+    "fit_recipe",
     "fronts",
     "least_likely",
     "load",
@@ -88,6 +97,7 @@ __all__ = [
     "train",
     "transfer_confidence",
     "transfer_errors",
+    "tune",
 ]
 
 # Where the names live. PyTorch takes more than a second to import, so a room is imported when one
@@ -108,7 +118,7 @@ _NAMES = {
     "retrieval": "AssociativeMemory",
     "saved": "load",
     "trained_on": "TrainedOn",
-    "training": "Callback MaxNormMomentum Recipe TrainResult train",
+    "training": "Callback MaxNormMomentum Recipe TrainResult fit_recipe train tune",
 }
 _HOMES = {name: room for room, names in _NAMES.items() for name in names.split()}
 

@@ -10,6 +10,7 @@ Examples:
     denseam train --power 30 --epochs 20 --out runs/quick
     denseam train --power 2 --out runs/n2
     denseam train --power 20 --dataset fashion-mnist --out runs/fashion
+    denseam train --dataset my.csv --tune 60 --out runs/mine
     denseam train --power 2 --hold-out 10000 --temperature 60 --out runs/tune
     denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
     denseam train --model relu --epochs 100 --out runs/relu
@@ -44,7 +45,7 @@ from denseam.cli.flags import add_flags, from_fields, summary, typed
 from denseam.cli.own import remembered, runs_command
 from denseam.cli.progress import TrainingBar
 from denseam.data import Examples
-from denseam.errors import DenseAMWarning, LostRankError
+from denseam.errors import DenseAMWarning, InputError, LostRankError
 from denseam.evaluation import constant_answer, evaluate
 from denseam.mesh import Mesh
 from denseam.pretrained import load_any
@@ -56,6 +57,7 @@ from denseam.training import (
     TrainResult,
     fit_recipe,
     train,
+    tune,
 )
 from denseam.training.recipe import COMMAND_EPOCHS
 from denseam.training.scale import front_of
@@ -99,6 +101,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "none from the data",
     )  # fmt: skip
     parser.add_argument(
+        "--tune", type=float, metavar="SECONDS",
+        help="search power, memories, temperature and steps on held-out examples first; the search "
+        "goes on after an interruption (needs Optuna)",
+    )  # fmt: skip
+    parser.add_argument(
         "--from", dest="start", metavar="MODEL",
         help="begin from the memories of a model, as other commands take one, not from random ones",
     )  # fmt: skip
@@ -121,6 +128,12 @@ def recipe_of(
     preset, values = typed(args, _PRESET), typed(args, _OVERRIDES)
     if args.certify:
         preset = {"network": Prototypes.kind, **preset}
+    if args.tune is not None:
+        if start is not None or args.paper:
+            raise InputError("--tune searches what --from and --paper fix: leave them out")
+        args.out.mkdir(parents=True, exist_ok=True)
+        journal = args.out / "tuning.journal"
+        return tune(images, args.tune, journal, **preset, seed=args.seed, **values)
     if start is None and not args.paper:
         power = preset.pop("power", None)
         return fit_recipe(images, power, **preset, seed=args.seed, **values)

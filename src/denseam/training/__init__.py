@@ -8,6 +8,7 @@ from denseam.training.optimizer import MaxNormMomentum
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 from denseam.training.scale import fit_recipe
+from denseam.training.tuning import tune
 
 __all__ = [
     "Adversarial",
@@ -21,4 +22,5 @@ __all__ = [
     "TrainResult",
     "fit_recipe",
     "train",
+    "tune",
 ]
