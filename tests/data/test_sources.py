@@ -238,6 +238,7 @@ def with_cell(row: int, column: str, cell: object) -> pd.DataFrame:
 
 
 TABLES = {
+    "a header alone": ("a,b\n", "a header without rows"),
     "no header": ("", "is empty: wanted a table"),
     "one column": ("a\n1\n2\n", "one column .'a'.: wanted features and a column of labels"),
     "a gap": (with_cell(4, "f2", None).to_csv(index=False), "row 5, column 'f2' is empty"),
@@ -396,6 +397,27 @@ def test_saved_datasets(tmp_path: Path) -> None:
     (tmp_path / "one" / "state.json").write_text("{}")
     with pytest.raises(FileFormatError, match="names no files"):
         data.load(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("state.json", '{"_data_files": [{}]}', "names no files"),
+        ("state.json", '{"_data_files": {"filename": "x"}}', "names no files"),
+        ("state.json", '{"_data_files": [{"filename": "gone.arrow"}]}', "gone.arrow is missing"),
+        ("state.json", "[]", "not a readable description"),
+        ("state.json", "{", "not a readable description"),
+        ("dataset_dict.json", '{"splits": ["../a", 3]}', "names no splits that are there"),
+        ("dataset_dict.json", "{}", "names no splits that are there"),
+    ],
+)
+def test_saved_datasets_whose_description_is_wrong(
+    tmp_path: Path, file: str, text: str, message: str
+) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / file).write_text(text)
+    with pytest.raises(FileFormatError, match=message):
+        data.load(tmp_path)
 
 
 # ---- wrong things --------------------------------------------------------------------------------
