@@ -101,6 +101,12 @@ def test_the_code_of_the_page_on_parts_runs(place):
     assert torch.equal(exact.value(v), v**4)
 
 
+def test_the_page_about_predictions_runs():
+    names = run_code(DOCS / "predict.md")
+    assert names["result"].labels.tolist() == [7, 2, 1, 0, 4]
+    assert names["page"].shape == (1, 3)
+
+
 def test_the_code_of_the_page_on_memories_runs(place):
     names = run_code(DOCS / "memory.md")
     assert (place / "eights.png").read_bytes()[:4] == b"\x89PNG"

@@ -310,10 +310,14 @@ def test_too_many_pixels_are_refused(levels, monkeypatch):
     for size, message in ((9000, "9000 x 9000 pixels are too many"), (40000, "too many pixels")):
         with pytest.raises(InputError, match=message):
             only(b"P5 %d %d 255\n" % (size, size))
-    monkeypatch.setattr(pictures, "_ALL_PIXELS", 60)
+    monkeypatch.setattr(pictures, "_PAGES", 2.5)
     frames = [Image.new("L", (6, 4), level) for level in (0, 100, 255)]
     with pytest.raises(InputError, match="3 pages have too many pixels"):
-        list(pages(stored(frames[0], "TIFF", save_all=True, append_images=frames[1:])))
+        list(
+            pages(
+                stored(frames[0], "TIFF", save_all=True, append_images=frames[1:]), most_pixels=24
+            )
+        )
 
 
 # ---- damage --------------------------------------------------------------------------------------

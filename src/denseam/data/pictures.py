@@ -45,7 +45,7 @@ _FORMATS = (
     "TGA", "PCX", "SGI", "QOI", "IM", "XBM",
 )  # fmt: skip
 _PIXELS = 50_000_000  # of one page: more is a mistake, or a bomb
-_ALL_PIXELS = 1_000_000_000  # of all pages of a file
+_PAGES = 20  # times as many pixels have all pages of a file, at most
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 _GREY = ("1", "L")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -59,7 +59,11 @@ _CONTRAST = 0.25  # deviation of grey levels in [0, 1], above which a picture ha
 
 
 def pages(
-    source: "Source", *, name: str | None = None, colour: bool | None = None
+    source: "Source",
+    *,
+    name: str | None = None,
+    colour: bool | None = None,
+    most_pixels: int | None = None,
 ) -> Iterator[Tensor]:
     """Read a picture: its pages one after another, (H, W) grey or (3, H, W) in colour.
 
@@ -71,6 +75,7 @@ def pages(
             frame).
         name: what to call the picture in messages; the path by default.
         colour: True for colours, False for grey, None for colours where a page has any.
+        most_pixels: of a page; 50 million by default. All pages may have 20 times as many.
 
     Yields:
         uint8, or float32 in [0, 1] where the file holds more than 8 bits a pixel. Floating pixels
@@ -80,17 +85,18 @@ def pages(
     Raises:
         DataUnavailableError: when there is no such file.
         FileFormatError: when it is no picture, is damaged, or is of a kind that is not read.
-        InputError: for a page of over 50 million pixels, or pages of over a billion.
+        InputError: for pages of too many pixels.
 
     >>> (page,) = pages(b"P2 3 1 255 0 51 255")
     >>> page
     tensor([[  0,  51, 255]], dtype=torch.uint8)
     """
     name = _name(source) if name is None else name
+    most = _PIXELS if most_pixels is None else most_pixels
     with contextlib.ExitStack() as stack:
         with _damage(name):
             picture = _opened(name, source, stack)
-            _check_size(name, picture.size)
+            _check_size(name, picture.size, most)
             # The other pictures of an MPO file are thumbnails, depths or a second eye's.
             single = picture is source or picture.format == "MPO"
             count = 1 if single else getattr(picture, "n_frames", 1)
@@ -101,8 +107,8 @@ def pages(
                     picture.seek(number)
                 if number and _reduced(picture):
                     continue
-                total += _check_size(name, picture.size)
-                if total > _ALL_PIXELS:
+                total += _check_size(name, picture.size, most)
+                if total > _PAGES * most:
                     raise InputError(f"{name}: {count} pages have too many pixels")
                 page = _page(name, picture, colour=colour)
             yield torch.from_numpy(
@@ -185,10 +191,10 @@ def _damage(name: str) -> Iterator[None]:
             raise FileFormatError(f"{name} is not a whole picture: {reason}") from error
 
 
-def _check_size(name: str, size: tuple[int, int]) -> int:
+def _check_size(name: str, size: tuple[int, int], most: int) -> int:
     """Return the number of pixels of a page; raise InputError where they are too many."""
     pixels = size[0] * size[1]
-    if pixels > _PIXELS:
+    if pixels > most:
         raise InputError(f"{name}: {size[0]} x {size[1]} pixels are too many")
     return pixels
 

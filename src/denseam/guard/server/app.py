@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from denseam.guard import Guard
-from denseam.guard.server import inference, openapi, page, review
+from denseam.guard.server import inference, openapi, page, pictures, review
 from denseam.guard.server.access import Access, read_keys
 from denseam.guard.server.answers import Json
 from denseam.guard.server.gate import HANDLERS, Gate
@@ -44,7 +44,7 @@ def create_app(guard: Guard, settings: Settings) -> Starlette:
         finally:
             await service.stop()
 
-    routes = [*inference.ROUTES, *review.ROUTES, *page.ROUTES]
+    routes = [*inference.ROUTES, *pictures.ROUTES, *review.ROUTES, *page.ROUTES]
     document = openapi.document(routes, guard, settings)
 
     async def description(_request: Request) -> Response:

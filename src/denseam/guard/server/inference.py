@@ -20,7 +20,7 @@ from denseam.guard.server.quarantine import items_of
 from denseam.guard.server.refusals import RefusedError
 from denseam.guard.server.service import Service
 
-__all__ = ["ROUTES", "set_aside"]
+__all__ = ["ROUTES", "of_model", "set_aside"]
 
 
 async def live(_request: Request) -> Response:
@@ -40,18 +40,18 @@ async def server(request: Request) -> Response:
 
 async def model(request: Request) -> Response:
     """Describe the guard."""
-    service = _of_model(request)
+    service = of_model(request)
     return Json(answers.metadata(service.guard, service.settings.name, service.settings.max_batch))
 
 
 async def model_ready(request: Request) -> Response:
     """Say whether the guard can infer."""
-    return Json(answers.ModelReady(_of_model(request).settings.name, True))
+    return Json(answers.ModelReady(of_model(request).settings.name, True))
 
 
 async def infer(request: Request) -> Response:
     """Judge images; what is set aside is on the disk before the answer."""
-    service = _of_model(request)
+    service = of_model(request)
     question, images = await _read(service, request)
     verdicts = await _judge(service, request, images)
     service.metrics.judged(verdicts)
@@ -62,7 +62,7 @@ async def infer(request: Request) -> Response:
 
 async def explain(request: Request) -> Response:
     """Name the memories that voted for one image."""
-    service = _of_model(request)
+    service = of_model(request)
     _, images = await _read(service, request)
     return Json(await service.aside(partial(answers.explanation, service.guard, images)))
 
@@ -78,7 +78,7 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _of_model(request: Request) -> Service:
+def of_model(request: Request) -> Service:
     """Return the service if the path names its model, and its version where it names one."""
     service, name = _service(request), request.path_params["name"]
     if name != (known := service.settings.name):

@@ -36,7 +36,7 @@ class DocumentedRoute(Route):
         path: with parameters such as ``{name}``.
         endpoint: its function, whose docstring begins with the summary.
         answer: the structure of its answer in JSON, or str for plain text.
-        body: the structure of the body; None for a GET.
+        body: the structure of the body, or bytes for a file; None for a GET.
         query: the structure of the query; None where there is none.
         errors: statuses that only some routes answer.
     """
@@ -61,14 +61,18 @@ def document(routes: Iterable[BaseRoute], guard: Guard, settings: Settings) -> d
     if settings.database is None:
         documented = [route for route in documented if 503 not in route.errors]
     kinds = {kind for each in documented for kind in (each.answer, each.body, each.query) if kind}
-    ordered = sorted({*kinds, Error} - {str}, key=lambda kind: kind.__name__)
+    ordered = sorted({*kinds, Error} - {str, bytes}, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(
         ordered, ref_template="#/components/schemas/{name}"
     )
     for component in components.values():
         component.pop("title", None)  # its name once more
-    schema_of = {str: {"type": "string"}, **dict(zip(ordered, schemas, strict=True))}
-    filters = components.pop("Filters", {})
+    file = {"type": "string", "format": "binary"}
+    schema_of = {str: {"type": "string"}, bytes: file, **dict(zip(ordered, schemas, strict=True))}
+    queries_of = {
+        route.query: components.pop(route.query.__name__)["properties"]
+        for route in {route.query: route for route in documented if route.query}.values()
+    }
     if guard.n_classes is not None and "Label" in components:
         components["Label"]["properties"]["label"]["anyOf"][0]["maximum"] = guard.n_classes - 1
     in_path = {
@@ -82,7 +86,7 @@ def document(routes: Iterable[BaseRoute], guard: Guard, settings: Settings) -> d
             _parameter(name, "path", in_path[name]) for name in sorted(route.param_convertors)
         ]
         if route.query:
-            queries = filters["properties"].items()
+            queries = queries_of[route.query].items()
             parameters += [_parameter(name, "query", schema) for name, schema in queries]
         operation = _operation(route, schema_of)
         method = "post" if route.body else "get"
@@ -113,7 +117,8 @@ def _operation(route: DocumentedRoute, schema_of: dict[Any, Any]) -> dict[str, A
             responses[str(status)] = _content(text, "application/json", schema_of[Error])
     operation: dict[str, Any] = {"summary": summary, "responses": responses}
     if route.body:
-        body = {"application/json": {"schema": schema_of[route.body]}}
+        form = "application/octet-stream" if route.body is bytes else "application/json"
+        body = {form: {"schema": schema_of[route.body]}}
         operation["requestBody"] = {"required": True, "content": body}
     return {**operation, "security": []} if route.path in OPEN else operation
 

@@ -11,13 +11,15 @@ export class ApiError extends Error {
 
 export const useKey = (key) => sessionStorage.setItem(KEY, key);
 
+// A body is sent as JSON, a Blob as the bytes that it has.
 export async function ask(path, body) {
   const key = sessionStorage.getItem(KEY);
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   const options = { headers, cache: "no-store" };
   if (body !== undefined) {
-    headers["content-type"] = "application/json";
-    Object.assign(options, { method: "POST", body: JSON.stringify(body) });
+    const file = body instanceof Blob;
+    headers["content-type"] = file ? "application/octet-stream" : "application/json";
+    Object.assign(options, { method: "POST", body: file ? body : JSON.stringify(body) });
   }
   let answer;
   try {

@@ -29,7 +29,7 @@ function answers(responses, document) {
 function operation(path, method, described, shared, document) {
   const parameters = [...(shared ?? []), ...(described.parameters ?? [])].map((each) =>
     make("li", {}, make("code", {}, each.name), ` in the ${each.in}: `, make("code", {}, text(each.schema))));
-  const body = described.requestBody?.content["application/json"].schema;
+  const body = Object.values(described.requestBody?.content ?? {})[0]?.schema;
   return make("details", {},
     make("summary", {}, make("span", { class: "method" }, method.toUpperCase()),
       make("code", {}, path), ` ${described.summary}`),

@@ -1,7 +1,7 @@
 // The page: draw, ask, review.
 
 import { ApiError, ask, fromBase64, make, picture, useKey } from "./api.js";
-import { Drawing, centred, opened, plain } from "./canvas.js";
+import { DETAIL, Drawing } from "./canvas.js";
 
 const REASONS = {
   low_confidence: "it looks like none of the images that the guard was calibrated with",
@@ -13,7 +13,9 @@ const REASONS = {
 const PAGE = 24;
 
 const $ = (id) => document.getElementById(id);
-const drawing = new Drawing($("draw"), (text) => { $("pen").textContent = text; });
+let opened = null; // the file that is shown, until something is drawn on it
+const drawing = new Drawing($("draw"), (text) => { $("pen").textContent = text; },
+  () => { opened = null; });
 let model = null; // its metadata
 let last = null; // the last item that is shown
 
@@ -41,14 +43,13 @@ async function check() {
     return;
   }
   const shape = size();
-  const image = ($("centre").checked ? centred : plain)(drawing, shape);
-  const pixels = Array.from(image, (value) => Math.round(255 * value));
-  const tensor = { name: "images", datatype: "UINT8", shape: [1, ...shape], data: pixels };
-  const asked = { inputs: [tensor], parameters: { source: "page" } };
-  const path = `v2/models/${encodeURIComponent(model.name)}`;
   $("go").disabled = true;
   $("votes").replaceChildren();
   await trying($("verdict"), async () => {
+    const pixels = Array.from(await prepared(opened ?? await drawing.file()));
+    const tensor = { name: "images", datatype: "UINT8", shape: [1, ...shape], data: pixels };
+    const asked = { inputs: [tensor], parameters: { source: "page" } };
+    const path = `v2/models/${encodeURIComponent(model.name)}`;
     const answer = await ask(`${path}/infer`, asked);
     const found = Object.fromEntries(answer.outputs.map(({ name, data }) => [name, data[0]]));
     showVerdict(found, pixels, shape);
@@ -159,15 +160,22 @@ async function setLabel(item, label) {
   });
 }
 
+// The pixels that the server makes of a picture: by the code that checks files, too.
+async function prepared(file, detail = 1) {
+  const how = $("centre").checked ? "auto" : "false";
+  const query = new URLSearchParams({ centre: how, invert: how, detail });
+  const path = `v2/models/${encodeURIComponent(model.name)}/prepare?${query}`;
+  return fromBase64((await ask(path, file)).image);
+}
+
 async function take(file) {
   if (!file) return;
-  try {
-    drawing.show(await opened(file, drawing.size, $("centre").checked));
+  await trying($("verdict"), async () => {
+    const pixels = await prepared(file, DETAIL);
+    drawing.show(Float32Array.from(pixels, (value) => value / 255));
+    opened = file;
     await check();
-  } catch (error) {
-    if (error.name !== "InvalidStateError") throw error;
-    $("verdict").replaceChildren(make("p", {}, "That file is no image that a browser can open."));
-  }
+  });
 }
 
 async function start() {
