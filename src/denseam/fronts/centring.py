@@ -21,14 +21,13 @@ Invert = bool | Literal["auto"]
 
 _FILL = 20 / 28  # of a picture's side, that MNIST's digits take
 _CELLS = 64  # of the longer side of a page or a window
-_FAINT = 0.25  # of the darkest ink, that is still ink
+_FAINT = 0.2  # of the darkest ink, that is still ink
 _NOISE = 5.0  # deviations of noise, that are no ink
-_LEVEL = 0.7  # the quantile of ink that becomes white
+_LEVEL = 0.5  # the quantile of ink that becomes white
 _NEIGHBOURS = 2.5  # of 9 cells; ink with fewer is a speck
-_PEN = 2.4 / 28  # of the side: thinner strokes are made brighter, as a wider pen would do
+_PEN = 1.8 / 28  # of the side: thinner strokes are made brighter, as a wider pen would do
 _MOST_GAIN = 2.0
 _LEAST = 0.01  # visible units, of ink in cells of a page
-_BEHIND = 0.5  # pixels behind the middle of 28: where the mass of MNIST's digits lies
 _PIXELS = 2**23  # of pages at once
 
 
@@ -116,10 +115,11 @@ def signs(pages: Tensor, invert: Invert) -> Tensor:
 
 
 def _weights(places: Tensor, scale: Tensor, length: int) -> Tensor:
-    """Return what each cell takes of each pixel, (B, n, length): a triangle around its centre."""
-    pixels = torch.arange(length).to(places) + 0.5
-    reach = (1 / scale).clamp(min=1)[:, None, None]
-    weights = (1 - (pixels - places[:, :, None]).abs() / reach).clamp(min=0)
+    """Return what each cell takes of each pixel, (B, n, length): the mean of what it covers."""
+    pixels = torch.arange(length).to(places)
+    half = (1 / scale).clamp(min=1)[:, None, None] / 2
+    low, high = places[:, :, None] - half, places[:, :, None] + half
+    weights = (torch.minimum(high, pixels + 1) - torch.maximum(low, pixels)).clamp(min=0)
     weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-6)
     return weights * ((places >= 0) & (places <= length))[:, :, None]
 
@@ -198,7 +198,10 @@ def _result(box: Tensor, window: _View, ink: Tensor, shape: tuple[int, int]) -> 
     y, x = window.places()
     mass = ink.sum(dim=(1, 2)).clamp(min=1e-6)
     down, along = (ink.sum(dim=2) * y).sum(dim=1) / mass, (ink.sum(dim=1) * x).sum(dim=1) / mass
-    return _View(down - (h / 2 + _BEHIND) / scale, along - (w / 2 + _BEHIND) / scale, scale, shape)
+    # Whole pixels from the box to the edge of the result: its edges stay sharp, as MNIST's are.
+    above = torch.ceil(h / 2 - (down - top) * scale)
+    before = torch.ceil(w / 2 - (along - left) * scale)
+    return _View(top - above / scale, left - before / scale, scale, shape)
 
 
 def _pen_width(digits: Tensor) -> Tensor:
