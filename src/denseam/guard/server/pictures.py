@@ -74,7 +74,6 @@ def _prepared(guard: Guard, body: bytes, options: Preparing) -> Prepared:
 
 
 ROUTES = [
-    DocumentedRoute(
-        "/v2/models/{name}/prepare", prepare, answer=Prepared, body=bytes, query=Preparing
-    )
+    DocumentedRoute(f"{path}/prepare", prepare, answer=Prepared, body=bytes, query=Preparing)
+    for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 ]
