@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         transfer_confidence,
         transfer_errors,
     )
+    from denseam.analysis.audit import audit
     from denseam.analysis.confidence import confidence
     from denseam.certificates import Certificates, certify
     from denseam.descent import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from denseam.descent.rubbish import rubbish
     from denseam.evaluation import Evaluation, evaluate
     from denseam.guard import Guard, GuardedModel, Verdict
-    from denseam.image_classifier import ImageClassifier
+    from denseam.image_classifier import ImageClassifier, VisibleModule
     from denseam.memory import MemoryLayer
     from denseam.model import DenseAM
     from denseam.prediction import Predictions, predict
@@ -68,7 +69,9 @@ __all__ = [
     "TrainResult",
     "TrainedOn",
     "Verdict",
+    "VisibleModule",
     "__version__",
+    "audit",
     "baselines",
     "basic_iterative",
     "calibrate_beta",
@@ -104,13 +107,14 @@ __all__ = [
 # of its names, or the room itself, is asked for: `denseam --help` does not wait for it.
 _NAMES = {
     "analysis": "calibrate_beta memory_statistics transfer_confidence transfer_errors",
+    "analysis.audit": "audit",
     "analysis.confidence": "confidence",
     "certificates": "Certificates certify",
     "descent": "basic_iterative cross_boundary least_likely minimum_norm sign_gradient",
     "descent.rubbish": "rubbish",
     "evaluation": "Evaluation evaluate",
     "guard": "Guard GuardedModel Verdict",
-    "image_classifier": "ImageClassifier",
+    "image_classifier": "ImageClassifier VisibleModule",
     "memory": "MemoryLayer",
     "model": "DenseAM",
     "prediction": "Predictions predict",

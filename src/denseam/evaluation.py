@@ -14,6 +14,7 @@ from denseam.data import Examples, ImageSet
 from denseam.errors import InputError
 from denseam.fronts import Front
 from denseam.heads import check_deterministic, check_repeatable
+from denseam.image_classifier import VisibleModule
 from denseam.kernels.autograd import CHUNK
 from denseam.showing import Drawn, Shown, Tabular
 
@@ -30,7 +31,7 @@ class Evaluation(Shown, Drawn, Tabular):
         error_interval: 95 %, Wilson.
         class_errors: (C,); NaN for a class without images.
         confusion: (C, C): [right class][predicted class], counts.
-        mean_activity: mean of |Y| over images and classes.
+        mean_activity: mean of |Y| over images and classes; NaN for a module of others.
         seconds_per_1000: for 1000 images, labels only.
         name: of the images.
         class_names: C names.
@@ -73,14 +74,17 @@ class Evaluation(Shown, Drawn, Tabular):
         """Return plain JSON values; a class without images has error null."""
         errors = [None if math.isnan(e) else e for e in self.class_errors]
         numbers = {k: v for k, v in self.__dict__.items() if k not in ("name", "class_names")}
+        if math.isnan(self.mean_activity):
+            numbers["mean_activity"] = None
         return {**numbers, "class_errors": errors}
 
 
-def evaluate(model: Classifier, images: Examples) -> Evaluation:
+def evaluate(model: Classifier | VisibleModule, images: Examples) -> Evaluation:
     """Measure error, errors by class, confusions, mean |Y| and speed of a model on a set.
 
     Args:
-        model: any network of the package; it labels by the argmax of Y.
+        model: any network of the package, which labels by the argmax of Y; or a module of others,
+            see ``VisibleModule``, which labels by the argmax of its logits.
         images: with the right labels; they are moved to the model's dtype and device in chunks.
 
     Returns:
@@ -89,15 +93,20 @@ def evaluate(model: Classifier, images: Examples) -> Evaluation:
     Raises:
         InputError: when the images do not fit the model, or its front answers by chance.
     """
-    check_fit(model, images)
-    check_front(model, images)
+    if not isinstance(model, VisibleModule):
+        check_fit(model, images)
+        check_front(model, images)
     start = time.perf_counter()
-    predicted = predict_images(model, images)
-    seconds = time.perf_counter() - start
-    with torch.no_grad():
-        chunks = visible_parts(model, images)
-        activity = sum(float(model(visible).abs().sum()) for visible in chunks)
-    C = model.n_classes
+    activity = math.nan
+    if isinstance(model, VisibleModule):
+        predicted, C = _labels_of_module(model, images)
+        seconds = time.perf_counter() - start
+    else:
+        predicted, C = predict_images(model, images), model.n_classes
+        seconds = time.perf_counter() - start
+        with torch.no_grad():
+            chunks = visible_parts(model, images)
+            activity = sum(float(model(visible).abs().sum()) for visible in chunks)
     confusion = torch.bincount(images.labels * C + predicted.cpu(), minlength=C * C).view(C, C)
     correct, counts = confusion.diagonal(), confusion.sum(dim=1)
     wrong = len(images) - int(correct.sum())
@@ -112,6 +121,24 @@ def evaluate(model: Classifier, images: Examples) -> Evaluation:
         name=images.name,
         class_names=images.class_names,
     )
+
+
+def _labels_of_module(module: VisibleModule, images: Examples) -> tuple[Tensor, int]:
+    """Return labels (M,) and the number C of classes of a module of others."""
+    weight = next(module.parameters(), torch.empty(0))
+    labels, C = [], 0
+    for start in range(0, len(images), CHUNK):
+        chunk = images.subset(slice(start, start + CHUNK))
+        with torch.no_grad():
+            logits = module(chunk.inputs(weight.dtype, weight.device))
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(chunk):
+            form = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise InputError(f"the module returned {form}: wanted logits ({len(chunk)}, C)")
+        C = logits.shape[1]
+        if images.n_classes > C:
+            raise InputError(f"{images.name}: {images.n_classes} classes, but the module has {C}")
+        labels.append(logits.argmax(dim=1))
+    return torch.cat(labels), C
 
 
 def constant_answer(images: Examples) -> tuple[str, float]:
@@ -141,8 +168,8 @@ def check_fit(model: Classifier, images: Examples) -> None:
     """Check that examples have the model's number of inputs and no more than its classes."""
     if not isinstance(model, Classifier):
         raise InputError(
-            f"wanted a network of denseam, not {type(model).__name__}: compare labels of another "
-            "one with images.labels"
+            f"wanted a network of denseam, not {type(model).__name__}: a module that takes images "
+            "in [0, 1] goes into denseam.VisibleModule(module, input_shape)"
         )
     if images.n_inputs != model.n_inputs:
         if isinstance(images, ImageSet):

@@ -1,20 +1,22 @@
-"""ImageClassifier: a network as attack toolkits expect it.
+"""ImageClassifier: a network as attack toolkits expect it; VisibleModule: their modules for ours.
 
 Foolbox, ART, torchattacks and AutoAttack take a module from images in [0, 1] to logits.
 """
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from denseam.checks import number
 from denseam.classifier import Classifier, HeadName, check_head
-from denseam.data.pixels import to_visible
+from denseam.data.arrays import square
+from denseam.data.pixels import to_unit, to_visible
 from denseam.errors import DenseAMWarning, InputError
 
-__all__ = ["ImageClassifier", "logit_scale"]
+__all__ = ["ImageClassifier", "VisibleModule", "logit_scale"]
 
 LEAD = 8.0  # nats; see ``logit_scale``
 
@@ -101,6 +103,62 @@ class ImageClassifier(nn.Module):
                 DenseAMWarning,
                 stacklevel=5,  # the caller of the module
             )
+
+
+class VisibleModule(nn.Module):
+    """Anybody's module from images in [0, 1] to logits, as this package shows images to models.
+
+    ``evaluate``, ``audit``, attacks and image sets take images as ``visible``, (B, N) in [-1, 1].
+    This module takes them so, and hands them to the other one as images (B, *input_shape) in
+    [0, 1]. Gradients pass. It is the inverse of ``ImageClassifier``.
+
+    Args:
+        module: from images (B, *input_shape) in [0, 1] to logits (B, C). It is put in eval mode.
+        input_shape: (1, H, W) or (3, H, W) of an image, or (N,); by default (1, H, H).
+
+    >>> import denseam
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    >>> test = denseam.data.load("mnist").test[:100]
+    >>> denseam.evaluate(denseam.VisibleModule(network), test).n_images
+    100
+    """
+
+    def __init__(self, module: nn.Module, input_shape: Sequence[int] | None = None) -> None:
+        super().__init__()
+        if not isinstance(module, nn.Module):
+            raise InputError(f"module: wanted a torch.nn.Module, got {type(module).__name__}")
+        self.module = module.eval()
+        self.input_shape = None if input_shape is None else tuple(map(int, input_shape))
+        self.training = False
+
+    def forward(self, visible: Tensor) -> Tensor:
+        """Return the module's logits (B, C) of images (B, N) in [-1, 1].
+
+        Raises:
+            InputError: for images of another size, and where the module does not take them.
+        """
+        images = to_unit(visible).reshape(len(visible), *self._shape(visible[0].numel()))
+        try:
+            logits: Tensor = self.module(images)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if isinstance(error, InputError | torch.OutOfMemoryError):
+                raise
+            raise InputError(
+                f"{type(self.module).__name__} does not take images {tuple(images.shape)}: "
+                f"{error}; input_shape says the shape of one"
+            ) from error
+        return logits
+
+    def _shape(self, pixels: int) -> tuple[int, ...]:
+        shape = self.input_shape
+        if shape is None:
+            side = square(pixels)
+            if side is None:
+                raise InputError(f"input_shape: wanted (1, H, W) or (3, H, W) of {pixels} pixels")
+            shape = (1, *side)
+        if math.prod(shape) != pixels:
+            raise InputError(f"input_shape = {shape}: images have {pixels} pixels")
+        return shape
 
 
 def logit_scale(scores: Tensor) -> float:

@@ -108,9 +108,9 @@ def measure_training(
     Nothing is written. An epoch before the timed training compiles the kernels.
     """
     recipe = Recipe.paper(power, epochs).replace(products=products)
-    train(recipe.replace(epochs=1), dataset, device=device)
+    train(recipe.replace(epochs=1), dataset, device=device, progress=False)
     start = time.perf_counter()
-    last = train(recipe, dataset, device=device).records[-1]
+    last = train(recipe, dataset, device=device, progress=False).records[-1]
     seconds = time.perf_counter() - start
     return {
         "power": power, "epochs": epochs, "products": products, "seconds": seconds,

@@ -185,7 +185,7 @@ def _train(
     try:
         return train(
             recipe, images, args.out, callbacks=callbacks, device=args.device, mesh=mesh,
-            front=front, start=start,
+            front=front, start=start, progress=False,
         )  # fmt: skip
     except LostRankError as error:
         raise LostRankError(

@@ -28,6 +28,7 @@ from denseam.descent.goals import loss_power_of
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
 from denseam.heads import logits_of
+from denseam.image_classifier import VisibleModule
 from denseam.precision import full_precision
 from denseam.saved import describe_model
 
@@ -54,9 +55,25 @@ def inputs(model: nn.Module, images: ImageSet, shape: Sequence[int] | None) -> T
         visible = visible.to(weight.device)
     if visible.numel() != len(images) * torch.Size(shape).numel():
         raise InputError(f"input_shape = {shape}: images have {images.n_visible} pixels")
+    flat = shape == (images.n_visible,) and not isinstance(model, Classifier | VisibleModule)
     visible = visible.reshape(-1, *shape)
     check_images(model, visible)
+    if flat:
+        _check_takes_flat(model, visible[:1], images)
     return visible
+
+
+def _check_takes_flat(model: nn.Module, visible: Tensor, images: ImageSet) -> None:
+    """Raise InputError for a module of others that does not take flat images (B, N)."""
+    try:
+        with torch.no_grad():
+            model(visible.clone())
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise InputError(
+            f"the module does not take flat images {tuple(visible.shape)}: say input_shape, such "
+            f"as (1, {', '.join(map(str, images.shape))}), or put one that takes images in [0, 1] "
+            "into denseam.VisibleModule"
+        ) from error
 
 
 def outputs(model: nn.Module, visible: Tensor, chunk: int) -> tuple[Tensor, Tensor]:

@@ -177,5 +177,8 @@ def train_models(
     for power in powers:
         recipe = Recipe.paper(power, epochs, seed=seed, products=products).for_data(images.train)
         folders.append(out / f"n{power:g}")
-        train(recipe, images, folders[-1], callbacks=callbacks(), device=device, mesh=mesh)
+        train(
+            recipe, images, folders[-1], callbacks=callbacks(), device=device, mesh=mesh,
+            progress=False,
+        )  # fmt: skip
     return of_models(folders, images, device=device)

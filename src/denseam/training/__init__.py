@@ -2,6 +2,7 @@
 
 from denseam.training.adversarial import Adversarial, Threat
 from denseam.training.augment import Shift
+from denseam.training.bar import ProgressBar
 from denseam.training.callbacks import Callback, TensorBoard
 from denseam.training.loop import TrainResult, train
 from denseam.training.optimizer import MaxNormMomentum
@@ -15,6 +16,7 @@ __all__ = [
     "Callback",
     "EpochRecord",
     "MaxNormMomentum",
+    "ProgressBar",
     "Recipe",
     "Shift",
     "TensorBoard",

@@ -22,6 +22,7 @@ from denseam.mesh import Mesh
 from denseam.showing import Drawn, Shown, Tabular
 from denseam.trained_on import TrainedOn
 from denseam.training import environment
+from denseam.training.bar import ProgressBar, watched
 from denseam.training.batches import BatchRule, batches_per_epoch
 from denseam.training.callbacks import Callback
 from denseam.training.health import REPEATS, SHORTER, HealthCheck, diverged
@@ -81,6 +82,7 @@ def train(
     front: nn.Module | None = None,
     batch: BatchRule | None = None,
     start: Classifier | None = None,
+    progress: bool | None = None,
 ) -> TrainResult:
     """Train a network by the procedure of NIPS16, appendix A: a ``DenseAM``, by default.
 
@@ -111,6 +113,8 @@ def train(
             a recipe with ``adversarial`` brings its own.
         start: a network to begin from, in the place of random memories; of the recipe's kind,
             power and number of memories.
+        progress: show a line with epoch, errors and time left; by default in a terminal and in a
+            notebook, and not where the output goes into a file or a pipe.
 
     Raises:
         InputError: for images that cannot be trained on, such as a class without examples; for a
@@ -150,7 +154,8 @@ def train(
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
     front = front_of(recipe, images) if front is None else front
     learner = Learner(recipe, images, device, mesh, front=front, batch=batch, start=start)
-    run = _Run(learner, test, list(callbacks), Keeping(learner, folder, kept=out is not None))
+    shown = [ProgressBar()] if (watched() if progress is None else progress) else []
+    run = _Run(learner, test, [*shown, *callbacks], Keeping(learner, folder, kept=out is not None))
     with folder.locked() if folder is not None else nullcontext():
         return run.finish(resume=resume)
 
