@@ -349,6 +349,14 @@ def test_folders_are_refused(tmp_path: Path, case: str) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
+def test_features_that_float32_does_not_resolve_are_noted() -> None:
+    table = data.load((ROWS + 1e9 * (np.arange(7) == 5), LABELS))
+    assert isinstance(table, FeatureSet)
+    assert "feature 6 varies by" in notes(table)
+    assert "subtract its mean first" in notes(table)
+    assert notes(data.load((ROWS + 100, LABELS))) == ""
+
+
 # ---- other libraries -----------------------------------------------------------------------------
 
 

@@ -22,6 +22,9 @@ Kind = Literal["pictures", "features"]
 """What examples are: pictures, or rows of numbers."""
 
 
+_OFFSET = "which float32 does not resolve"
+
+
 class Arrays(NamedTuple):
     """Examples (M, ...) and labels (M,), as a file holds them."""
 
@@ -136,6 +139,7 @@ def _feature_set(
     del scale
     rows = features.reshape(len(features), -1)
     _check_finite(rows, source)
+    _note_offsets(rows, source)
     return FeatureSet.from_arrays(
         rows, classes.labels, name=name, class_names=classes.names,
         feature_names=source.feature_names, metadata=metadata,
@@ -152,6 +156,19 @@ def _check_finite(rows: NDArray[Any], source: Source) -> None:
         f"row {row + 1}, column {column + 1}{name} is {rows[row, column]}: fill it in, or leave "
         f"out the row; {len(bad)} such in all"
     )
+
+
+def _note_offsets(rows: NDArray[Any], source: Source) -> None:
+    """Note a feature whose spread networks in float32 cannot see beside its mean."""
+    if rows.dtype != np.float64 or any(_OFFSET in note for note in source.notes):
+        return
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    for column in np.flatnonzero((deviation > 0) & (deviation < 1e-5 * np.abs(mean)))[:1]:
+        name = source.feature_names[column] if source.feature_names else column + 1
+        source.notes.append(
+            f"feature {name} varies by {deviation[column]:g} around {mean[column]:g}, {_OFFSET}: "
+            "subtract its mean first"
+        )
 
 
 def _classes(source: Source) -> dict[str, Classes]:
