@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--powers", type=int, nargs="+", metavar="N", help="powers n, 2 to 6; 2 3 4 if left out"
     )
     parser.add_argument(
-        "--bits", type=int, help="looked at for each load; 20000 if left out, 6000 with --quick"
+        "--bits", type=int, help="looked at for each load; 12000 if left out, 5000 with --quick"
     )
     parser.add_argument("--quick", action="store_true", help="fewer bits, states and sizes")
     parser.add_argument(

@@ -222,6 +222,7 @@ def _summary(reproduction: Reproduction, args: argparse.Namespace) -> None:
             stdout.print(f"not reproduced: {claim['where']}, {claim['claim']}")
     if args.only:
         words = ["denseam", "reproduce", "--out", f"{reproduction.out}"]
+        words += ["--study", args.study] if args.study != "paper" else []
         words += ["--quick"] if args.quick else []
         words += ["--models", *args.models] if args.models else []
         words += ["--dataset", args.dataset] if args.dataset != "mnist" else []

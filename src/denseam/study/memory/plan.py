@@ -23,7 +23,7 @@ class MemoryPlan:
 
     quick: bool = False
     powers: tuple[int, ...] = (2, 3, 4)
-    bits: int = 20_000
+    bits: int = 12_000
     largest: int = 500
     states: int = 60
     dimensions: tuple[int, ...] = (4, 6, 8, 10, 12)
@@ -34,7 +34,7 @@ class MemoryPlan:
     @classmethod
     def smaller(cls) -> "MemoryPlan":
         """Return the quick plan: the same experiments, fewer bits and states."""
-        return cls(quick=True, bits=6000, largest=200, states=30, dimensions=(4, 6, 8, 10),
+        return cls(quick=True, bits=5000, largest=200, states=30, dimensions=(4, 6, 8, 10),
                    probes=100)  # fmt: skip
 
     def of(self, **values: Any) -> "MemoryPlan":
@@ -43,7 +43,7 @@ class MemoryPlan:
 
     def neurons(self, n: int) -> tuple[int, ...]:
         """Return the numbers of neurons at which a power's capacity is measured."""
-        sizes = {2: (200, 400, 800, 1600), 3: (40, 64, 100), 4: (24, 34, 48)}
+        sizes = {2: (200, 400, 800), 3: (40, 64, 100), 4: (24, 34, 48)}
         return sizes.get(n, (16, 20, 26))
 
     def note(self) -> str | None:
@@ -51,7 +51,7 @@ class MemoryPlan:
         if not self.quick:
             return None
         return (
-            f"A quick study: {self.bits} bits for each load instead of 20,000, {self.probes} "
+            f"A quick study: {self.bits} bits for each load instead of 12,000, {self.probes} "
             "digits instead of 500. The procedures are the same, the intervals wider."
         )
 
