@@ -9,7 +9,7 @@ from PIL import Image
 from tests.scans import STYLES, scans
 
 import denseam
-from denseam.fronts import Pixels
+from denseam.fronts import Pixels, Table
 from denseam.fronts.preparing import Preparation, preparation_of
 
 MNIST = denseam.data.load("mnist").test.subset(slice(0, 10))
@@ -86,6 +86,19 @@ def test_sets_arrays_and_files_of_them(tmp_path):
     for what in (MNIST, MNIST.images, visible, visible.tolist(), tmp_path / "set.safetensors",
                  tmp_path / "array.npy", tmp_path / "array.npz"):  # fmt: skip
         assert torch.equal(denseam.predict(what).labels, MNIST.labels)
+
+
+def test_rows_of_a_table_need_no_labels(tmp_path):
+    rows = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    front = Table.fit(rows)
+    model = denseam.DenseAM(front.n_visible, 3, 20, power=3, temperature=20.0, front=front)
+    expected = denseam.predict(rows, model=model).labels
+    assert len(expected.unique()) > 1
+    lines = [",".join(map(repr, row)) for row in rows.tolist()]
+    for head in (["a,b,c,d"], []):
+        (tmp_path / "rows.csv").write_text("\n".join([*head, *lines]) + "\n")
+        result = denseam.predict(tmp_path / "rows.csv", model=model)
+        assert torch.equal(result.labels, expected)
 
 
 def test_all_pages_of_a_file_are_rows(tmp_path):

@@ -1,5 +1,6 @@
 """What people hand to ``predict``, as rows of inputs: pictures, folders, sets, arrays."""
 
+import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,8 @@ class _Reader:
                 yield from self._pictures(files)
                 return
         try:
-            if path.suffix.lower() in (".npy", ".npz") and (array := _lone_array(path)) is not None:
+            array = _unlabelled(path, self.model.n_inputs)
+            if array is not None:
                 yield from self._array(array, text)
             else:
                 yield from self._set(data.load(name), text)
@@ -141,6 +143,36 @@ def _pages(values: object, *, colour: bool) -> Tensor | None:
             return None
         return pixels[:, 0] if pixels.shape[1] == 1 else pixels
     return pixels.reshape(-1, *pixels.shape[-2:])
+
+
+def _unlabelled(path: Path, n_inputs: int) -> Any:
+    """Return the numbers of a file without labels; None for one that may have them."""
+    suffix = path.suffix.lower()
+    if suffix in (".npy", ".npz"):
+        return _lone_array(path)
+    return _rows_of_numbers(path, n_inputs) if suffix in (".csv", ".tsv") else None
+
+
+def _rows_of_numbers(path: Path, n_inputs: int) -> Any:
+    """Return a table that has the model's columns and no other; a first line may name them."""
+    try:
+        with path.open(newline="") as file:
+            divider = "," if path.suffix.lower() == ".csv" else "\t"
+            lines = [line for line in csv.reader(file, delimiter=divider) if line]
+        if not lines or len(lines[0]) != n_inputs:
+            return None
+        first = 0 if _is_number(lines[0][0]) else 1
+        return np.array([[float(cell) for cell in line] for line in lines[first:]])
+    except (OSError, ValueError, csv.Error):  # the reader of tables says what is wrong
+        return None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _lone_array(path: Path) -> Any:
