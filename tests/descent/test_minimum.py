@@ -112,6 +112,24 @@ def test_the_way_lies_along_the_gradient_where_it_ends(power):
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_a_boundary_that_no_ray_from_the_image_meets_is_met_by_a_curve(norm):
+    """Where ``cross_boundary`` gets across, so does this, and not farther."""
+    model = DenseAM(25, 3, 12, 3, 8.0, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    v = (torch.rand(3, 25, generator=generator) < 0.5).float() * 2 - 1
+    model.memories.data[:, :25] = 0.4 * torch.randn(12, 25, generator=generator)
+    model.memories.data[:3, :25] += 0.5 * v
+    model.memories.data[:3, 25:] = 2 * torch.eye(3) - 1
+    v = (v.repeat(8, 1) + 0.4 * torch.randn(24, 25, generator=generator)).clamp(-1, 1)
+    crossed = cross_boundary(model, v, norm=norm, objective="margin", step=0.02)
+    nearest = minimum_norm(model, v, norm=norm)
+    assert bool((nearest.success | ~crossed.success).all())
+    both = crossed.success & nearest.success
+    assert int(both.sum()) > 5
+    assert (length_of(nearest, norm) <= 1.02 * length_of(crossed, norm))[both].all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("on_grid", [True, False])
 def test_images_can_stay_wrong_as_8_bit_pictures(norm, on_grid):
     """Rounded, half of the nearest images are right again; nearly as near are some that are not."""

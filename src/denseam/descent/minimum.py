@@ -23,7 +23,7 @@ from denseam.data.pixels import as_written
 from denseam.descent.batch import Batch, Progress
 from denseam.descent.goals import Margin
 from denseam.descent.heads import Head, own_and_best_other
-from denseam.descent.loop import Norm, unit
+from denseam.descent.loop import Norm, Pace, descend, unit
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.descent.roots import first_crossing
 from denseam.errors import InputError
@@ -33,6 +33,8 @@ __all__ = ["minimum_norm"]
 _FIRST = {"l2": 1.0, "linf": 0.1}  # visible units: where on a ray to look first
 _LOOKS = 14  # at the first ray, of unknown length
 _LOOKS_AGAIN = 6  # at later ones, about as long as the last
+_CURVE_STEP = 0.25  # of the first look: where no ray meets a boundary, curves are followed,
+_CURVE_STEPS = 200  # by at most so many steps
 _TRIED = 2  # rounds for every start; only the nearest go on
 _KEPT = 3
 _PUSHES = 45  # lengths to try behind the boundary,
@@ -159,7 +161,32 @@ class _Search:
         stacked = torch.stack(directions, dim=1).flatten(0, 1)
         guess = torch.full((len(rows),), _FIRST[self.norm], dtype=torch.float64).to(rows.device)
         self.ways = self._follow(rows, stacked, guess, _LOOKS, torch.ones_like(guess))
+        self._go_round(likely[:, 0])
         return count
+
+    def _go_round(self, targets: Tensor) -> None:
+        """Begin behind a boundary that a curve meets, for images of which no ray has met one.
+
+        In the box a straight way may end in a corner where the gradient has turned long before.
+        """
+        met = self.ways.lengths.isfinite().view(len(self.start), -1)
+        lost = (~met.any(dim=1)).nonzero().flatten()
+        if not len(lost):
+            return
+        start, labels = self.start[lost], self.labels[lost]
+        pace = Pace(_CURVE_STEP * _FIRST[self.norm], _CURVE_STEPS, self.norm, clip=self.clip)
+        end = descend(
+            self.head, start, Margin(labels, targets[lost]), pace,
+            crossed=lambda scores, active: scores.argmax(dim=1) != labels[active],
+        )  # fmt: skip
+        moved = end.images - start
+        order = 2 if self.norm == "l2" else math.inf
+        length = torch.linalg.vector_norm(moved, ord=order, dim=1, keepdim=True)
+        direction = moved / length.clamp(min=torch.finfo(moved.dtype).tiny)
+        guess = length.squeeze(1).double()
+        ways = self._follow(lost, direction, guess, _LOOKS, torch.ones_like(guess))
+        for field in fields(ways):
+            getattr(self.ways, field.name)[lost * met.shape[1]] = getattr(ways, field.name)
 
     def refine(self, rounds: int) -> int:
         """Turn towards the gradient on the boundary, as long as that shortens the way."""
