@@ -47,8 +47,8 @@ def capacity_stages(plan: MemoryPlan, command: str) -> list[Stage]:
 def _scaling(plan: MemoryPlan, n: int, command: str, place: Place) -> Findings:
     sizes, rows, lines, capacities = plan.neurons(n), [], [], []
     for i, N in enumerate(sizes):
-        # Bits cost N K: those of n = 2 are cheap.
-        each = measure.capacity(n, N, bits=plan.bits * (3 if n == 2 else 1), seed=plan.seed)
+        # Bits cost K: those of small powers are cheap.
+        each = measure.capacity(n, N, bits=plan.bits * (3 if n < 4 else 1), seed=plan.seed)
         capacities.append(each)
         clean, seen, K = measure.error_free_share(n, N, draws=4, seed=plan.seed)
         prefix = f"scaling/n{n}/{N}"

@@ -43,7 +43,7 @@ class MemoryPlan:
 
     def neurons(self, n: int) -> tuple[int, ...]:
         """Return the numbers of neurons at which a power's capacity is measured."""
-        sizes = {2: (200, 400, 800), 3: (40, 64, 100), 4: (24, 34, 48)}
+        sizes = {2: (200, 400, 800), 3: (64, 100, 160), 4: (24, 34, 48)}
         return sizes.get(n, (16, 20, 26))
 
     def note(self) -> str | None:
