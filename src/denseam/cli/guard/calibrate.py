@@ -26,13 +26,16 @@ from denseam.cli.common import (
     add_own_dataset,
     add_part,
     add_preparation,
+    check_count,
     foreign,
+    load_examples,
     percent,
     print_json,
     stderr,
     stdout,
 )
 from denseam.cli.own import chosen_for
+from denseam.data import ImageSet
 from denseam.fronts.preparing import preparation_of, prepared
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
 from denseam.guard.calibration import CalibratedOn
@@ -72,7 +75,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Calibrate, save, report."""
     detector, classifier = load_any(args.detector, device=args.device), _classifier(args)
-    images = chosen_for(args, {args.detector: detector, args.classifier: classifier})
+    members = {args.detector: detector, args.classifier: classifier}
+    images = _all_of_one(args, list(members.values())) or chosen_for(args, members)
     if images.n_inputs != detector.n_inputs:
         images = prepared(images, preparation_of(detector, invert=args.invert, centre=args.centre))
     guard = Guard(
@@ -87,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
         print_json({"out": str(args.out), "dataset": images.name, **facts})
         return 0
     facts = guard.to_json()
-    members = foreign(f"{facts['score']} of {args.detector} before {args.classifier}")
-    stdout.print(members.append(f": junk above {facts['threshold']:.6g}"))
+    names = foreign(f"{facts['score']} of {args.detector} before {args.classifier}")
+    stdout.print(names.append(f": junk above {facts['threshold']:.6g}"))
     stdout.print(
         f"rejects {percent(args.target_rejection)} of clean images like these, by "
         f"{facts['n_calibration']} of {len(images)} images of",
@@ -118,6 +122,18 @@ def _warn_of_strangers(clean: CalibratedOn, args: argparse.Namespace) -> None:
             f"on {percent(right[name] or 0)}. What the guard lets through is labelled no better"
         )
         stderr.print(foreign(text), soft_wrap=True)
+
+
+def _all_of_one(args: argparse.Namespace, members: list[object]) -> ImageSet | None:
+    """Return the whole of one set that no member was trained on; None for any other data.
+
+    There is no part of it that training has seen, so nothing is held out of it.
+    """
+    examples = None if args.dataset is None else load_examples(args, args.dataset)
+    learned = [known.data for each in members if (known := getattr(each, "trained_on", None))]
+    if not isinstance(examples, ImageSet) or any(d.startswith(examples.name) for d in learned):
+        return None
+    return examples.subset(slice(check_count(args.count)))
 
 
 def _classifier(args: argparse.Namespace) -> object:
