@@ -20,12 +20,17 @@ import torch
 import denseam
 from denseam import Recipe, calibrate_beta, data, evaluate
 from denseam.classifier import Classifier
+from denseam.data import ImageSet
 from denseam.files import write_json
 
 FOLDER = Path(denseam.__file__).parent / "pretrained"
 MOST_MOVED = 0.0002
 SHOWN_RECORDS = 50
-_NAMES = {"dam": "n{0}", "polynomial": "polynomial{0}", "relu": "relu", "rbf": "rbf"}
+_NAMES = {
+    "dam": "n{0}", "polynomial": "polynomial{0}", "relu": "relu", "rbf": "rbf",
+    "prototypes": "certified-{1}",
+}  # fmt: skip
+ATTACKED = 200  # images, to compare certificates with
 RULE = (
     "Seed 0 of the longest schedule of its recipe, decided before its test error was known; "
     "recipes were compared on 10,000 held-out training images (docs/developers/log.md)."
@@ -44,7 +49,8 @@ def main() -> None:
     if any(run.facts["data"]["digest"] != images.train.digest() for run in runs):
         raise SystemExit("a run was trained on other images than MNIST's 60,000")
     recipe = runs[0].recipe
-    name = f"mnist-{_NAMES[recipe.network].format(f'{recipe.power:g}')}"
+    norm = recipe.certify.partition(":")[0]
+    name = f"mnist-{_NAMES[recipe.network].format(f'{recipe.power:g}', norm)}"
     path = FOLDER / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else {"seeds": []}
     found = [run.summary(len(images.test)) for run in runs]
@@ -73,6 +79,7 @@ def _card(shipped: "_Run", name: str, images: data.Dataset) -> dict[str, Any]:
         raise SystemExit(f"rounding moves the error from {before.error} to {after.error}")
     draft.replace(path)
     beta_sm = calibrate_beta(denseam.load(path), images.test.visible(), images.test.labels)
+    certified = _certified(denseam.load(path), shipped.recipe.certify, images.test)
     return {
         "name": name,
         "command": shipped.command,
@@ -89,8 +96,40 @@ def _card(shipped: "_Run", name: str, images: data.Dataset) -> dict[str, Any]:
             "test, before rounding": _error(before),
             "train": _error(evaluate(denseam.load(path), images.train)),
         },
+        **certified,
         "records": _thinned(shipped.records),
     }
+
+
+def _certified(model: Classifier, certify: str, test: ImageSet) -> dict[str, Any]:
+    """Certificates of all test images; nothing for a model that was not trained for them."""
+    if not certify:
+        return {}
+    norm, _, eps = certify.partition(":")
+    v, y = test.visible(), test.labels
+    result = {}
+    for name, options in (
+        ("distance", {"bound": "distance"}),
+        ("distance, no box", {"bound": "distance", "box": False}),
+        ("pairwise", {"bound": "pairwise", "box": False}),
+    ):
+        made = denseam.certify(model, v, y, norm=norm, **options)
+        result[name] = {**made.summary(), "at": {eps: made.accuracy(float(eps))}}
+        if name == "distance":
+            result[name]["first"] = [_short(r) for r in made.distances[:ATTACKED].tolist()]
+            inside = made
+    attack = denseam.minimum_norm(model, v[:ATTACKED], y[:ATTACKED], norm=norm)
+    order = 2 if norm == "l2" else torch.inf
+    moved = torch.linalg.vector_norm((attack.images - v[:ATTACKED]).double(), ord=order, dim=1) / 2
+    moved[model.predict(v[:ATTACKED]) != y[:ATTACKED]] = 0
+    near = inside.distances[:ATTACKED]
+    result["attack"] = {
+        "n_images": ATTACKED,
+        "left": {eps: float((moved > float(eps)).double().mean())},
+        "certified": {eps: float((near > float(eps)).double().mean())},
+        "inside": int((moved < near).sum()),
+    }
+    return {"attack": result.pop("attack"), "certified": result}
 
 
 class _Run:

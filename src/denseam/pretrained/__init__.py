@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from denseam import data
-from denseam.baselines import Binarised, NearestNeighbour
+from denseam.baselines import Binarised, NearestNeighbour, Prototypes
 from denseam.classifier import Classifier, check_device
 from denseam.errors import InputError
 from denseam.files import read_json, there_is
@@ -25,6 +25,7 @@ from denseam.trained_on import TrainedOn
 
 __all__ = [
     "baseline_names",
+    "certified_names",
     "load_any",
     "load_pretrained",
     "pretrained_card",
@@ -42,8 +43,14 @@ def pretrained_names() -> tuple[str, ...]:
 
 def baseline_names() -> tuple[str, ...]:
     """Return the names of the networks of section 7; the last two are made on demand."""
-    shipped = (name for network, _, name in _cards() if network != DenseAM.kind)
+    others = (DenseAM.kind, Prototypes.kind)
+    shipped = (name for network, _, name in _cards() if network not in others)
     return (*shipped, _NEAREST, _BINARISED)
+
+
+def certified_names() -> tuple[str, ...]:
+    """Return the names of the models trained for certificates."""
+    return tuple(name for network, _, name in _cards() if network == Prototypes.kind)
 
 
 def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classifier:
@@ -51,7 +58,7 @@ def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classif
 
     Args:
         name: "mnist-n2", "mnist-n3", "mnist-n20" or "mnist-n30"; or one of
-            ``denseam.pretrained.baseline_names()``.
+            ``denseam.pretrained.baseline_names()`` or ``certified_names()``.
         device: of its memories.
 
     Raises:
@@ -78,7 +85,7 @@ def load_any(source: str | Path, *, device: torch.device | str = "cpu") -> Class
     """
     if there_is(source):
         return load(source, device=device)
-    if source in (*pretrained_names(), *baseline_names()):
+    if source in (*pretrained_names(), *baseline_names(), *certified_names()):
         return load_pretrained(str(source), device=device)
     shipped = [name for *_, name in _cards()]
     if near := nearest(str(source), shipped):
@@ -102,7 +109,7 @@ def pretrained_card(name: str) -> dict[str, Any]:
 
 
 def _file(name: str, suffix: str) -> Path:
-    if name not in (known := (*pretrained_names(), *baseline_names())):
+    if name not in (known := (*pretrained_names(), *baseline_names(), *certified_names())):
         hint = suggestion(name, known) or f", it has {', '.join(known)}"
         raise InputError(f"no model {name!r} in the package{hint}")
     return _FOLDER / f"{name}{suffix}"
