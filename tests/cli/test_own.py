@@ -77,6 +77,14 @@ def test_every_command_takes_the_runs_own_data(run, trained, words):
     assert "trained on" not in err
 
 
+def test_certificates_are_of_the_models_own_images(run, trained):
+    code, _, err = run("certify", "mnist-n2", "--count", "2", "--json")
+    assert (code, err) == (0, "")
+    code, _, err = run("certify", "mnist-n2", "--dataset", "my data/dots.npz")
+    assert code == 2
+    assert "warning: mnist-n2 was trained on mnist train, and these are dots.npz test" in err
+
+
 def test_data_that_have_moved_are_asked_for_and_other_data_are_said(run, trained, here):
     (here / "my data" / "dots.npz").rename(here / "dots.npz")
     code, out, err = run("evaluate", "a run")

@@ -34,13 +34,13 @@ from denseam.cli.common import (
     add_model,
     check_count,
     check_file,
-    images_of,
     percent,
     print_json,
     stderr,
     stdout,
     table,
 )
+from denseam.cli.own import examples_for
 from denseam.cli.progress import images_bar
 from denseam.data import Examples
 from denseam.descent import minimum_norm
@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         need_matplotlib()
     sizes = numbers("eps", args.eps or SHOWN[args.norm], least=0)
-    images = images_of(args)[: check_count(args.count)]
     model = load_any(args.model, device=args.device)
+    images = examples_for(args, {args.model: model})[: check_count(args.count)]
     inputs = images.inputs(model.memories.dtype, args.device)
     certificates = _certified(args, model, inputs, images)
     attacked = _attacked(args, model, inputs, images.labels)
