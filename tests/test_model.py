@@ -211,7 +211,7 @@ def test_labels_of_bad_images_are_refused_too(case: str) -> None:
         ({"n_visible": "784"}, "n_visible = '784'"),
         ({"power": 0.99}, r"power = 0\.99: wanted a number >= 1"),
         ({"power": math.nan}, "power = nan"),
-        ({"power": math.inf}, "power = inf"),
+        ({"power": -math.inf}, "power = -inf"),
         ({"power": True}, "power = True"),
         ({"power": "30"}, "power = '30'"),
         ({"power": None}, "power = None"),

@@ -439,9 +439,8 @@ class Classifier(nn.Module, Shown, Drawn):
         return {"power": settings["power"]}
 
     def __repr__(self) -> str:
-        if isinstance(self.front, nn.Identity):
-            return f"{type(self).__name__}({self.extra_repr()})"
-        return super().__repr__()
+        front = "" if isinstance(self.front, nn.Identity) else f", front={self.front}"
+        return f"{type(self).__name__}({self.extra_repr()}{front})"
 
     def extra_repr(self) -> str:
         return (

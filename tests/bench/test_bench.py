@@ -77,7 +77,8 @@ def test_boundaries_are_crossed_in_every_mode(tiny, capsys, tmp_path):
 def test_a_training_is_timed_after_an_epoch_that_compiles(monkeypatch):
     epochs = []
 
-    def train(recipe, dataset, device):
+    def train(recipe, dataset, device, *, progress):
+        assert not progress
         epochs.append(recipe.epochs)
         return SimpleNamespace(records=[SimpleNamespace(train_error=0.1, test_error=0.2)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from training import small
 
-from denseam.cli import main, progress
+from denseam.cli import common, main, progress
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +23,13 @@ def ctrl_c_arrives():
 def no_lines_of_progress(monkeypatch):
     """A busy machine takes ten seconds for little, and would then write a line about it."""
     monkeypatch.setattr(progress, "_FIRST", math.inf)
+
+
+@pytest.fixture(autouse=True)
+def consoles_follow_columns(monkeypatch):
+    """A console keeps the COLUMNS that it began with; workers of the tests have some."""
+    for console in (common.stdout, common.stderr):
+        monkeypatch.setattr(console, "_width", None)
 
 
 @pytest.fixture(scope="session")

@@ -197,12 +197,12 @@ def test_the_models_of_the_package_are_for_mnist_only(run, noisy, out):
     assert "give --models or --train" in err
 
 
-def test_one_set_of_images_is_no_data_set(run, models, noisy, out, tmp_path):
+def test_one_set_of_images_is_divided_and_the_command_says_so(run, models, noisy, out, tmp_path):
     data.load(noisy).test.save(tmp_path / "set.npz")
     code, _, err = run("reproduce", "--models", *models, "--dataset", tmp_path / "set.npz",
-                       "--out", out)  # fmt: skip
-    assert code == 2
-    assert "wanted a data set with train and test" in err
+                       "--only", "errors", "--out", out)  # fmt: skip
+    assert code == 0
+    assert "examples are drawn to test on" in err
 
 
 def test_a_second_process_in_the_same_folder_is_refused(reproduce, out):

@@ -118,13 +118,13 @@ def test_attack_reports_the_error_for_every_size(run, toy, model, tmp_path):
 
 
 def test_attack_reports_how_sure_the_model_is_where_it_is_wrong(run, toy, model, tmp_path):
-    command = ["attack", model, "--method", "fgsm", "--dataset", toy, "--eps", 0.1, 2,
+    command = ["attack", model, "--method", "fgsm", "--dataset", toy, "--eps", 0.5, 2,
                "--out", tmp_path / "a.safetensors"]  # fmt: skip
     code, out, err = run(*command, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
     made = data.load(tmp_path / "a.safetensors")
-    for size in (0.1, 2.0):
+    for size in (0.5, 2.0):
         here = made.subset(made.facts["eps"] == size)
         wrong = denseam.load(model).predict(here.visible()) != here.labels
         assert wrong.any()

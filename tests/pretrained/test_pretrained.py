@@ -112,7 +112,9 @@ def test_the_memories_are_in_range_and_the_model_can_be_trained_on():
 @pytest.mark.parametrize("name", ["mnist-n4", "n30", "", "../mnist-n30", "mnist-n30.json"])
 def test_another_name_is_refused_with_those_there_are(name):
     for ask in (load_pretrained, pretrained_card):
-        with pytest.raises(InputError, match=r"mnist-n2, mnist-n3, mnist-n20, mnist-n30"):
+        with pytest.raises(
+            InputError, match=r"mnist-n2, mnist-n3, mnist-n20, mnist-n30|did you mean mnist-n\d+\?"
+        ):
             ask(name)
 
 

@@ -44,7 +44,7 @@ def test_seeds_alone_go_into_the_card_whole_or_stopped(folder, tmp_path, monkeyp
     assert (two["seed"], two["epochs"], two["error"]) == (2, done, 0.5 / done)
     assert two.get("schedule") == (None if done == 50 else 50)
     assert two["command"].startswith("denseam train --power 30 --epochs 50 ")
-    assert two["command"].endswith("--seed 2 --products 8-bit --device cuda:0 --out RUN")
+    assert two["command"].endswith("--seed 2 --products 8-bit --paper --device cuda:0 --out RUN")
 
 
 def test_runs_of_two_powers_are_refused(folder, tmp_path, monkeypatch):

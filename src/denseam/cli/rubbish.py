@@ -42,9 +42,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
     model = load_any(args.model, device=args.device)
-    shape = args.shape or square(model.n_visible)
+    own = getattr(model.front, "input_shape", ())  # of a front, such as (H, W)
+    shape = args.shape or (own if len(own) == 2 else square(model.n_inputs))
     if shape is None:
-        raise InputError(f"images of {model.n_visible} pixels are no squares: wanted --shape H W")
+        raise InputError(f"images of {model.n_inputs} pixels are no squares: wanted --shape H W")
     with making(args) as work:
         images = rubbish_set(
             model, out=args.out, shape=tuple(shape), seed=args.seed, **work,

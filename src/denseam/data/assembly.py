@@ -162,7 +162,8 @@ def _note_offsets(rows: NDArray[Any], source: Source) -> None:
     """Note a feature whose spread networks in float32 cannot see beside its mean."""
     if rows.dtype != np.float64 or any(_OFFSET in note for note in source.notes):
         return
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite beyond 1e154: no offset
+        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
     for column in np.flatnonzero((deviation > 0) & (deviation < 1e-5 * np.abs(mean)))[:1]:
         name = source.feature_names[column] if source.feature_names else column + 1
         source.notes.append(

@@ -112,7 +112,7 @@ def _standard(chunks: Callable[[], Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
     ends, rounding = list[Tensor](), 0.0
     for rows in chunks():
         ends += rows.double().aminmax(dim=0)
-        rounding = torch.finfo(rows.dtype).eps
+        rounding = torch.finfo(rows.dtype if rows.is_floating_point() else torch.float64).eps
     low, high = torch.stack(ends).aminmax(dim=0)
     middle, half = high / 2 + low / 2, high / 2 - low / 2  # the sums could overflow
     unit = torch.where(half > 0, half, 1.0)
