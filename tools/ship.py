@@ -35,6 +35,10 @@ RULE = (
     "Seed 0 of the longest schedule of its recipe, decided before its test error was known; "
     "recipes were compared on 10,000 held-out training images (docs/developers/log.md)."
 )
+RULES = {
+    "prototypes": "Seed 0, decided before its test error was known; target radius, momentum and "
+    "shifts are those of Voracek and Hein (ICML 2022), not compared with others."
+}
 
 
 def main() -> None:
@@ -87,7 +91,7 @@ def _card(shipped: "_Run", name: str, images: data.Dataset) -> dict[str, Any]:
         "data": shipped.facts["data"],
         "environment": shipped.facts["environment"],
         "seconds": round(sum(record["seconds"] for record in shipped.records)),
-        "chosen": RULE,
+        "chosen": RULES.get(shipped.recipe.network, RULE),
         "dtype": "float16",
         # Of the softmax of Y: the mean confidence on the test images is the accuracy there.
         "beta_sm": float(f"{beta_sm:.4g}"),
