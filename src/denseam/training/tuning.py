@@ -88,11 +88,12 @@ def tune(
                 raise optuna.TrialPruned from error
         return report.error
 
-    ended = [each for each in study.trials if each.duration is not None]
-    left = seconds - sum(each.duration.total_seconds() for each in ended)
-    deadline = time.monotonic() + left
-    while not any(each.value is not None for each in study.trials) or time.monotonic() < deadline:
+    before, start = float(study.user_attrs.get("seconds", 0.0)), time.monotonic()
+    spent = before
+    while spent < seconds or not any(each.value is not None for each in study.trials):
         study.optimize(error_of, n_trials=1)
+        spent = before + time.monotonic() - start
+        study.set_user_attr("seconds", spent)
     return _recipe(study.best_trial, images, power, epochs, values)
 
 
