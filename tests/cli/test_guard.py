@@ -15,7 +15,7 @@ from tests.scans import STYLES, scans
 
 from denseam import Guard
 from denseam.cli.guard import check, evaluate
-from denseam.data import ImageSet, load
+from denseam.data import load
 
 
 @pytest.fixture(scope="module")
@@ -184,13 +184,13 @@ def test_scans_are_prepared_for_calibration_and_for_checks(run, tmp_path):
     mnist = load("mnist").test
     for name, rows in (("clean", slice(0, 210)), ("new", slice(210, 260))):
         pages = scans(mnist.images[rows], STYLES["scan"], seed=rows.start)
-        (tmp_path / name).mkdir()
         for k, page in enumerate(pages):
-            Image.fromarray(page.numpy()).save(tmp_path / name / f"{k}.png")
-        ImageSet(pages, mnist.labels[rows], 10).save(tmp_path / f"{name}.safetensors")
+            folder = tmp_path / name / str(int(mnist.labels[rows][k]))
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(page.numpy()).save(folder / f"{k}.png")
     code, _, err = run(
         "guard", "calibrate", "--detector", "mnist-n30", "--classifier", "mnist-relu",
-        "--dataset", tmp_path / "clean.safetensors", "--out", tmp_path / "g",
+        "--dataset", tmp_path / "clean", "--out", tmp_path / "g",
     )  # fmt: skip
     assert (code, err) == (0, "")
     code, text, _ = run("guard", "check", tmp_path / "g", tmp_path / "new", "--json")
@@ -198,6 +198,9 @@ def test_scans_are_prepared_for_calibration_and_for_checks(run, tmp_path):
     assert code == 0
     assert said["images"] == 50
     assert said["rejected"] <= 2
+    # Made smaller before they were prepared, the same pages would look otherwise to the guard.
+    said = json.loads(run("guard", "check", tmp_path / "g", tmp_path / "clean", "--json")[1])
+    assert said["rejected"] <= 4
 
 
 def test_check_takes_another_classifier(run, files, tmp_path):

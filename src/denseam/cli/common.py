@@ -140,9 +140,9 @@ def dataset_of(args: argparse.Namespace) -> Dataset:
     return _split(_loaded(args))
 
 
-def load_examples(args: argparse.Namespace, name: str) -> Dataset | Examples:
+def load_examples(args: argparse.Namespace, name: str, **more: Any) -> Dataset | Examples:
     """Load a data set by name or path, as the options of ``add_reading`` say."""
-    return data.load(name, scale=args.scale, label=args.label_column, kind=args.kind)
+    return data.load(name, scale=args.scale, label=args.label_column, kind=args.kind, **more)
 
 
 def _loaded(args: argparse.Namespace) -> Dataset | Examples:

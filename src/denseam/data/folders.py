@@ -16,15 +16,16 @@ from denseam.data.assembly import Arrays, Source
 from denseam.data.pictures import SUFFIXES, pages
 from denseam.errors import DataUnavailableError, DenseAMError
 
-__all__ = ["one_size", "picture_folder"]
+__all__ = ["LARGEST", "one_size", "picture_folder"]
 
 _TRAIN = ("train", "training")
 _TEST = ("test", "testing", "val", "valid", "validation", "eval")
-_WAITING = 256  # side of pictures in memory until the common size is known
-_LARGEST = 64  # side of pictures that networks of memories take: larger ones are made smaller
+_WAITING = 256  # side of pictures in memory until the common size is known, or ``largest``
+LARGEST = 64
+"""The side of pictures that networks of memories take: larger ones are made smaller."""
 
 
-def picture_folder(folder: Path) -> Source | None:
+def picture_folder(folder: Path, largest: int = LARGEST) -> Source | None:
     """Return the pictures of a folder by class, or None where it has no sub-folders with files.
 
     ``train/CLASS/…`` and ``test/CLASS/…``, or ``CLASS/…``. Pictures in folders below belong to
@@ -45,14 +46,15 @@ def picture_folder(folder: Path) -> Source | None:
     read: dict[str, tuple[list[NDArray[Any]], list[str]]] = {}
     sizes: list[tuple[int, ...]] = []
     for what, root in roots.items():
-        read[what] = _read(root, skipped, sizes)
+        read[what] = _read(root, skipped, sizes, max(_WAITING, largest))
         if not read[what][0]:
             raise DataUnavailableError(_nothing(root, skipped))
     _note_others(folder, [root for root in roots.values() if root], notes)
     if skipped:
         name, reason = next(iter(skipped.items()))
         notes.append(f"{len(skipped)} files are left out, such as {name} ({reason})")
-    everything = one_size([page for pages_, _ in read.values() for page in pages_], notes, sizes)
+    pictures = [page for pages_, _ in read.values() for page in pages_]
+    everything = one_size(pictures, notes, sizes, largest)
     cuts = np.cumsum([len(pages_) for pages_, _ in read.values()])[:-1]
     parts = {
         what: Arrays(images, np.array(labels))
@@ -64,7 +66,10 @@ def picture_folder(folder: Path) -> Source | None:
 
 
 def one_size(
-    read: Sequence[NDArray[Any]], notes: list[str], sizes: Sequence[tuple[int, ...]] | None = None
+    read: Sequence[NDArray[Any]],
+    notes: list[str],
+    sizes: Sequence[tuple[int, ...]] | None = None,
+    largest: int = LARGEST,
 ) -> NDArray[Any]:
     """Return pictures as one array (M, H, W), or (M, 3, H, W) where one has colours.
 
@@ -75,6 +80,7 @@ def one_size(
         read: (H, W) or (3, H, W) each, uint8 or float32 in [0, 1].
         notes: gets a sentence where pictures are resized.
         sizes: (H, W) that each picture had in its file; as it is by default.
+        largest: the longer side of the result, at most.
     """
     if any(page.ndim == 3 for page in read):
         read = [page if page.ndim == 3 else np.stack([page] * 3) for page in read]
@@ -83,7 +89,7 @@ def one_size(
     common, most = counts.most_common(1)[0]
     if most < len(read) / 2:
         common = tuple(int(np.median([each[axis] for each in sizes])) for axis in (0, 1))
-    factor = min(1.0, _LARGEST / max(common))
+    factor = min(1.0, largest / max(common))
     size = (max(1, round(common[0] * factor)), max(1, round(common[1] * factor)))
     if counts.keys() != {size}:
         first = " x ".join(map(str, common))
@@ -94,10 +100,10 @@ def one_size(
     return np.stack([page if page.shape[-2:] == size else _resized(page, size) for page in read])
 
 
-def _shrunk(page: NDArray[Any]) -> NDArray[Any]:
-    """Return a large picture with a side of 256 pixels, others as they are: it waits for all."""
+def _shrunk(page: NDArray[Any], side: int) -> NDArray[Any]:
+    """Return a large picture with a longer side of so many pixels: it waits for all others."""
     height, width = page.shape[-2:]
-    factor = _WAITING / max(height, width)
+    factor = side / max(height, width)
     if factor >= 1:
         return page
     return _resized(page, (max(1, round(height * factor)), max(1, round(width * factor))))
@@ -128,7 +134,7 @@ def _resized(page: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 
 
 def _read(
-    root: Path | None, skipped: dict[str, str], sizes: list[tuple[int, ...]]
+    root: Path | None, skipped: dict[str, str], sizes: list[tuple[int, ...]], side: int
 ) -> tuple[list[NDArray[Any]], list[str]]:
     """Return the pictures below a folder, and the classes that its sub-folders are.
 
@@ -147,7 +153,7 @@ def _read(
                 reason = str(error).removeprefix(str(path)).lstrip(": ")
                 skipped[path.name] = reason or "unreadable"
                 continue
-            read += [_shrunk(page) for page in pictures]
+            read += [_shrunk(page, side) for page in pictures]
             sizes += [page.shape[-2:] for page in pictures]
             labels += [folder.name] * len(pictures)
     return read, labels

@@ -8,14 +8,14 @@ from typing import Any, TypeAlias, get_args, overload
 
 import numpy as np
 
-from denseam.checks import choice
+from denseam.checks import choice, whole
 from denseam.data import setfiles
 from denseam.data.archives import npy_names, read_npy_folder, read_npz
 from denseam.data.assembly import Arrays, Kind, Source, assemble
 from denseam.data.columns import table
 from denseam.data.examples import Dataset, Examples
 from denseam.data.featureset import FeatureSet
-from denseam.data.folders import picture_folder
+from denseam.data.folders import LARGEST, picture_folder
 from denseam.data.formats import read_idx
 from denseam.data.frames import arrow_folder, from_bunch, from_frame, is_bunch, is_frame, parquet
 from denseam.data.imageset import ImageSet
@@ -66,6 +66,7 @@ def load(
     scale: Scale | None = None,
     label: str | None = None,
     kind: Kind | None = None,
+    largest: int = LARGEST,
 ) -> Dataset | Examples: ...
 def load(
     name_or_path: What,
@@ -73,6 +74,7 @@ def load(
     scale: Scale | None = None,
     label: str | None = None,
     kind: Kind | None = None,
+    largest: int = LARGEST,
 ) -> Dataset | Examples:
     """Return a training and a test set, or one set where the source has no test examples.
 
@@ -95,6 +97,7 @@ def load(
             by default. Known sets and saved sets have theirs.
         label: the column of labels of a table; one with a usual name by default, else the last.
         kind: "pictures" or "features", where rows of numbers could be either.
+        largest: the longer side of pictures by class, in pixels: larger ones are made smaller.
 
     Returns:
         A :class:`Dataset` with ``.train`` and ``.test``, or an :class:`ImageSet` or
@@ -126,7 +129,8 @@ def load(
     path = Path(name_or_path)
     try:
         if there_is(path) and path.is_dir():
-            return _assembled(path, _folder(path, label), scale, kind)
+            largest = whole("largest", largest)
+            return _assembled(path, _folder(path, label, largest), scale, kind)
         if there_is(path) and path.is_file():
             source = _file(path, label)
             if isinstance(source, Source):
@@ -225,7 +229,7 @@ def _file(path: Path, label: str | None) -> Source | dict[str, Any]:
 # ---- folders -------------------------------------------------------------------------------------
 
 
-def _folder(folder: Path, label: str | None) -> Source:
+def _folder(folder: Path, label: str | None, largest: int) -> Source:
     """Return the contents of a folder.
 
     Raises:
@@ -241,7 +245,7 @@ def _folder(folder: Path, label: str | None) -> Source:
     arrays = npy_names(folder)
     if arrays:
         return read_npy_folder(folder, arrays)
-    source = _tables(folder, label) or picture_folder(folder)
+    source = _tables(folder, label) or picture_folder(folder, largest)
     if source is None:
         raise DataUnavailableError(_strange(folder, names))
     return source

@@ -42,6 +42,8 @@ from denseam.guard.calibration import CalibratedOn
 from denseam.guard.members import TAKES
 from denseam.pretrained import load_any
 
+_LARGEST = 1024  # side of pictures: they are all in memory
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
@@ -129,7 +131,9 @@ def _all_of_one(args: argparse.Namespace, members: list[object]) -> ImageSet | N
 
     There is no part of it that training has seen, so nothing is held out of it.
     """
-    examples = None if args.dataset is None else load_examples(args, args.dataset)
+    # Scans in the size that `guard check` will see, for they are prepared by the same code.
+    named = args.dataset is not None
+    examples = load_examples(args, args.dataset, largest=_LARGEST) if named else None
     learned = [known.data for each in members if (known := getattr(each, "trained_on", None))]
     if not isinstance(examples, ImageSet) or any(d.startswith(examples.name) for d in learned):
         return None
