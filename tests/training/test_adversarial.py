@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import denseam
 from denseam import DenseAM, Recipe
+from denseam.data import FeatureSet
 from denseam.errors import InputError
 from denseam.fronts import Pixels
 from denseam.mesh import Mesh
@@ -211,6 +212,13 @@ def test_sizes_and_norms_that_mean_nothing_are_refused(text):
 def test_options_out_of_range_are_refused(field, value):
     with pytest.raises(InputError, match=field):
         Adversarial("l2", 1.0, **{field: value})
+
+
+@pytest.mark.parametrize("fields", [{"adversarial": "l2:0.5"}, {"shift": 0.5}])
+def test_rows_of_numbers_are_no_pictures_to_attack_or_to_move(fields):
+    rows = FeatureSet(9 * torch.eye(3).repeat(5, 1), torch.arange(15) % 3, 3, name="rows")
+    with pytest.raises(InputError, match="wanted pictures"):
+        denseam.train(recipe(3, 1, **fields), rows)
 
 
 def test_several_norms_are_read_from_one_text():

@@ -22,7 +22,7 @@ _GROWTH = 4.0
 
 @dataclass(frozen=True)
 class Work:
-    """What a bound is found with: the fields, a search and the verifier of one model."""
+    """The tools that find a bound: the fields, a search and the verifier of one model."""
 
     search: Search
     verifier: Verifier

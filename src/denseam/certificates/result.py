@@ -98,7 +98,7 @@ class Certificates(Shown, Drawn, Tabular):
 
     @property
     def bounds(self) -> dict[str, int]:
-        """How many radii each bound has proven."""
+        """The number of radii that each bound has proven, by its name."""
         names = [proof["bound"] for proof in self.proofs if proof is not None]
         return {name: names.count(name) for name in sorted(set(names))}
 

@@ -42,8 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the set, draw, report."""
     model = load_any(args.model, device=args.device)
-    own = getattr(model.front, "input_shape", ())  # of a front, such as (H, W)
-    shape = args.shape or (own if len(own) == 2 else square(model.n_inputs))
+    front_shape = getattr(model.front, "input_shape", ())  # (H, W) of pictures
+    shape = args.shape or (front_shape if len(front_shape) == 2 else square(model.n_inputs))
     if shape is None:
         raise InputError(f"images of {model.n_inputs} pixels are no squares: wanted --shape H W")
     with making(args) as work:

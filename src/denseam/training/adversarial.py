@@ -192,10 +192,6 @@ class Adversarial:
             "without_direction": still / images,
         }
 
-    def settings(self) -> dict[str, Any]:
-        """Return what determines the changes, for the identity of a run."""
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
-
     def _share(self, epoch: int) -> float:
         """Return the part of their size that attacks have in an epoch."""
         return min(1.0, (epoch + 1) / (self.ramp + 1))

@@ -260,6 +260,11 @@ class Recipe(Shown, Drawn):
         shift = Shift(shape, self.shift) if self.shift else None
         if not self.adversarial:
             return shift
+        if len(shape) not in (2, 3):
+            raise InputError(
+                f"adversarial = {self.adversarial!r}: wanted pictures, whose pixels have sizes in "
+                f"[0, 1] units; got examples of shape {tuple(shape)}"
+            )
         attack = Adversarial.parse(
             self.adversarial, steps=self.adversarial_steps, mix=self.mix,
             ramp=round(self.adversarial_ramp * self.epochs),
