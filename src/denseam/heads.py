@@ -21,15 +21,18 @@ __all__ = [
     "HEADS",
     "Head",
     "HeadName",
+    "Norm",
     "Scores",
     "largest_one",
     "lead",
     "module_head",
     "own_and_best_other",
+    "unit",
 ]
 
 HeadName = Literal["log_energy", "energy_gap", "tanh"]
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
+Norm = Literal["l2", "linf"]  # of changes to inputs
 
 _DROPOUTS = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
@@ -121,6 +124,25 @@ def gradient_of(values: Tensor, images: Tensor, weights: Tensor | None = None) -
             "detach them, or leave PyTorch on the way? square_attack needs no gradient"
         )
     return gradient
+
+
+def unit(gradient: Tensor, norm: Norm = "l2") -> tuple[Tensor, Tensor]:
+    """Return the steepest directions (B, N), of length 1, and the gradients' L2 norms (B,).
+
+    In L2 that is the unit vector, in Linf the sign. Zero and non-finite rows give zeros. Rows are
+    divided by their largest component first, so that no square under- or overflows.
+    """
+    largest = torch.linalg.vector_norm(gradient, ord=torch.inf, dim=1, keepdim=True)
+    usable = (largest > 0) & largest.isfinite()
+    scaled = gradient / torch.where(usable, largest, 1.0)
+    if not bool(usable.all()):
+        scaled = torch.where(usable, scaled, 0.0)
+    size = torch.linalg.vector_norm(scaled, dim=1, keepdim=True, dtype=torch.float64)
+    if norm == "linf":
+        scaled.sign_()
+    else:
+        scaled.div_(torch.where(usable, size, 1.0).to(gradient.dtype))
+    return scaled, (size * largest).squeeze(1)
 
 
 def check_deterministic(model: nn.Module) -> None:

@@ -7,7 +7,7 @@ from tests.descent.small import images, random_model
 from denseam import energy
 from denseam.descent.goals import CrossEntropy, Margin, PaperObjective, log_objective
 from denseam.descent.heads import head_of
-from denseam.descent.loop import unit
+from denseam.heads import unit
 
 STEP = 1e-6
 

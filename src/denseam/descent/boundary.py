@@ -13,11 +13,12 @@ from denseam.descent.batch import Batch, Progress
 from denseam.descent.controller import heun
 from denseam.descent.goals import Goal, Margin, PaperObjective, loss_power_of
 from denseam.descent.heads import Head, head_of
-from denseam.descent.loop import Norm, OnStep, Pace, descend, euler
+from denseam.descent.loop import OnStep, Pace, descend, euler
 from denseam.descent.result import Descended, DescentResult, Distances, Stop, code
 from denseam.descent.roots import on_boundary
 from denseam.descent.trace import Trace, trace
 from denseam.errors import InputError
+from denseam.heads import Norm
 
 __all__ = [
     "BoundaryResult",

@@ -8,7 +8,7 @@ a fixed length, so an image moves to and fro at a minimum and stands still at an
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -17,12 +17,12 @@ from denseam.checks import choice, number, whole
 from denseam.descent.goals import Goal
 from denseam.descent.heads import Head, Scores
 from denseam.descent.result import RUNNING, Descended, Stop, code
+from denseam.heads import Norm, unit
 
-__all__ = ["Norm", "OnStep", "Pace", "Step", "Way", "descend", "euler", "look", "reasons", "unit"]
+__all__ = ["OnStep", "Pace", "Step", "Way", "descend", "euler", "look", "reasons"]
 
 WINDOW = 20
 
-Norm = Literal["l2", "linf"]
 Crossed = Callable[[Tensor, Tensor], Tensor]  # scores (B, C), rows (B,) -> (B,) bool
 
 
@@ -57,25 +57,6 @@ class Pace:
     def clipped(self, images: Tensor) -> Tensor:
         """Return images (B, N) inside the box; they are changed in place."""
         return images.clamp_(-1.0, 1.0) if self.clip else images
-
-
-def unit(gradient: Tensor, norm: Norm = "l2") -> tuple[Tensor, Tensor]:
-    """Return the steepest directions (B, N), of length 1, and the gradients' L2 norms (B,).
-
-    In L2 that is the unit vector, in Linf the sign. Zero and non-finite rows give zeros. Rows are
-    divided by their largest component first, so that no square under- or overflows.
-    """
-    largest = torch.linalg.vector_norm(gradient, ord=torch.inf, dim=1, keepdim=True)
-    usable = (largest > 0) & largest.isfinite()
-    scaled = gradient / torch.where(usable, largest, 1.0)
-    if not bool(usable.all()):
-        scaled = torch.where(usable, scaled, 0.0)
-    size = torch.linalg.vector_norm(scaled, dim=1, keepdim=True, dtype=torch.float64)
-    if norm == "linf":
-        scaled.sign_()
-    else:
-        scaled.div_(torch.where(usable, size, 1.0).to(gradient.dtype))
-    return scaled, (size * largest).squeeze(1)
 
 
 @dataclass

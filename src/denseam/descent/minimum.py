@@ -23,10 +23,11 @@ from denseam.data.pixels import as_written
 from denseam.descent.batch import Batch, Progress
 from denseam.descent.goals import Margin
 from denseam.descent.heads import Head, own_and_best_other
-from denseam.descent.loop import Norm, Pace, descend, unit
+from denseam.descent.loop import Pace, descend
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.descent.roots import first_crossing
 from denseam.errors import InputError
+from denseam.heads import Norm, unit
 
 __all__ = ["minimum_norm"]
 

@@ -18,11 +18,11 @@ from denseam.descent.attacks import ATTACKS
 from denseam.descent.batch import Batch, Progress
 from denseam.descent.boundary import Target, cross_boundary, targets_of
 from denseam.descent.facts import describe, facts_of, inputs, outputs
-from denseam.descent.loop import Norm
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.descent.resuming import build
 from denseam.descent.rubbish import check_classes, rubbish
 from denseam.errors import InputError
+from denseam.heads import Norm
 
 __all__ = ["Keep", "attack_set", "boundary_set", "minimum_set", "rubbish_set"]
 

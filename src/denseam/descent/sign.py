@@ -15,8 +15,9 @@ from denseam.checks import choice, is_number, number, numbers, whole
 from denseam.descent.batch import Batch, Progress
 from denseam.descent.goals import CrossEntropy, Goal, Margin, PaperObjective, loss_power_of
 from denseam.descent.heads import Scores
-from denseam.descent.loop import reasons, unit
+from denseam.descent.loop import reasons
 from denseam.descent.result import RUNNING, Descended, DescentResult, Stop, code
+from denseam.heads import unit
 
 __all__ = ["Loss", "basic_iterative", "least_likely", "sign_gradient"]
 

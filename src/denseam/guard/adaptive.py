@@ -13,7 +13,7 @@ Whatever is found is drawn back towards the image by bisection, and counts only 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +25,11 @@ from denseam.descent.heads import own_and_best_other
 from denseam.guard.guard import Guard
 from denseam.guard.model import GuardedModel
 from denseam.guard.verdict import JUNK
+from denseam.heads import Norm
 from denseam.showing import Shown
 
 __all__ = ["AdaptiveResult", "accept_noise", "adaptive_attack"]
 
-Norm = Literal["l2", "linf"]
 _SHRINK, _GROW = 0.98, 1.03  # of the radius, at a success and elsewhere
 _BISECTIONS = 12
 _ROOM = 1e-3  # of a threshold: how far on the right side a step aims

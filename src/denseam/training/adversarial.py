@@ -6,7 +6,7 @@ saturate, so every image that sees a memory has a direction.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -14,12 +14,10 @@ from torch import Tensor
 from denseam.checks import choice, number, whole
 from denseam.classifier import Classifier
 from denseam.errors import InputError
-from denseam.heads import own_and_best_other
+from denseam.heads import Norm, own_and_best_other, unit
 from denseam.mesh import Axis
 
 __all__ = ["UNIT", "Adversarial", "Threat", "check_radius", "check_threats", "threats"]
-
-Norm = Literal["l2", "linf"]
 
 UNIT = 2.0
 """Visible units in one [0, 1] unit."""
@@ -48,15 +46,6 @@ class Threat:
     def __post_init__(self) -> None:
         choice("norm", self.norm, get_args(Norm))
         object.__setattr__(self, "eps", number("eps", self.eps, above=0, unit="[0, 1] units"))
-
-    def direction(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the steepest unit steps (B, N), and True for images (B,) that have one."""
-        largest = gradient.abs().amax(dim=1, keepdim=True)
-        usable = (largest > 0) & largest.isfinite()
-        scaled = torch.where(usable, gradient / torch.where(usable, largest, 1.0), 0.0)
-        if self.norm == "linf":
-            return scaled.sign_(), usable[:, 0]
-        return scaled / scaled.norm(dim=1, keepdim=True).clamp(min=1.0), usable[:, 0]
 
     def projected(self, change: Tensor, eps: float) -> Tensor:
         """Return changes (B, N) no larger than ``eps``, both in visible units."""
@@ -239,10 +228,9 @@ class Adversarial:
         for _ in range(steps):
             here = moved[rows]
             scores = head(here)
-            direction, usable = threat.direction(
-                scores.pull(_margin_weights(scores.values, labels[rows]))
-            )
-            moving[rows] |= usable
+            pull = scores.pull(_margin_weights(scores.values, labels[rows]))
+            direction, size = unit(pull, threat.norm)
+            moving[rows] |= (size > 0) & size.isfinite()
             change = threat.projected(here + length * direction - inputs[rows], eps)
             if self.enough is None:
                 moved[rows] = (inputs[rows] + change).clamp_(-1, 1)

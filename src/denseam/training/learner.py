@@ -78,7 +78,7 @@ class Learner:
         start: Classifier | None = None,
     ) -> None:
         self.recipe, self.images, self.mesh = recipe, images, mesh
-        self.batch = batch if batch is not None else recipe.batch_rule(images.input_shape)
+        self.batch = batch
         self.objective = OBJECTIVES[recipe.objective](recipe.loss_power, recipe.logit_scale)
         self.step_factor, self.logit_scale = 1.0, cast("float | None", None)
         self.model = initial_model(recipe, images, device, mesh.memory, front)

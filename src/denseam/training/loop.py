@@ -149,7 +149,8 @@ def train(
         raise InputError(f"test: wanted {article} {kind}, got {type(test).__name__}")
     check_every_class_present(images.labels, images.n_classes)
     mesh = mesh or Mesh()
-    _check_divisible(recipe, images, test, mesh, batch or recipe.batch_rule(images.input_shape))
+    batch = recipe.batch_rule(images.input_shape) if batch is None else batch
+    _check_divisible(recipe, images, test, mesh, batch)
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
     front = front_of(recipe, images) if front is None else front

@@ -8,11 +8,11 @@ from torch import Tensor
 from denseam.analysis import transfer_errors
 from denseam.data import ImageSet
 from denseam.descent import boundary_set, minimum_norm
-from denseam.descent.loop import Norm
 from denseam.evaluation import predict_images
 from denseam.figures import budget
 from denseam.figures import sign as figure
 from denseam.figures.records import sign_record
+from denseam.heads import Norm
 from denseam.study.findings import Figure, Findings, Row, Table
 from denseam.study.stage import Place, Stage
 from denseam.study.stages import sign
