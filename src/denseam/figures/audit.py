@@ -1,6 +1,5 @@
 """Accuracy that attacks through each head of a model leave, and that all attacks leave."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +58,5 @@ def plot(record: Any, ax: "Axes") -> None:
     canvas.legend(ax)
 
 
-def layout(record: AuditCurves) -> dict[str, Any]:
-    """Return the size of the figure, inches."""
-    del record
-    return {"size": (6.3, 2.7)}
-
-
-def save(record: Any, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, AuditCurves, record_of)
-    canvas.save(path, lambda ax: plot(record, ax), **layout(record))
+layout = canvas.fixed(size=(6.3, 2.7))
+save = canvas.saver(plot, layout, AuditCurves, record_of)

@@ -1,7 +1,6 @@
 """Accuracy left as an attacker may move images farther: one curve for each model."""
 
 import math
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +51,5 @@ def plot(record: BudgetCurves, ax: "Axes") -> None:
     canvas.legend(ax)
 
 
-def save(record: BudgetCurves, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    canvas.save(path, lambda ax: plot(record, ax), size=(5.2, 2.6))
+layout = canvas.fixed(size=(5.2, 2.6))
+save = canvas.saver(plot, layout)

@@ -9,7 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CURVES", "DPI", "as_record", "check_pictures", "check_shape", "curves", "drawn", "figure",
-    "legend", "literal", "need_matplotlib", "save", "show",
+    "fixed", "legend", "literal", "need_matplotlib", "save", "saver", "show",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -182,10 +182,7 @@ def as_record(shown: object, kind: type[T], record_of: Callable[..., T]) -> T:
 def drawn(module: ModuleType, shown: object, ax: Any, options: Mapping[str, Any]) -> Any:
     """Draw an object by its module of figures; see ``Drawn.plot``."""
     record = module.record_of(shown, **options)
-
-    def draw(*axes: "Axes") -> None:
-        module.plot(record, axes[0] if len(axes) == 1 else axes)
-
+    draw = partial(_on_axes, module.plot, record)
     if ax is None:
         return figure(draw, **module.layout(record))
     if isinstance(ax, str | os.PathLike):
@@ -195,28 +192,49 @@ def drawn(module: ModuleType, shown: object, ax: Any, options: Mapping[str, Any]
     return ax
 
 
-def save(
-    path: str | os.PathLike[str],
-    draw: Callable[..., object],
-    *,
-    size: tuple[float, float] = (6.3, 3.0),
-    rows: int = 1,
-    columns: int = 1,
-    widths: Sequence[float] | None = None,
-    heights: Sequence[float] | None = None,
-) -> None:
-    """Draw a figure and write it atomically: PNG at 300 dpi, SVG or PDF, by suffix.
+def saver(
+    plot: Callable[..., object],
+    layout: Callable[..., Mapping[str, Any]],
+    kind: type[T] | None = None,
+    record_of: Callable[..., T] | None = None,
+) -> Callable[..., None]:
+    """Return the ``save(record, path)`` of a module of figures.
 
-    The look does not depend on the user's matplotlib settings, which are left as they are.
+    Args:
+        plot: draws a record on Axes.
+        layout: returns size and panels for a record, as ``figure`` takes them.
+        kind: of the record, where other objects are drawn too.
+        record_of: makes a record of such an object.
+    """
+
+    def save_figure(record: Any, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write the figure to a .png, .svg or .pdf file; errors as in ``plot`` and ``canvas.save``.
+
+        Options are those of ``plot``.
+        """
+        if kind is not None and record_of is not None:
+            record = as_record(record, kind, record_of)
+        save(path, partial(_on_axes, plot, record, **options), **layout(record))
+
+    return save_figure
+
+
+def fixed(**frame: Any) -> Callable[[object], dict[str, Any]]:
+    """Return the ``layout`` of a module whose figure has one size and number of panels."""
+    return lambda _: frame
+
+
+def _on_axes(plot: Callable[..., object], record: object, *axes: "Axes", **options: Any) -> None:
+    plot(record, axes[0] if len(axes) == 1 else axes, **options)
+
+
+def save(path: str | os.PathLike[str], draw: Callable[..., object], **frame: Any) -> None:
+    """Draw a figure and write it atomically: PNG at 300 dpi, SVG or PDF, by suffix.
 
     Args:
         path: a file ending in .png, .svg or .pdf.
-        draw: called with ``rows * columns`` Axes, row by row.
-        size: width and height, inches.
-        rows: of Axes.
-        columns: of Axes.
-        widths: relative widths of the columns.
-        heights: relative heights of the rows.
+        draw: called with the Axes, row by row.
+        **frame: size and panels, as ``figure`` takes them.
 
     Raises:
         InputError: for another suffix.
@@ -227,8 +245,7 @@ def save(
     suffix = path.suffix.lower()
     if suffix not in _METADATA:
         raise InputError(f"{path}: a figure is a {', '.join(_METADATA)} file, got {suffix!r}")
-    picture = figure(draw, size=size, rows=rows, columns=columns, widths=widths, heights=heights)
-    files.write_bytes(path, _bytes(picture, suffix))
+    files.write_bytes(path, _bytes(figure(draw, **frame), suffix))
 
 
 def figure(
@@ -240,7 +257,21 @@ def figure(
     widths: Sequence[float] | None = None,
     heights: Sequence[float] | None = None,
 ) -> "Figure":
-    """Return a figure in the look of all figures; the arguments are those of ``save``."""
+    """Return a figure in the look of all figures.
+
+    The look does not depend on the user's matplotlib settings, which are left as they are.
+
+    Args:
+        draw: called with ``rows * columns`` Axes, row by row.
+        size: width and height, inches.
+        rows: of Axes.
+        columns: of Axes.
+        widths: relative widths of the columns.
+        heights: relative heights of the rows.
+
+    Raises:
+        MissingPackageError: when matplotlib is not installed.
+    """
     need_matplotlib()
     with _look():
         picture = _kind()(figsize=size, layout="constrained")

@@ -1,6 +1,5 @@
 """Certified accuracy against eps, beside the accuracy that attacks leave."""
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +34,5 @@ def plot(record: Any, ax: "Axes") -> None:
     budget.plot(canvas.as_record(record, BudgetCurves, record_of), ax)
 
 
-def layout(record: BudgetCurves) -> dict[str, Any]:
-    """Return the size of the figure, inches."""
-    del record
-    return {"size": (5.2, 2.6)}
-
-
-def save(record: Any, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, BudgetCurves, record_of)
-    canvas.save(path, lambda ax: plot(record, ax), **layout(record))
+layout = canvas.fixed(size=(5.2, 2.6))
+save = canvas.saver(plot, layout, BudgetCurves, record_of)

@@ -1,6 +1,5 @@
 """Fig. 6: error against confidence."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,16 +66,8 @@ def plot(record: Any, axes: Sequence["Axes"]) -> None:
     axes[1].set_xlabel("mean confidence of a bin, %")
 
 
-def layout(record: ConfidenceCurves) -> dict[str, Any]:
-    """Return size, inches, and panels of the figure."""
-    del record
-    return {"size": (4.3, 3.4), "rows": 2, "heights": (3, 1)}
-
-
-def save(record: Any, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, ConfidenceCurves, record_of)
-    canvas.save(path, lambda *axes: plot(record, axes), **layout(record))
+layout = canvas.fixed(size=(4.3, 3.4), rows=2, heights=(3, 1))
+save = canvas.saver(plot, layout, ConfidenceCurves, record_of)
 
 
 def _filled(bins: ConfidenceBins) -> list[int]:

@@ -1,6 +1,5 @@
 """Confusions of a model: how many images of each class got which label."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +71,4 @@ def layout(record: Confusion) -> dict[str, Any]:
     return {"size": (side, side)}
 
 
-def save(record: Any, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, Confusion, record_of)
-    canvas.save(path, lambda ax: plot(record, ax), **layout(record))
+save = canvas.saver(plot, layout, Confusion, record_of)

@@ -1,7 +1,6 @@
 """Why an image has its label: the memories that make the energy of two classes."""
 
 import math
-import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,10 +134,7 @@ def layout(record: ExplainedImage) -> dict[str, Any]:
     return {"size": (width, height)}
 
 
-def save(record: Any, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, ExplainedImage, record_of)
-    canvas.save(path, lambda ax: plot(record, ax), **layout(record))
+save = canvas.saver(plot, layout, ExplainedImage, record_of)
 
 
 def _extent(record: ExplainedImage) -> tuple[float, float]:

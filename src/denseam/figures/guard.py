@@ -1,6 +1,5 @@
 """What a guard sees: scores of clean images and of junk, and error against coverage."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -114,10 +113,7 @@ def layout(record: GuardCurves) -> dict[str, Any]:
     return {"size": (6.3, 3.4), "columns": 2, "widths": (1.2, 1)}
 
 
-def save(record: Any, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, GuardCurves, record_of)
-    canvas.save(path, lambda *axes: plot(record, axes), **layout(record))
+save = canvas.saver(plot, layout, GuardCurves, record_of)
 
 
 def _short(names: Sequence[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """Fig. 8: error and confidence against the size of one step along the sign of the gradient."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -55,9 +54,8 @@ def plot(record: SignCurves, axes: Sequence["Axes"]) -> None:
     plot_confidences(record, axes[1])
 
 
-def save(record: SignCurves, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    canvas.save(path, lambda *axes: plot(record, axes), size=(6.3, 2.4), columns=2)
+layout = canvas.fixed(size=(6.3, 2.4), columns=2)
+save = canvas.saver(plot, layout)
 
 
 def _draw_errors(record: SignCurves, ax: "Axes") -> None:

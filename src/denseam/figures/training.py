@@ -1,6 +1,5 @@
 """A training run: errors after every epoch, and the schedule of its recipe."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,7 +77,4 @@ def layout(record: TrainingCurves) -> dict[str, Any]:
     return {"size": (3.6, 2.6)}
 
 
-def save(record: Any, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, TrainingCurves, record_of)
-    canvas.save(path, lambda *axes: plot(record, axes), **layout(record))
+save = canvas.saver(plot, layout, TrainingCurves, record_of)

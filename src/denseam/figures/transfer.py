@@ -1,6 +1,5 @@
 """Figs. 5 and 7: how images made against one model fare with others, as a table of colours."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,10 +103,7 @@ def layout(record: TransferMap) -> dict[str, Any]:
     return {"size": (max(3.0, 0.5 + 0.062 * longest + _CELL * wide), 0.65 + _CELL * high)}
 
 
-def save(record: Any, path: str | os.PathLike[str]) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, TransferMap, record_of)
-    canvas.save(path, lambda ax: plot(record, ax), **layout(record))
+save = canvas.saver(plot, layout, TransferMap, record_of)
 
 
 def _draw_cells(ax: "Axes", values: Tensor, top: float) -> None:

@@ -1,6 +1,5 @@
 """Votes of memories, and how many of them decide: from features to prototypes (NIPS16)."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,16 +73,8 @@ def plot(record: Any, axes: Sequence["Axes"], *, firm: bool = False) -> None:
     plot_contributors(record, axes[1])
 
 
-def layout(record: VoteCurves) -> dict[str, Any]:
-    """Return size, inches, and panels of the figure."""
-    del record
-    return {"size": (6.3, 2.4), "columns": 2}
-
-
-def save(record: Any, path: str | os.PathLike[str], *, firm: bool = False) -> None:
-    """Write the figure to a .png, .svg or .pdf file; errors as in ``canvas.save``."""
-    record = canvas.as_record(record, VoteCurves, record_of)
-    canvas.save(path, lambda *axes: plot(record, axes, firm=firm), **layout(record))
+layout = canvas.fixed(size=(6.3, 2.4), columns=2)
+save = canvas.saver(plot, layout, VoteCurves, record_of)
 
 
 def _draw_votes(record: VoteCurves, ax: "Axes", *, firm: bool) -> None:
