@@ -63,15 +63,16 @@ class Classifier(nn.Module, Shown, Drawn):
         n_visible: N, pixels of an image.
         n_classes: C.
         n_memories: K.
-        power: 1 <= n <= 10^6, of the rectified polynomial.
-        temperature: T > 0, the scale of an overlap.
+        power: 1 <= n <= 10^6, of the rectified polynomial; by default ``only_power``.
+        temperature: T > 0, the scale of an overlap; by default ``usual_temperature``.
         front: a module from inputs to (B, N), see ``denseam.fronts``; none by default.
         seed: of the initial memories, which are normal, clipped to [-1, 1]; 64 bits.
         dtype: float32 or float64.
         device: where the memories live.
 
     Raises:
-        InputError: for sizes below 1, n < 1, T <= 0, another seed or dtype.
+        InputError: for sizes below 1, n < 1, n that the network does not have, T <= 0, another seed
+            or dtype.
 
     >>> class Votes(Classifier):
     ...     kind, initial = "votes", (0.0, 0.3)
@@ -85,6 +86,7 @@ class Classifier(nn.Module, Shown, Drawn):
     initial: ClassVar[tuple[float, float]]  # mean and deviation of the memories to begin with
     presets: ClassVar[Mapping[float, Preset]]  # training values by power, see ``Recipe.paper``
     only_power: ClassVar[float | None] = None  # n, for a network that has no other
+    usual_temperature: ClassVar[float | None] = None  # T, where none is chosen
     products: ClassVar[tuple[str, ...]] = ("full",)  # precisions it can be trained with
     compares_distances: ClassVar[bool] = False  # T scales distances to memories, not overlaps
     learns: ClassVar[bool] = True  # training changes its memories
@@ -98,8 +100,8 @@ class Classifier(nn.Module, Shown, Drawn):
         n_visible: int,
         n_classes: int,
         n_memories: int,
-        power: float,
-        temperature: float,
+        power: float | None = None,
+        temperature: float | None = None,
         *,
         front: nn.Module | None = None,
         seed: int = 0,
@@ -110,7 +112,10 @@ class Classifier(nn.Module, Shown, Drawn):
         self.n_visible = whole("n_visible", n_visible)
         self.n_classes = whole("n_classes", n_classes)
         self.front = nn.Identity() if front is None else front
-        self._power = check_power(power)
+        self._power = check_power(self.only_power if power is None else power)
+        if self.only_power not in (None, self._power):
+            raise InputError(f"power = {power!r}: network {self.kind!r} has {self.only_power:g}")
+        temperature = self.usual_temperature if temperature is None else temperature
         self._temperature = check_temperature(temperature)
         start = self.initial_memories(
             whole("n_memories", n_memories), self.n_visible + self.n_classes,
@@ -352,17 +357,18 @@ class Classifier(nn.Module, Shown, Drawn):
         objective: Objective,
         mesh: Mesh,
     ) -> Outcome:
-        """Take one training step on a batch, by autograd."""
-        gradient, outcome = self._gradient(neurons, labels, objective)
+        """Take one training step on a batch; return its outcome before the step."""
+        gradient, outcome = self._gradient(kernel, neurons, labels, objective, mesh)
         mesh.data.add(gradient)
         kernel.update(self.memories.data, velocity, gradient, rule)
         return outcome
 
     @in_full_precision
     def _gradient(
-        self, neurons: Tensor, labels: Tensor, objective: Objective
+        self, kernel: Kernel, neurons: Tensor, labels: Tensor, objective: Objective, mesh: Mesh
     ) -> tuple[Tensor, Outcome]:
-        """Return the gradient of the objective (in float64) by memories, and the outcome."""
+        """Return the gradient of the objective by memories, (K, N + C), and the outcome."""
+        del kernel, mesh
         scores = self._scores(neurons[:, : self.n_visible], objective.head).double()
         value = objective.value(scores, labels)
         (gradient,) = torch.autograd.grad(value, self.memories)
@@ -484,12 +490,12 @@ def bounded(inputs: Tensor) -> tuple[Tensor, Tensor | None]:
     return inputs.nan_to_num(0.0).clamp(-most, most), finite
 
 
-def check_power(power: float) -> float:
+def check_power(power: float | None) -> float:
     """Return n as a float; raise InputError unless it is a number from 1 to 10^6."""
     return number("power", power, least=1, most=MOST_POWER)
 
 
-def check_temperature(temperature: float) -> float:
+def check_temperature(temperature: float | None) -> float:
     """Return T as a float; raise InputError unless it is a finite number > 0."""
     return number("temperature", temperature, above=0)
 

@@ -12,7 +12,7 @@ from denseam.energies import EnergyFunction, RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.explanation import Explanation, Order, explain
 from denseam.heads import Head, HeadName, Scores, largest_one
-from denseam.kernels import Kernel, Objective, Rule
+from denseam.kernels import Kernel, Objective
 from denseam.kernels.choice import PRECISIONS
 from denseam.kernels.interface import Outcome, field_shifts
 from denseam.kernels.look import log_coefficients
@@ -250,22 +250,12 @@ class DenseAM(DenseMemories, Classifier):
         shrink = graph("Min", room(graph.largest, gap), one)
         return scores, graph.cast(graph("Mul", gap, shrink), graph.dtype)
 
-    def learn(
-        self,
-        kernel: Kernel,
-        neurons: Tensor,
-        labels: Tensor,
-        velocity: Tensor,
-        rule: Rule,
-        *,
-        objective: Objective,
-        mesh: Mesh,
-    ) -> Outcome:
-        """Take one training step on a batch, through the kernels."""
-        return kernels.step(
-            kernel, self.energy, neurons, labels, self.memories.data, velocity, rule,
-            temperature=self.temperature, objective=objective, n_classes=self.n_classes,
-            mesh=mesh,
+    def _gradient(
+        self, kernel: Kernel, neurons: Tensor, labels: Tensor, objective: Objective, mesh: Mesh
+    ) -> tuple[Tensor, Outcome]:
+        return kernels.memory_gradient(
+            kernel, self.energy, neurons, labels, self.memories.data,
+            temperature=self.temperature, objective=objective, n_classes=self.n_classes, mesh=mesh,
         )  # fmt: skip
 
     def largest_fields(self, overlaps: Tensor) -> Tensor:

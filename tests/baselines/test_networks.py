@@ -269,9 +269,9 @@ def test_a_binarised_network_sees_black_and_white_and_lets_gradients_through():
     ("make", "words"),
     [
         (lambda: PolynomialNetwork(N, C, K, 1.0, 3.0), "wanted n > 1"),
-        (lambda: ReLUNetwork(N, C, K, 3.0), "dual of n = 2"),
+        (lambda: ReLUNetwork(N, C, K, 3.0), "'relu' has 2"),
         (lambda: ExponentialAM(N, C, K, 31, 3.0), "power = 31 at temperature = 3: wanted n <= 10"),
-        (lambda: RBFNetwork(N, C, K, 3.0), "a Gaussian has 2"),
+        (lambda: RBFNetwork(N, C, K, 3.0), "'rbf' has 2"),
         (lambda: RBFNetwork(N, C, K, temperature=0.0), "temperature = 0.0"),
         (lambda: Binarised(network("relu"), threshold=1.0), "threshold = 1.0"),
         (lambda: NearestNeighbour(images(), torch.zeros(6).long(), 1, metric="l1"), "'l1'"),

@@ -58,8 +58,8 @@ class PolynomialNetwork(Classifier):
         n_visible: int,
         n_classes: int,
         n_memories: int,
-        power: float,
-        temperature: float,
+        power: float | None = None,
+        temperature: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(n_visible, n_classes, n_memories, power, temperature, **options)
@@ -106,24 +106,12 @@ def _scale(overlaps: Tensor, exponent: float) -> Tensor:
 class ReLUNetwork(PolynomialNetwork):
     """A network with one hidden layer of rectified linear neurons, the dual of DAM_2.
 
-    Arguments and errors as for ``PolynomialNetwork``; n is 2.
+    Arguments and errors as for ``PolynomialNetwork``; n is 2, and T is 20 by default.
     """
 
     kind: ClassVar[str] = "relu"
     only_power: ClassVar[float | None] = 2.0
-
-    def __init__(
-        self,
-        n_visible: int,
-        n_classes: int,
-        n_memories: int,
-        power: float = 2.0,
-        temperature: float = 20.0,
-        **options: Any,
-    ) -> None:
-        if power != 2:
-            raise InputError(f"power = {power!r}: a ReLU network is the dual of n = 2")
-        super().__init__(n_visible, n_classes, n_memories, power, temperature, **options)
+    usual_temperature: ClassVar[float | None] = 20.0
 
 
 class RBFNetwork(Classifier):
@@ -139,7 +127,7 @@ class RBFNetwork(Classifier):
         n_classes: C.
         n_memories: K, the centres.
         power: 2: there is no other Gaussian.
-        temperature: T > 0, the width, in visible units of L2.
+        temperature: T > 0, the width, in visible units of L2; 10 by default.
         options: ``front``, ``seed``, ``dtype`` and ``device``, as for ``DenseAM``.
 
     Raises:
@@ -150,20 +138,8 @@ class RBFNetwork(Classifier):
     initial: ClassVar[tuple[float, float]] = (0.0, 0.1)
     presets: ClassVar[Mapping[float, Preset]] = {2: Preset(2, 10, 10, 0, 0.04, 0.02)}
     only_power: ClassVar[float | None] = 2.0
+    usual_temperature: ClassVar[float | None] = 10.0
     compares_distances: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        n_visible: int,
-        n_classes: int,
-        n_memories: int,
-        power: float = 2.0,
-        temperature: float = 10.0,
-        **options: Any,
-    ) -> None:
-        if power != 2:
-            raise InputError(f"power = {power!r}: a Gaussian has 2")
-        super().__init__(n_visible, n_classes, n_memories, power, temperature, **options)
 
     def at_images(self, visible: Tensor, labels: Tensor, *, seed: int) -> None:
         """Put the centres at random images ``visible`` (M, N), with votes for ``labels`` (M,)."""

@@ -74,9 +74,10 @@ class Examples(Shown, Tabular, ABC):
     ) -> Tensor:
         """Return a copy of the examples as networks take them, (M, n_inputs)."""
 
-    @abstractmethod
     def with_rows(self, values: Tensor, labels: Tensor, facts: Mapping[str, Tensor]) -> Self:
         """Return a set with other examples, and all else as it is."""
+        changed = {self.array: values, "labels": labels, "facts": facts}
+        return replace(self, **changed)  # type: ignore[type-var]
 
     def traits(self) -> dict[str, object]:
         """Return what two sets to concatenate have in common."""

@@ -1,8 +1,8 @@
 """Labelled rows of numbers: tables and embeddings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -125,6 +125,3 @@ class FeatureSet(Examples):
         if not dtype.is_floating_point:
             raise InputError(f"inputs are floating, got dtype {dtype}")
         return self.features.to(device or self.features.device, dtype, copy=True)
-
-    def with_rows(self, values: Tensor, labels: Tensor, facts: Mapping[str, Tensor]) -> Self:
-        return replace(self, features=values, labels=labels, facts=facts)

@@ -2,8 +2,8 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -162,9 +162,6 @@ class ImageSet(Examples, Drawn):
     ) -> Tensor:
         """Return a copy of the images as networks take them, as ``visible`` does."""
         return self.visible(dtype, device)
-
-    def with_rows(self, values: Tensor, labels: Tensor, facts: Mapping[str, Tensor]) -> Self:
-        return replace(self, images=values, labels=labels, facts=facts)
 
 
 def only_pictures(examples: Examples, what: str) -> ImageSet:
