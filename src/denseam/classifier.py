@@ -155,6 +155,9 @@ class Classifier(nn.Module, Shown, Drawn):
     def begin_at(self, images: Examples, *, seed: int) -> None:
         """Prepare the initial memories for training on these images; most networks need not."""
 
+    def settle(self) -> None:
+        """Bring in line what follows from the visible memories, after these were averaged."""
+
     @property
     def n_inputs(self) -> int:
         """Numbers in one input of the front; N without a front."""

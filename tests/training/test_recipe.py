@@ -233,7 +233,8 @@ OTHER = {
     "products": "bfloat16", "network": "exponential", "binarised": True,
     "energy": "exponential", "objective": "margin", "logit_scale": 33.25,
     "adversarial": "l2:1.5,linf:0.3", "adversarial_steps": 7, "adversarial_ramp": 0.25, "mix": 0.75,
-    "shift": 0.25, "initial": "samples", "sampling": "natural", "front": "table",
+    "shift": 0.25, "average": 1.5, "keep": "best", "initial": "samples", "sampling": "natural",
+    "front": "table",
 }  # fmt: skip
 
 

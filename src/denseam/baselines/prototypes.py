@@ -87,8 +87,7 @@ class Prototypes(DenseAM):
                 "more, and a prototype for each"
             )
         self.norm, self.target = "l2", 5.0
-        with torch.no_grad():
-            self._vote(slice(None))
+        self.settle()
 
     def aim(self, norm: str, radius: float) -> None:
         """Set what training aims at: a norm, and a radius in visible units.
@@ -120,6 +119,10 @@ class Prototypes(DenseAM):
                 order = members[torch.randperm(len(members), generator=generator)]
                 drawn = order.repeat(-(-count // len(order)))[:count]
                 self.visible_memories[c :: self.n_classes] = _SCALE * visible[drawn]
+        self.settle()
+
+    def settle(self) -> None:
+        with torch.no_grad():
             self._vote(slice(None))
 
     def learn(

@@ -15,6 +15,7 @@ Examples:
     denseam train --power 30 --epochs 3000 --tensorboard --out runs/n30-full
     denseam train --model relu --epochs 100 --out runs/relu
     denseam train --power 30 --from mnist-n30 --epochs 12 --adversarial l2:1 --out runs/n30-l2
+    denseam train --adversarial l2:2 --average 2 --keep best-attacked --out runs/best
     denseam train --power 3 --objective cross-entropy --adversarial linf:0.1 --out runs/n3-linf
     denseam train --certify l2:1.58 --n-memories 4000 --shift 0.5 --epochs 70 --out runs/certified
     denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
@@ -218,6 +219,7 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
                 "train": result.records[-1].to_json() if result.records else None,
                 "test" if args.hold_out is None else "held_out": evaluation.to_json(),
                 "seconds": seconds,
+                **({} if result.recipe.keep == "last" else {"kept_epoch": result.kept_epoch}),
             }
         )
         return _CHANCE if chance else 0
@@ -231,6 +233,12 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
     )
     if result.recipe.initial != "normal":
         stdout.print(_found(result.recipe))
+    if result.recipe.keep != "last" and result.kept_epoch is not None:
+        least = result.records[result.kept_epoch].held_out_error or 0.0
+        how = "attacked" if result.recipe.keep == "best-attacked" else "clean"
+        stdout.print(
+            f"kept epoch {result.kept_epoch + 1}: error {percent(least)} on {how} images held out"
+        )
     for line in _mended(result.records):
         stdout.print(line)
     again = runs_command("evaluate", args.out)

@@ -181,6 +181,18 @@ class Adversarial:
             "without_direction": still / images,
         }
 
+    def breaks(self, model: Classifier, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return True for images (B,) that are wrong, or that one of the threats makes wrong.
+
+        Every image meets every threat, at full size, in 20 steps.
+        """
+        head = model.head(inputs.shape[1:], "log_energy")
+        wrong = head(inputs).values.argmax(dim=1) != labels
+        for threat in self.threats:
+            moved, _ = self._ascended(model, inputs, labels, threat, 1.0, _CHECK_STEPS)
+            wrong |= head(moved).values.argmax(dim=1) != labels
+        return wrong
+
     def _share(self, epoch: int) -> float:
         """Return the part of their size that attacks have in an epoch."""
         return min(1.0, (epoch + 1) / (self.ramp + 1))

@@ -69,5 +69,8 @@ class ShiftedThenAttacked:
     def learned(self, predicted: Tensor, labels: Tensor) -> None:
         self.attack.learned(predicted, labels)
 
+    def breaks(self, model: Classifier, inputs: Tensor, labels: Tensor) -> Tensor:
+        return self.attack.breaks(model, inputs, labels)
+
     def summary(self, axis: Axis) -> dict[str, Any]:
         return self.attack.summary(axis)

@@ -76,6 +76,8 @@ class Keeping:
         state = folder.load(shape, learner.memories.dtype)
         records = []
         if state is not None:
+            if missing := learner.tensors().keys() - state.tensors().keys():
+                raise FileFormatError(f"{folder.checkpoint} has no {', '.join(sorted(missing))}")
             records = read_records(folder.records, state.epochs)
             if len(records) != state.epochs:
                 raise FileFormatError(
@@ -90,8 +92,9 @@ class Keeping:
         learner = self.learner
         fields = learner.mesh.told([record.to_json() for record in records])
         if fields:
-            learner.mesh.scatter(state.memories if state else None, learner.memories)
-            learner.mesh.scatter(state.velocity if state else None, learner.velocity)
+            whole = state.tensors() if state else {}
+            for name, tensor in learner.tensors().items():
+                learner.mesh.scatter(whole.get(name), tensor)
         return [EpochRecord.from_json(each) for each in fields]
 
     def keep(self, record: EpochRecord) -> None:
@@ -106,13 +109,16 @@ class Keeping:
         alone = learner.mesh.size == 1  # several processes would have to agree when to write
         if alone and time.monotonic() < self._next:
             self._records.append(record)
-            self._state = Checkpoint(epochs, learner.memories.clone(), learner.velocity.clone())
+            self._state = Checkpoint.of(epochs, learner.state())
             return
-        memories = learner.mesh.gather(learner.memories, learner.n_memories)
-        velocity = learner.mesh.gather(learner.velocity, learner.n_memories)
-        if memories is not None and velocity is not None:
+        whole = {
+            name: learner.mesh.gather(tensor, learner.n_memories)
+            for name, tensor in learner.tensors().items()
+        }
+        tensors = {name: tensor for name, tensor in whole.items() if tensor is not None}
+        if tensors:
             self._records.append(record)
-            self._write(Checkpoint(epochs, memories, velocity))
+            self._write(Checkpoint.of(epochs, tensors))
 
     def write_waiting(self) -> None:
         """Write the epochs that wait.
@@ -136,8 +142,9 @@ class Keeping:
     def finish(self) -> None:
         """Gather the whole model on the first process, and save it in its folder."""
         learner = self.learner
+        learner.ship()
         if learner.mesh.memory.size > 1:
-            whole = learner.mesh.gather(learner.memories, learner.n_memories)
+            whole = learner.mesh.gather(learner.model.memories.data, learner.n_memories)
             if whole is not None:
                 learner.model.memories.data = whole.to(learner.memories.device)
         if self.folder is not None:

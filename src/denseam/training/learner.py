@@ -1,6 +1,7 @@
 """The learner of a run: memories, velocity, and epochs of minibatches."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -20,7 +21,7 @@ from denseam.kernels.choice import with_precision
 from denseam.mesh import Axis, Mesh
 from denseam.model import DenseAM
 from denseam.saved import describe_model
-from denseam.training.adversarial import UNIT
+from denseam.training.adversarial import UNIT, Adversarial
 from denseam.training.batches import BatchRule, changed_batch, epoch_indices, seeded
 from denseam.training.graph import ResidentSteps, recordable
 from denseam.training.recipe import Recipe
@@ -31,6 +32,7 @@ from denseam.training.scale import (
     scale_of,
     visible_of,
 )
+from denseam.training.shipped import Shipped
 from denseam.training.tally import Tally
 
 if TYPE_CHECKING:
@@ -79,6 +81,11 @@ class Learner:
     ) -> None:
         self.recipe, self.images, self.mesh = recipe, images, mesh
         self.batch = batch
+        if recipe.keep == "best-attacked" and not hasattr(self.batch, "breaks"):
+            raise InputError(
+                f"keep = {recipe.keep!r}: wanted adversarial training, such as adversarial = "
+                "'l2:1.5'"
+            )
         self.objective = OBJECTIVES[recipe.objective](recipe.loss_power, recipe.logit_scale)
         self.step_factor, self.logit_scale = 1.0, cast("float | None", None)
         self.model = initial_model(recipe, images, device, mesh.memory, front)
@@ -86,6 +93,7 @@ class Learner:
         self.classifier = Binarised(self.model) if recipe.binarised else self.model
         self.memories = self.model.memories.data
         self.velocity = torch.zeros_like(self.memories)
+        self.shipped = Shipped(recipe, self.memories, images)
         self.kernel = with_precision(self._exact(), recipe.products)
         # The whole set as one tensor on the device; a batch is converted when it is drawn.
         self.pixels = images.values.flatten(1).to(device)  # (M, n_inputs)
@@ -130,6 +138,7 @@ class Learner:
                 self.kernel, neurons, labels, self.velocity, rule,
                 objective=self.objective, mesh=self.mesh,
             )  # fmt: skip
+            self.shipped.add(epoch * len(order) + number)
             tally.add(outcome.activity, outcome.predicted, labels, outcome.objective)
             learned = getattr(self.batch, "learned", None)
             if learned is not None:
@@ -141,14 +150,37 @@ class Learner:
         """Return eps of an epoch, after what was mended."""
         return self.recipe.learning_rate_at(epoch) * self.step_factor
 
-    def state(self) -> tuple[Tensor, Tensor]:
-        """Return copies of memories and velocity, for ``restore``."""
-        return self.memories.clone(), self.velocity.clone()
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what training changes: memories, velocity, and what is to be shipped."""
+        return {"memories": self.memories, "velocity": self.velocity, **self.shipped.tensors()}
 
-    def restore(self, state: tuple[Tensor, Tensor]) -> None:
-        """Take memories and velocity back to where they were."""
-        self.memories.copy_(state[0])
-        self.velocity.copy_(state[1])
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of the tensors, for ``restore``."""
+        return {name: tensor.clone() for name, tensor in self.tensors().items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take the tensors back to where they were."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(state[name])
+
+    def ship(self) -> None:
+        """Give the model the memories that stand for the run."""
+        self._show(self.shipped.final)
+
+    @contextmanager
+    def _shipping(self) -> Iterator[None]:
+        """Let the model have the memories that stand for the epoch."""
+        trained, self.memories = self.memories, self.shipped.now
+        self._show(self.memories)
+        try:
+            yield
+        finally:
+            self.model.memories.data = self.memories = trained
+
+    def _show(self, memories: Tensor) -> None:
+        self.model.memories.data = memories
+        if self.shipped.average is not None:
+            self.model.settle()
 
     def mended(self, step_factor: float, logit_scale: float | None) -> None:
         """Go on with shorter steps, and with the cross-entropy of log-energies times a scale."""
@@ -181,8 +213,27 @@ class Learner:
     def error(self, test: Examples) -> float:
         """Return the error on held-out images, shared among processes, by all memories."""
         images = test.subset(self.mesh.data.part(len(test)))
-        wrong = (self._labels(images).cpu() != images.labels).sum().to(self.pixels.device)
+        with self._shipping():
+            wrong = (self._labels(images).cpu() != images.labels).sum().to(self.pixels.device)
         return int(self.mesh.data.add(wrong)) / len(test)
+
+    def compare(self, held_out: Examples | None) -> float | None:
+        """Keep the epoch if it is the best on held-out images; return its error there."""
+        if held_out is None:
+            return None
+        error = self._held_out_error(held_out)
+        self.shipped.compare(error)
+        return error
+
+    def _held_out_error(self, held_out: Examples) -> float:
+        if self.recipe.keep == "best":
+            return self.error(held_out)
+        images = held_out.subset(self.mesh.data.part(len(held_out)))
+        inputs = images.inputs(self.memories.dtype, self.memories.device)
+        labels = images.labels.to(inputs.device)
+        with seeded(inputs.device, self.recipe.seed, self.mesh.data.rank), self._shipping():
+            wrong = cast("Adversarial", self.batch).breaks(self.classifier, inputs, labels).sum()
+        return int(self.mesh.data.add(wrong)) / len(held_out)
 
     def dead_memories(self, neurons: Tensor) -> int:
         """Count the memories that are active for no image of a batch (B, N + C) and no class."""
@@ -192,7 +243,7 @@ class Learner:
 
     def not_finite(self) -> list[str]:
         """Return which of memories and velocity hold NaN or infinities, on any process."""
-        numbers = {"memories": self.memories, "velocity": self.velocity}
+        numbers = self.tensors()
         bad = torch.stack([(~x.isfinite()).any() for x in numbers.values()]).long()
         counts = self.mesh.memory.add(bad).tolist()
         return [name for name, count in zip(numbers, counts, strict=True) if count]
@@ -229,7 +280,7 @@ class Learner:
         """Return whether steps can run without the host."""
         plain = isinstance(self.model.front, nn.Identity) and not self.recipe.binarised
         plain = plain and isinstance(self.objective, Paper)
-        alone = self.mesh.size == 1 and self.batch is None
+        alone = self.mesh.size == 1 and self.batch is None and self.shipped.average is None
         return plain and alone and self.model.dense and recordable(self.kernel, self.pixels.device)
 
     def _steps(self, order: Tensor) -> ResidentSteps:

@@ -32,6 +32,7 @@ from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 from denseam.training.runs import RunFolder
 from denseam.training.scale import front_of
+from denseam.training.shipped import held_out
 
 __all__ = ["TrainResult", "train"]
 
@@ -53,6 +54,14 @@ class TrainResult(Shown, Drawn, Tabular):
     recipe: Recipe
     records: list[EpochRecord]
     out: Path | None
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose memories the model has, from 0; None if none was trained."""
+        errors = [record.held_out_error for record in self.records]
+        if not errors or errors[0] is None:
+            return len(errors) - 1 if errors else None
+        return min(range(len(errors)), key=lambda epoch: errors[epoch] or 0.0)
 
     def _summary(self) -> str:
         errors = ""
@@ -97,7 +106,8 @@ def train(
         out: run folder; made where it does not exist. Without it nothing is written.
         resume: continue a run in ``out``; if False, such a run is an error.
         callbacks: called after every batch and epoch, and for warnings; see ``Callback``.
-        test: images to measure the test error on after every epoch.
+        test: images to measure the test error on after every epoch, that of the average if the
+            recipe has one.
         device: where to train.
         mesh: the processes that share the work, see ``denseam.mesh.start``; all of them make the
             same call, each with its copy of the images. The first one writes the folder, calls the
@@ -147,35 +157,45 @@ def train(
         kind = type(images).__name__
         article = "an" if kind == "ImageSet" else "a"
         raise InputError(f"test: wanted {article} {kind}, got {type(test).__name__}")
+    whole = images
+    images, chosen_by = held_out(recipe, images)
     check_every_class_present(images.labels, images.n_classes)
     mesh = mesh or Mesh()
     batch = recipe.batch_rule(images.input_shape) if batch is None else batch
-    _check_divisible(recipe, images, test, mesh, batch)
+    for tested in (test, chosen_by):
+        _check_divisible(recipe, images, tested, mesh, batch)
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
     front = front_of(recipe, images) if front is None else front
     learner = Learner(recipe, images, device, mesh, front=front, batch=batch, start=start)
     shown = [ProgressBar()] if (watched() if progress is None else progress) else []
-    run = _Run(learner, test, [*shown, *callbacks], Keeping(learner, folder, kept=out is not None))
+    keeping = Keeping(learner, folder, kept=out is not None)
+    run = _Run(learner, test, chosen_by, [*shown, *callbacks], keeping)
     with folder.locked() if folder is not None else nullcontext():
-        return run.finish(resume=resume)
+        return run.finish(whole, resume=resume)
 
 
 class _Run:
     """The state of one call of ``train``."""
 
     def __init__(
-        self, learner: Learner, test: Examples | None, callbacks: list[Callback], keeping: Keeping
+        self,
+        learner: Learner,
+        test: Examples | None,
+        held_out: Examples | None,
+        callbacks: list[Callback],
+        keeping: Keeping,
     ) -> None:
         if test is not None:
             check_fit(learner.model, test)
-        self.learner, self.recipe, self.test, self.keeping = learner, learner.recipe, test, keeping
+        self.learner, self.recipe, self.keeping = learner, learner.recipe, keeping
+        self.test, self.held_out = test, held_out
         self.callbacks = callbacks if learner.mesh.first else []
 
-    def finish(self, *, resume: bool) -> TrainResult:
+    def finish(self, images: Examples, *, resume: bool) -> TrainResult:
         """Train the remaining epochs and return the result; nearest neighbours have none."""
         recipe, learner = self.recipe, self.learner
-        before = self.keeping.claim(learner.images, resume=resume)
+        before = self.keeping.claim(images, resume=resume)
         learner.kernel = environment.kernel_as_before(learner.kernel, before)
         records = self.keeping.load()
         here = environment.describe(learner.memories.device, learner.kernel, learner.mesh)
@@ -201,6 +221,7 @@ class _Run:
             health.look(record)  # so that earlier warnings are not repeated
         if records:
             learner.mended(records[-1].step_factor or 1.0, records[-1].logit_scale)
+            learner.shipped.least = min(each.held_out_error or 0.0 for each in records)
         batches = batches_per_epoch(len(images), images.n_classes, recipe.per_class)
         try:
             for callback in self.callbacks:
@@ -234,6 +255,7 @@ class _Run:
             seconds=time.perf_counter() - start,
             step_factor=None if learner.step_factor == 1 else learner.step_factor,
             logit_scale=learner.logit_scale,
+            held_out_error=learner.compare(self.held_out),
         )
         self.keeping.keep(record)
         return record

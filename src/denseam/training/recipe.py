@@ -29,6 +29,7 @@ from denseam.training.batches import SAMPLING, BatchRule
 __all__ = ["COMMAND_EPOCHS", "Recipe"]
 
 INITIAL = ("normal", "samples", "classes")
+KEEP = ("last", "best", "best-attacked")
 
 COMMAND_EPOCHS = 300  # of `denseam train`: errors close to the paper's in minutes
 MOST_LOSS_POWER = 500  # (Y - t)^(2m) reaches 4^m, which must stay finite
@@ -74,6 +75,11 @@ class Recipe(Shown, Drawn):
         adversarial_ramp: share of the epochs in which the size of attacks grows from 0.
         mix: share of attacked images in what is learned: 0.5 for as many as clean ones.
         shift: probability that an image is shown moved by one pixel.
+        average: epochs that a moving average of the memories looks back; the average is tested
+            and becomes the model. 0 for none.
+        keep: the epoch whose memories become the model: the "last", or the one with the least error
+            on a tenth of the training images, at most 1000, which are held out: "best", or
+            "best-attacked" by the attacks of ``adversarial`` in 20 steps.
         certify: norm and radius, such as "l2:1.58" in [0, 1] units, within which "prototypes" keep
             the labels of images; training aims at 1.6 times as much.
         initial: memories begin as normal random numbers ("normal", as in the paper), as training
@@ -118,6 +124,8 @@ class Recipe(Shown, Drawn):
     adversarial_ramp: float = field(default=0.5, metadata={"least": 0, "most": 1})
     mix: float = field(default=0.5, metadata={"above": 0, "most": 1})
     shift: float = field(default=0.0, metadata={"least": 0, "most": 1})
+    average: float = field(default=0.0, metadata={"least": 0})
+    keep: str = field(default="last", metadata={"choices": KEEP})
     certify: str = field(default="", metadata={"check": check_radius})
     initial: str = field(default="normal", metadata={"choices": INITIAL})
     sampling: str = field(default="balanced", metadata={"choices": SAMPLING})
@@ -148,6 +156,10 @@ class Recipe(Shown, Drawn):
             raise InputError(
                 f"certify = {self.certify!r}: wanted network {Prototypes.kind!r}, got "
                 f"{self.network!r}"
+            )
+        if not kind.learns and (self.average or self.keep != "last"):
+            raise InputError(
+                f"network {self.network!r} learns nothing to average or to choose from"
             )
         self._check_ramp()
 

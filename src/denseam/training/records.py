@@ -33,13 +33,15 @@ class EpochRecord:
     # What training has mended by itself until this epoch: see ``health``.
     step_factor: float | None = None  # of the recipe's learning rate
     logit_scale: float | None = None  # of a cross-entropy in the place of the recipe's objective
+    held_out_error: float | None = None  # that a recipe with ``keep`` chooses the epoch by
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
         fields = dataclasses.asdict(self)
-        if self.attack is None:
-            del fields["attack"]
-        return fields
+        return {
+            name: value for name, value in fields.items()
+            if value is not None or name not in ("attack", "held_out_error")
+        }  # fmt: skip
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:

@@ -2,7 +2,8 @@
 
     run.json                 recipe, data, versions, threads; written once
     records.jsonl            one line per epoch
-    checkpoint.safetensors   memories and velocity after the last whole epoch, or one before
+    checkpoint.safetensors   memories and velocity after the last whole epoch, or one before; and
+                             average and best memories, where the recipe asks for them
     model.safetensors        the trained model, once all epochs are done
 
 Records are appended, and on the disk, before the checkpoint atomically replaces the last one. After
@@ -11,10 +12,10 @@ the next call drops those.
 """
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +34,17 @@ class Checkpoint:
     epochs: int  # number of trained epochs
     memories: Tensor  # (K, N + C)
     velocity: Tensor  # (K, N + C)
+    shipped: Mapping[str, Tensor] = field(default_factory=dict)  # (K, N + C), see ``Shipped``
+
+    @classmethod
+    def of(cls, epochs: int, tensors: Mapping[str, Tensor]) -> Self:
+        """Return the state of tensors by name."""
+        shipped = {k: v for k, v in tensors.items() if k not in ("memories", "velocity")}
+        return cls(epochs, tensors["memories"], tensors["velocity"], shipped)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name."""
+        return {"memories": self.memories, "velocity": self.velocity, **self.shipped}
 
 
 @dataclass(frozen=True)
@@ -118,8 +130,7 @@ class RunFolder:
 
     def save(self, state: Checkpoint) -> None:
         """Write the checkpoint, atomically."""
-        tensors = {"memories": state.memories, "velocity": state.velocity}
-        save_tensors(self.checkpoint, "checkpoint", tensors, {"epochs": state.epochs})
+        save_tensors(self.checkpoint, "checkpoint", state.tensors(), {"epochs": state.epochs})
 
     def load(self, shape: torch.Size, dtype: torch.dtype) -> Checkpoint | None:
         """Return the last checkpoint, or None before the first.
@@ -131,7 +142,7 @@ class RunFolder:
             return None
         tensors, facts = load_tensors(self.checkpoint, "checkpoint")
         try:
-            state = Checkpoint(int(facts["epochs"]), tensors["memories"], tensors["velocity"])
+            state = Checkpoint.of(int(facts["epochs"]), tensors)
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{self.checkpoint} is no whole checkpoint: {error!r}") from error
         for name, tensor in tensors.items():
