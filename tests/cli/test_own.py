@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import denseam
-from denseam.cli.own import own_data, runs_command
+from denseam.cli import main
+from denseam.cli.common import command_line
+from denseam.cli.own import own_data
 from denseam.data import ImageSet
 from denseam.data.registry import KNOWN
 from denseam.files import read_json, write_json
@@ -77,6 +79,53 @@ def test_every_command_takes_the_runs_own_data(run, trained, words):
     assert "trained on" not in err
 
 
+CALIBRATE = (
+    "guard calibrate --detector 'a run' --classifier 'a run' --score gap --target-rejection 0.2 "
+    "--scale byte --out g"
+)
+CHAIN = [  # a command, and how the one begins that it names last
+    ("evaluate 'a run'", "explain 'a run' --index "),
+    (
+        "explain 'a run' --index 2 --by contribution",
+        "explain 'a run' --index 2 --by contribution --out explanation.png",
+    ),
+    ("explain 'a run' --part train --out e.png", "boundary 'a run' --part train --count "),
+    ("audit 'a run' --queries 5 --count 6", "attack 'a run' --method minimum "),
+    ("attack 'a run' --method fgsm --eps 0.2 --out a.npz", "evaluate 'a run' --dataset a.npz"),
+    ("transfer 'a run' --sets set.npz", "evaluate 'a run' --dataset set.npz"),
+    ("predict 'a run' 'my data/dots.npz'", "evaluate 'a run'"),
+    ("data 'my data/dots.npz' --scale byte", "train --power 20 --dataset 'my data/dots.npz' --sc"),
+    (CALIBRATE, "guard check g "),
+    ("guard check g 'my data/dots.npz' --count 4", "guard evaluate g --part train"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A folder with a run, data and a set, in which every command of ``CHAIN`` may write."""
+    folder = tmp_path_factory.mktemp("chain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "my data").mkdir()
+        np.savez("my data/dots.npz", **arrays())
+        ImageSet(torch.zeros(3, 5, 5), torch.arange(3), 3, name="dots").save("set.npz")
+        words = [str(w) for w in (*ARGUMENTS, "--dataset", "my data/dots.npz", "--out", "a run")]
+        assert main(["train", *words]) == 0
+        assert main(shlex.split(CALIBRATE)) == 0
+        yield
+
+
+@pytest.mark.parametrize(("line", "following"), CHAIN)
+def test_every_command_ends_with_one_that_works_as_printed(run, once, line, following):
+    code, out, err = run(*shlex.split(line))
+    assert code == 0, err
+    last = out.splitlines()[-1]
+    assert last.startswith(f"next: denseam {following}")
+    last += " --epochs 1" * line.startswith("data ")
+    code, out, err = run(*shlex.split(last)[2:])
+    assert (code, err) == (0, "")
+
+
 def test_certificates_are_of_the_models_own_images(run, trained):
     code, _, err = run("certify", "mnist-n2", "--count", "2", "--json")
     assert (code, err) == (0, "")
@@ -139,10 +188,10 @@ def test_old_files_know_a_known_set_by_its_name_or_nothing(run, trained, here):
 
 
 def test_commands_on_folders_can_be_pasted(tmp_path):
-    assert runs_command("evaluate", tmp_path.parent / "a b") == (
+    assert command_line("evaluate", tmp_path.parent / "a b") == (
         f"denseam evaluate '{tmp_path.parent / 'a b'}'"
     )
-    assert runs_command("evaluate", type(tmp_path)("-x")) == "denseam evaluate ./-x"
+    assert command_line("evaluate", type(tmp_path)("-x")) == "denseam evaluate ./-x"
 
 
 def test_a_guard_says_how_well_its_members_know_the_images(run, trained, here):

@@ -103,14 +103,14 @@ def test_some_stages_with_those_they_need_and_where_the_report_is(reproduce, out
     lines = err.splitlines()
     assert [line[:7] for line in lines] == [f"[ {i}/4] " for i in (1, 2, 3, 4)]
     assert re.fullmatch(r"\[ 4/4\] adversarial transfer \(Fig. 5\) +\d+\.\d s", lines[3])
+    where = f"report in {out / 'report.html'}, numbers in {out / 'results.json'}"
     assert said.startswith(
-        "these stages alone judge no claim of the paper\nrun the other stages with:\n"
+        f"these stages alone judge no claim of the paper\n{where}\nrun the other stages with:\n"
     )
     assert "cannot be compared" not in said
     again = next(line for line in said.splitlines() if line.startswith("  denseam reproduce "))
     assert shlex.split(again)[2:4] == ["--out", f"{out}"]
     assert parser().parse_args(shlex.split(again)[1:]).only == []
-    assert said.endswith(f"report in {out / 'report.html'}, numbers in {out / 'results.json'}\n")
     found = results_in(out)
     assert {row["stage"] for row in found["rows"]} == {
         "errors", "boundary-n2", "boundary-n30", "transfer",

@@ -41,7 +41,7 @@ def test_boundary_says_what_came_of_it_and_writes_the_set(boundary, model, tmp_p
     assert lines[1].startswith("median L2 distance of the boundary ")
     assert re.match(rf"stopped: (\w+ \d, )?crossed {crossed}(, \w+ \d)*; median ", lines[2])
     assert "visible units" in lines[3]
-    assert lines[-1] == f"set in {tmp_path / 'b.safetensors'}"
+    assert lines[-2] == f"set in {tmp_path / 'b.safetensors'}"
     assert len(made) == 8
     led = denseam.load(model).predict(made.visible()) == made.facts["target"]
     assert led[made.facts["success"]].all()

@@ -202,7 +202,7 @@ def test_the_table_has_every_value_above_its_interval(transfer, found, toy):
     head, *_ = out.splitlines()
     assert head.startswith("error of models (columns) on images made against (rows)")
     assert re.search(r"┃ images ┃ +n = 2 ┃ +n = 8 ┃", out)
-    assert out.endswith("bold: made against that model itself\n")
+    assert "\nbold: made against that model itself\nnext: denseam evaluate n8 " in out
 
 
 def test_the_table_of_confidences_names_beta_sm(transfer):
@@ -253,7 +253,7 @@ def test_the_figure_is_a_whole_png_with_a_row_for_each_set(transfer, toy, tmp_pa
     few, many = tmp_path / "few.png", tmp_path / "many.png"
     code, out, err = transfer("n2", "n8", "--sets", "b8.npz", "--figure", few)
     assert (code, err) == (0, "")
-    assert out.endswith(f"figure in {few}\n")
+    assert f"\nfigure in {few}\nnext: denseam evaluate n8 " in out
     more = ("--clean", "--dataset", toy, "--confidence", "--figure", many, "--json")
     code, out, err = transfer("n2", "n8", "--sets", "b8.npz", "b2.safetensors", "r2.npz", *more)
     assert (code, err) == (0, "")

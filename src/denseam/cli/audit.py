@@ -26,6 +26,8 @@ from denseam.cli.common import (
     check_file,
     percent,
     print_json,
+    same_data,
+    say_next,
     stdout,
     table,
 )
@@ -107,3 +109,5 @@ def _print(result: Audit, args: argparse.Namespace) -> None:
         stdout.print(f"no number can be believed: {plainest.name} fails a check")
     if args.page is not None:
         stdout.print(f"page in {args.page}")
+    more = ["--method", "minimum", "--count", 100, "--out", "near.safetensors"]
+    say_next("attack", args.model, *same_data(args), *more)

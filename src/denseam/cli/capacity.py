@@ -18,7 +18,7 @@ import shlex
 from pathlib import Path
 
 from denseam.checks import numbers, whole
-from denseam.cli.common import print_json, stderr, stdout, table
+from denseam.cli.common import print_json, say_next, stderr, stdout, table
 from denseam.cli.reproduce import StageLines
 from denseam.errors import InputError
 from denseam.figures.canvas import need_matplotlib
@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             row = by_id[name]
             stdout.print(f"{row.what}: {quantity(row.value, row.low, row.high, row.unit)}")
     stdout.print(f"figure in {args.out / 'capacity.png'}, numbers in {args.out / 'capacity.json'}")
+    say_next("reproduce", "--study", "memory")
     return 0
 
 

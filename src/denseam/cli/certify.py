@@ -36,6 +36,8 @@ from denseam.cli.common import (
     check_file,
     percent,
     print_json,
+    same_data,
+    say_next,
     stderr,
     stdout,
     table,
@@ -224,3 +226,5 @@ def _print(
     for what, path in (("proofs", args.save), ("curves", args.out)):
         if path is not None:
             stdout.print(f"{what} in {path}")
+    more = ["--method", "minimum", "--norm", args.norm, "--count", 100, "--out", "near.safetensors"]
+    say_next("attack", args.model, *same_data(args), *more)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "add_reading",
     "check_count",
     "check_file",
+    "command_line",
     "dataset_of",
     "foreign",
     "images_of",
@@ -37,7 +39,9 @@ __all__ = [
     "percent",
     "print_errors",
     "print_json",
+    "same_data",
     "say_error",
+    "say_next",
     "stderr",
     "stdout",
     "table",
@@ -231,6 +235,29 @@ def print_errors(what: str, errors: Sequence[str]) -> None:
         stdout.print(foreign(f"  {error}"))
     if len(errors) > _REASONS:
         stdout.print(f"  ... and {len(errors) - _REASONS} more")
+
+
+def command_line(*words: object) -> str:
+    """Return a command of denseam, to be pasted into a shell; paths never look like options."""
+    texts = [
+        f"./{word}" if isinstance(word, Path) and f"{word}"[0] == "-" else word for word in words
+    ]
+    return shlex.join(["denseam", *map(str, texts)])
+
+
+def say_next(*words: object) -> None:
+    """Print a command to go on with, as its last line."""
+    stdout.print(f"next: {command_line(*words)}", soft_wrap=True)
+
+
+def same_data(args: argparse.Namespace) -> list[str]:
+    """Return the options of a command line that say on what data it worked, for the next one."""
+    words = list[str]()
+    for name in ("dataset", "scale", "label_column", "kind", "part"):
+        value = getattr(args, name, None)
+        if value is not None and (name, value) != ("part", "test"):
+            words += [f"--{name.replace('_', '-')}", value]
+    return words
 
 
 def say_error(command: str, error: DenseAMError) -> None:

@@ -23,7 +23,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from denseam import data
-from denseam.cli.common import add_reading, foreign, load_examples, print_json, stdout, table
+from denseam.cli.common import (
+    add_reading,
+    foreign,
+    load_examples,
+    print_json,
+    same_data,
+    say_next,
+    stdout,
+    table,
+)
 from denseam.cli.tables import FittedTable
 from denseam.data import Dataset, Examples, ImageSet
 from denseam.data.registry import KNOWN
@@ -31,6 +40,8 @@ from denseam.errors import InputError
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+_POWER = 20  # of the command that is named last
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
             print_json([dataclasses.asdict(each) for each in sets])
         else:
             stdout.print(_table(sets))
+            say_next("data", "mnist")
         return 0
     if args.name not in KNOWN:
         return _describe(args)
@@ -66,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         stdout.print(f"{name.replace('_', ' '):<10} {text}")
     for path in checked:
         stdout.print(f"{'checked':<10} {path}: as published")
+    _say_next(args)
     return 0
 
 
@@ -95,7 +108,14 @@ def _describe(args: argparse.Namespace) -> int:
         stdout.print(foreign(f"{'note':<10} {note}"))
     rows: list[list[str | Text]] = [[foreign(name), *map(str, counts)] for name, *counts in classes]
     stdout.print(table(None, ["class", *parts], rows, left=[0]))
+    _say_next(args)
     return 0
+
+
+def _say_next(args: argparse.Namespace) -> None:
+    """Name the command that trains on these data, read in the same way."""
+    out = Path("runs") / (Path(args.name).stem or "mine")
+    say_next("train", "--power", _POWER, "--dataset", args.name, *same_data(args), "--out", out)
 
 
 def _facts(name: str, parts: Mapping[str, Examples]) -> dict[str, Any]:

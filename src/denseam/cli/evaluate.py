@@ -21,15 +21,20 @@ from denseam.cli.common import (
     add_part,
     percent,
     print_json,
+    same_data,
+    say_next,
     stdout,
     table,
 )
 from denseam.cli.own import examples_for
 from denseam.cli.tables import FittedTable
-from denseam.evaluation import Evaluation, evaluate
+from denseam.data import Examples
+from denseam.evaluation import Evaluation, evaluate, predict_images
+from denseam.model import DenseAM
 from denseam.pretrained import load_any
 
 _MOST = 3  # confusions of a class
+_LOOKED_AT = 1000  # images among which an error to explain is searched
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +65,19 @@ def run(args: argparse.Namespace) -> int:
     stdout.print(f"mean |Y| {evaluation.mean_activity:.4f}")
     stdout.print(f"{1000 * evaluation.seconds_per_1000:.1f} ms for 1000 images")
     stdout.print(_confusions(evaluation, images.class_names))
+    if isinstance(model, DenseAM):
+        say_next("explain", args.model, *same_data(args), "--index", _first_error(model, images))
+    else:
+        part = "test" if args.part == "train" else "train"
+        data = argparse.Namespace(**{**vars(args), "part": part})
+        say_next("evaluate", args.model, *same_data(data))
     return 0
+
+
+def _first_error(model: DenseAM, images: Examples) -> int:
+    """Return the first image that gets a wrong label, 0 where none is near the start."""
+    some = images.subset(slice(_LOOKED_AT))
+    return int((predict_images(model, some).cpu() != some.labels).int().argmax())
 
 
 def _confusions(evaluation: Evaluation, names: tuple[str, ...]) -> FittedTable:

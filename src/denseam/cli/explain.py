@@ -21,6 +21,8 @@ from denseam.cli.common import (
     add_part,
     percent,
     print_json,
+    same_data,
+    say_next,
     stdout,
     table,
 )
@@ -28,7 +30,7 @@ from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.own import examples_for
 from denseam.cli.sets import check_picture
 from denseam.cli.tables import FittedTable
-from denseam.data import Examples
+from denseam.data import Examples, ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import check_fit
 from denseam.explanation import ClassVotes, Explanation
@@ -84,7 +86,22 @@ def run(args: argparse.Namespace) -> int:
             stdout.print(_votes(explanation, votes, names))
     if args.out is not None:
         stdout.print(f"figure in {args.out}")
+    _say_next(args, images)
     return 0
+
+
+def _say_next(args: argparse.Namespace, images: Examples) -> None:
+    """Name a command to go on with: the figure, the nearest boundary, or another row."""
+    same = (args.model, *same_data(args))
+    if args.out is None:
+        label = [] if args.label is None else ["--label", args.label]
+        by = [] if args.by == _FLAGS[1].default else ["--by", args.by]
+        more = ["--index", args.index, *label, *by, "--out", "explanation.png"]
+        say_next("explain", *same, *more)
+    elif isinstance(images, ImageSet):
+        say_next("boundary", *same, "--count", 100, "--out", "boundary.safetensors")
+    else:
+        say_next("explain", *same, "--index", (args.index + 1) % len(images))
 
 
 def _class_names(model: DenseAM, images: Examples) -> tuple[str, ...]:

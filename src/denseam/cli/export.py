@@ -16,6 +16,7 @@ from pathlib import Path
 
 from denseam.cli.common import add_model, print_json, stdout
 from denseam.cli.flags import add_flags, from_signature, typed
+from denseam.cli.own import say_evaluate
 from denseam.errors import InputError
 from denseam.interop.onnx import export_onnx, need_onnx
 from denseam.pretrained import load_any
@@ -49,4 +50,5 @@ def run(args: argparse.Namespace) -> int:
         print_json({**facts, "head": args.head, "takes": args.takes, "bytes": size})
         return 0
     stdout.print(f"model in {args.out}, {size / 1e6:.1f} MB: {args.takes} -> logits, label")
+    say_evaluate(args.model, model)
     return 0

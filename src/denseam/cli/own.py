@@ -1,21 +1,28 @@
 """The data set that a model was trained on: what commands work on unless told otherwise."""
 
 import argparse
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from denseam.classifier import Classifier
-from denseam.cli.common import check_count, foreign, images_of, stderr
+from denseam.cli.common import check_count, foreign, images_of, say_next, stderr
 from denseam.data import Dataset, Examples, ImageSet
 from denseam.data.imageset import only_pictures
 from denseam.data.registry import KNOWN
 from denseam.errors import InputError
 from denseam.files import read_json, there_is
 
-__all__ = ["OwnData", "chosen_for", "examples_for", "own_data", "remembered", "runs_command"]
+__all__ = [
+    "OwnData",
+    "chosen_for",
+    "examples_for",
+    "own_data",
+    "reading_of",
+    "remembered",
+    "say_evaluate",
+]
 
 _ANY = ("images", "features")  # names of sets that have got none
 _READING = ("scale", "label_column", "kind")  # options that say how a data set is read
@@ -39,21 +46,15 @@ class OwnData:
 def remembered(images: Dataset, args: argparse.Namespace) -> Dataset:
     """Return the data of a training command with a note of where they are, for its run folder."""
     parts = (images.train, images.test)
-    train, test = (each.renamed(each.name, read=_read(args)) for each in parts)
+    train, test = (each.renamed(each.name, read=reading_of(args)) for each in parts)
     return Dataset(images.name, train, test)
 
 
-def _read(args: argparse.Namespace) -> dict[str, Any]:
+def reading_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return where a data set is and how it is read, to be read again from any folder."""
     name: str = args.dataset
     read = {"dataset": name if name in KNOWN else str(Path(name).absolute())}
     return read | {key: v for key in _READING if (v := getattr(args, key, None)) is not None}
-
-
-def runs_command(command: str, folder: Path) -> str:
-    """Return a command on a run folder, to be pasted into a shell."""
-    name = str(folder)
-    return f"denseam {command} {shlex.quote(f'./{name}' if name.startswith('-') else name)}"
 
 
 def own_data(source: str, model: object) -> OwnData | None:
@@ -82,6 +83,12 @@ def own_data(source: str, model: object) -> OwnData | None:
     return OwnData(trained_on.data, _known(trained_on.data), {}, names)
 
 
+def say_evaluate(source: str, model: object) -> None:
+    """Name the command that evaluates a model; the list of data sets where its own is unknown."""
+    own = own_data(source, model)
+    say_next("data") if own is None or own.dataset is None else say_next("evaluate", source)
+
+
 def _of_guard(clean: Any) -> OwnData | None:
     """Return the data that a guard was calibrated on, by its ``CalibratedOn``."""
     if clean is None:
@@ -96,7 +103,7 @@ def examples_for(args: argparse.Namespace, models: Mapping[str, object]) -> Exam
     Models that were trained on another data set are named in a warning.
 
     Args:
-        args: the command line; what it did not say is filled in.
+        args: the command line.
         models: by what the command line calls them. Models of others say nothing.
 
     Raises:
@@ -104,10 +111,11 @@ def examples_for(args: argparse.Namespace, models: Mapping[str, object]) -> Exam
             is, or they were trained on different ones.
     """
     owned = {source: own for source, model in models.items() if (own := own_data(source, model))}
+    args = argparse.Namespace(**vars(args))
     if args.dataset is None:
         _fill_in(args, owned)
     examples = images_of(args)
-    examples = examples.renamed(examples.name, read=_read(args))
+    examples = examples.renamed(examples.name, read=reading_of(args))
     for source, own in owned.items():
         _warn(source, own, examples)
     return examples

@@ -40,12 +40,14 @@ from denseam.cli.common import (
     stdout,
     table,
 )
+from denseam.cli.own import say_evaluate
 from denseam.cli.sets import check_picture
 from denseam.cli.tables import FittedTable
 from denseam.errors import DataUnavailableError, InputError
 from denseam.figures.grid import record_of, save_grid
 from denseam.files import write_bytes
 from denseam.prediction import Prediction, Predictions, predict
+from denseam.pretrained import load_any
 
 _LISTED = 40  # rows of the table
 _NAMED = 2  # memories in a row of it
@@ -150,6 +152,7 @@ def _report(args: argparse.Namespace, result: Predictions) -> None:
     for what, path in (("rows", args.out), ("pictures", args.pictures)):
         if path is not None:
             stdout.print(foreign(f"{what} in {path}"))
+    say_evaluate(args.model, load_any(args.model))
 
 
 def _table(result: Predictions) -> FittedTable:

@@ -16,7 +16,6 @@ Examples:
 """
 
 import argparse
-import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +24,16 @@ from typing import Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from denseam.cli.common import add_dataset, dataset_of, job, print_json, stderr, stdout
+from denseam.cli.common import (
+    add_dataset,
+    command_line,
+    dataset_of,
+    job,
+    print_json,
+    say_next,
+    stderr,
+    stdout,
+)
 from denseam.cli.flags import add_flags, from_fields, from_signature, typed
 from denseam.cli.progress import Clock, TrainingBar, duration
 from denseam.data import Dataset
@@ -220,12 +228,17 @@ def _summary(reproduction: Reproduction, args: argparse.Namespace) -> None:
     for claim in judged:
         if claim["verdict"] == "not reproduced":
             stdout.print(f"not reproduced: {claim['where']}, {claim['claim']}")
-    if args.only:
-        words = ["denseam", "reproduce", "--out", f"{reproduction.out}"]
-        words += ["--study", args.study] if args.study != "paper" else []
-        words += ["--quick"] if args.quick else []
-        words += ["--models", *args.models] if args.models else []
-        words += ["--dataset", args.dataset] if args.dataset != "mnist" else []
-        stdout.print("run the other stages with:")
-        stdout.print(f"  {shlex.join(words)}", soft_wrap=True)
     stdout.print(f"report in {reproduction.report}, numbers in {reproduction.out / 'results.json'}")
+    words: list[object] = ["reproduce", *(["--out", reproduction.out] if args.only else [])]
+    words += ["--study", args.study] if args.study != "paper" else []
+    words += ["--models", *args.models] if args.models else []
+    words += ["--dataset", args.dataset] if args.dataset != "mnist" else []
+    if args.only:
+        words += ["--quick"] if args.quick else []
+        stdout.print("run the other stages with:")
+        stdout.print(f"  {command_line(*words)}", soft_wrap=True)
+    elif args.quick:
+        say_next(*words)
+    else:
+        others = [name for name in PROGRAMMES if name != args.study]
+        say_next("reproduce", "--study", others[0])

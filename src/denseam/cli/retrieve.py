@@ -28,6 +28,7 @@ from denseam.cli.common import (
     images_of,
     load_examples,
     print_json,
+    say_next,
     stdout,
     table,
 )
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
     stdout.print(table(None, columns, rows, left=(0, 1)))
     if args.out is not None:
         stdout.print(f"figure in {args.out}")
+    say_next("capacity", "--quick")
     return 0
 
 

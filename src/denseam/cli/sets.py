@@ -2,14 +2,22 @@
 
 import argparse
 import contextlib
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from denseam.cli.common import check_file, job, percent, print_json, stderr, stdout
+from denseam.cli.common import (
+    check_file,
+    command_line,
+    job,
+    percent,
+    print_json,
+    say_next,
+    stderr,
+    stdout,
+)
 from denseam.cli.progress import images_bar
 from denseam.data import ImageSet
 from denseam.figures.canvas import need_matplotlib
@@ -106,10 +114,12 @@ def report(
         f"median distance L2 {l2:.3f}, Linf {linf:.3f} "
         f"(visible units; in [0, 1] units {l2 / 2:.3f}, {linf / 2:.3f})"
     )
-    victim = "mnist-n2" if args.model == "mnist-n30" else "mnist-n30"
-    shown = shlex.join(["denseam", "transfer", args.model, victim, "--sets", str(args.out)])
-    if images.n_inputs == _DIGIT:
-        stdout.print(f"see whether others are fooled: {shown}", soft_wrap=True)
     for what, path in (("set", args.out), ("figure", args.figure), ("grid", args.grid)):
         if path is not None:
             stdout.print(f"{what} in {path}")
+    if images.n_inputs == _DIGIT:
+        victim = "mnist-n2" if args.model == "mnist-n30" else "mnist-n30"
+        shown = command_line("transfer", args.model, victim, "--sets", args.out)
+        stdout.print(f"see whether others are fooled: {shown}", soft_wrap=True)
+    else:
+        say_next("evaluate", args.model, "--dataset", args.out)

@@ -35,6 +35,7 @@ from denseam.baselines import NETWORKS, Prototypes
 from denseam.classifier import Classifier
 from denseam.cli.common import (
     add_dataset,
+    command_line,
     dataset_of,
     job,
     percent,
@@ -43,7 +44,7 @@ from denseam.cli.common import (
     stdout,
 )
 from denseam.cli.flags import add_flags, from_fields, summary, typed
-from denseam.cli.own import remembered, runs_command
+from denseam.cli.own import remembered
 from denseam.cli.progress import TrainingBar
 from denseam.data import Examples
 from denseam.errors import DenseAMWarning, InputError, LostRankError
@@ -241,7 +242,7 @@ def _report(result: TrainResult, images: data.Dataset, args: argparse.Namespace)
         )
     for line in _mended(result.records):
         stdout.print(line)
-    again = runs_command("evaluate", args.out)
+    again = command_line("evaluate", args.out)
     stdout.print(f"model in {args.out}; look closer with: {again}", soft_wrap=True)
     if not chance:
         return 0

@@ -38,6 +38,7 @@ from denseam.cli.common import (
     add_model,
     percent,
     print_json,
+    say_next,
     stdout,
     table,
 )
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         stdout.print(Text.assemble(("bold", "bold"), ": made against that model itself"))
     if args.figure is not None:
         stdout.print(f"figure in {args.figure}")
+    say_next("evaluate", args.models[-1], "--dataset", args.sets[0])
     return 0
 
 

@@ -31,10 +31,11 @@ from denseam.cli.common import (
     load_examples,
     percent,
     print_json,
+    say_next,
     stderr,
     stdout,
 )
-from denseam.cli.own import chosen_for
+from denseam.cli.own import chosen_for, reading_of
 from denseam.data import ImageSet
 from denseam.fronts.preparing import preparation_of, prepared
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
@@ -43,6 +44,7 @@ from denseam.guard.members import TAKES
 from denseam.pretrained import load_any
 
 _LARGEST = 1024  # side of pictures: they are all in memory
+_SHOWN = 20  # images of the command that is named last
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +104,10 @@ def run(args: argparse.Namespace) -> int:
     )
     _say_how_well_known(clean)
     stdout.print(foreign(f"guard in {args.out}"))
+    read = dict(images.metadata["read"])
+    shown, part = read.pop("dataset"), [] if args.part == "test" else ["--part", args.part]
+    options = (word for key, x in read.items() for word in (f"--{key.replace('_', '-')}", x))
+    say_next("guard", "check", args.out, shown, *options, *part, "--count", _SHOWN)
     return 0
 
 
@@ -137,6 +143,7 @@ def _all_of_one(args: argparse.Namespace, members: list[object]) -> ImageSet | N
     learned = [known.data for each in members if (known := getattr(each, "trained_on", None))]
     if not isinstance(examples, ImageSet) or any(d.startswith(examples.name) for d in learned):
         return None
+    examples = examples.renamed(examples.name, read=reading_of(args))
     return examples.subset(slice(check_count(args.count)))
 
 

@@ -24,15 +24,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from denseam import data
 from denseam.cli.common import (
+    add_part,
     add_preparation,
+    add_reading,
     check_count,
     check_file,
     foreign,
+    load_examples,
     percent,
     print_errors,
     print_json,
+    say_next,
     stdout,
     table,
 )
@@ -78,7 +81,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("guard", metavar="GUARD", type=Path, help="made by denseam guard calibrate")
     parser.add_argument("images", metavar="PATH", nargs="+", help="picture, folder, set or name")
-    parser.add_argument("--part", choices=["test", "train"], default="test", help="(default: test)")
+    add_part(parser)
+    add_reading(parser)
     parser.add_argument("--count", type=int, help="of every set the first so many (default: all)")
     parser.add_argument("--out", type=Path, help="all verdicts: .csv or .jsonl")
     parser.add_argument("--sheet", type=Path, help=f"the first {_SHOWN} set aside: .png")
@@ -112,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
         write_bytes(args.out, _written(checked, args.out.suffix.lower()))
     drawn = _draw(args.sheet, sheet, [v for v in verdicts if not v.accepted])
     _report(args, checked, verdicts, drawn=drawn)
+    if not args.json:
+        _say_next(args, guard)
     return 1 if len(verdicts) < len(checked) else 0
 
 
@@ -128,7 +134,7 @@ def _batches(args: argparse.Namespace, guard: Guard) -> Iterator[_Batch]:
         if pictured and files:
             yield from _picture_batches(args, guard, files)
             continue
-        images = data.load(name)
+        images = load_examples(args, name)
         whole = images if isinstance(images, Examples) else getattr(images, args.part)
         whole = only_pictures(whole, "denseam guard check").subset(slice(args.count))
         for start in range(0, len(whole), _CHUNK):
@@ -203,6 +209,16 @@ def _report(
     if args.sheet is not None:
         where = f"contact sheet in {args.sheet}" if drawn else "nothing set aside, no contact sheet"
         stdout.print(foreign(where))
+
+
+def _say_next(args: argparse.Namespace, guard: Guard) -> None:
+    """Name a command to go on with: an evaluation on other images than those of the calibration."""
+    clean = guard.calibrated_on
+    if clean is None or clean.read is None:
+        say_next("guard", "serve", args.guard)
+    else:
+        unseen = ["--part", "train"] if clean.name.endswith(" test") else []
+        say_next("guard", "evaluate", args.guard, *unseen)
 
 
 def _table(checked: Sequence[_Checked]) -> FittedTable:

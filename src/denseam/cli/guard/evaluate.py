@@ -29,6 +29,7 @@ from denseam.cli.common import (
     check_count,
     foreign,
     print_json,
+    say_next,
     stderr,
     stdout,
     table,
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     stdout.print("right, wrong: accepted and labelled so; alone: right without a guard")
     if args.figure is not None:
         stdout.print(foreign(f"figure in {args.figure}"))
+    say_next("guard", "serve", args.guard)
     return 0
 
 

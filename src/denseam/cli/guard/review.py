@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denseam.cli.common import check_count, check_file, foreign, print_json, stdout, table
+from denseam.cli.common import check_count, check_file, foreign, print_json, say_next, stdout, table
 from denseam.cli.parsing import add_command, add_group
 from denseam.errors import InputError
 from denseam.files import write_bytes
@@ -91,6 +91,10 @@ def _list(args: argparse.Namespace) -> int:
     columns = ("id", "received (UTC)", "reason", "score", "p-value", "detector", "source", "label")
     title = f"{len(items)} of {total} items"
     stdout.print(table(title, columns, rows, left=[0, 1, 2, 6, 7], drop=[6, 3, 5, 1]))
+    if items:
+        _say_next(args, "show", rows[0][0])
+    else:
+        say_next("guard", "serve", "--database", args.database)
     return 0
 
 
@@ -108,6 +112,7 @@ def _show(args: argparse.Namespace) -> int:
     for name, value in _facts(item).items():
         stdout.print(foreign(f"{name}: {'' if value is None else value}"))
     stdout.print(in_blocks(item.grey()))
+    _say_next(args, "label", args.id, _JUNK if item.label is None else "none")
     return 0
 
 
@@ -122,6 +127,7 @@ def _label(args: argparse.Namespace) -> int:
         print_json(_facts(item))
     else:
         stdout.print(f"{item.id}: {_named(item.label) or 'no label'}")
+        _say_next(args, "list", "--unlabelled")
     return 0
 
 
@@ -142,6 +148,7 @@ def _export(args: argparse.Namespace) -> int:
     stdout.print(foreign(f"{len(images)} images in {args.out}"))
     if left_out:
         stdout.print(f"{left_out} items have pixels that no image has, and were left out")
+    say_next("data", args.out)
     return 0
 
 
@@ -152,7 +159,14 @@ def _delete(args: argparse.Namespace) -> int:
         print_json({"deleted": count})
     else:
         stdout.print(f"{count} of {len(args.ids)} items deleted")
+        _say_next(args, "list")
     return 0
+
+
+def _say_next(args: argparse.Namespace, *words: str) -> None:
+    """Name a command on the same quarantine to go on with."""
+    usual = args.database == Settings().database
+    say_next("guard", "review", *words, *([] if usual else ["--database", args.database]))
 
 
 def _store(args: argparse.Namespace) -> Any:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from denseam import data
-from denseam.cli.common import print_json, stdout
+from denseam.cli.common import print_json, say_next, stdout
 from denseam.cli.flags import add_flags, from_fields, typed
 from denseam.guard import Guard
 from denseam.guard.server import Settings
@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
             print_json({"url": url, "settings": settings.to_json(), "guard": guard.to_json()})
         else:
             stdout.print(f"{guard!r} at {url}")
+            if settings.database is not None:
+                say_next("guard", "review", "list", "--database", settings.database)
         sys.stdout.flush()
 
     with logging_as_json(args.log_level):
