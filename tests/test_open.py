@@ -13,14 +13,19 @@ from torch import Tensor, nn
 
 import denseam
 from denseam import Guard, Recipe, baselines, energies, fronts, load, train
+from denseam.analysis import memory_statistics
+from denseam.analysis.audit.surfaces import surfaces_of
 from denseam.classifier import Classifier
 from denseam.cli import parser
 from denseam.energies import Homogeneous
 from denseam.fronts import Front
+from denseam.guard.detector import NetworkDetector
+from denseam.guard.scores import Score
 from denseam.kernels import choice, choose
 from denseam.kernels.choice import Backend
 from denseam.kernels.reference import ReferenceKernel
 from denseam.presets import Preset
+from denseam.study import Subject
 
 N = SIDE * SIDE
 
@@ -127,6 +132,52 @@ def test_another_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None
     model = train(own, dataset(), tmp_path / "run").model
     assert isinstance(used_through_everything(model, tmp_path / "m.safetensors"), CosineNetwork)
     assert "--model cosine" in own.command()
+
+
+class Ballots(Classifier):
+    """Memories that add up by the exponential of their overlaps; none of the kernels."""
+
+    kind: ClassVar[str] = "ballots"
+    initial: ClassVar[tuple[float, float]] = (0.0, 0.3)
+    has_energy: ClassVar[bool] = True
+    _words: ClassVar[tuple[str, str]] = ("ballots{n:g}", "ballots, n = {n:g}")
+
+    def _terms(self, visible: Tensor) -> Tensor:
+        overlaps = visible @ self.visible_memories.T / self.temperature
+        return overlaps[:, :, None] + self.class_memories  # (B, K, C)
+
+    def _scores(self, visible: Tensor, head: Any) -> Tensor:
+        scores = self._terms(visible).logsumexp(dim=1)
+        return scores if head == "log_energy" else scores.exp() / self.n_memories
+
+    def winner_distances(self, inputs: Tensor, labels: Tensor, overlaps: Any = None) -> Tensor:
+        winners = self._terms(inputs)[torch.arange(len(inputs)), :, labels].argmax(dim=1)
+        return (inputs - self.visible_memories[winners]).double().norm(dim=1)
+
+    def contributions(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        terms = self._terms(inputs)[torch.arange(len(inputs)), :, self.predict(inputs)].T
+        return torch.ones(self.n_memories, dtype=torch.bool), (terms - terms.amax(dim=0)).exp()
+
+
+def test_another_network_with_an_energy_is_read_as_memories_are() -> None:
+    test, model = images(seed=1), Ballots(N, CLASSES, n_memories=7, power=3, temperature=2.0)
+    detector = NetworkDetector(model, Score("distance"))
+    scores, labels = detector(test.visible())
+    assert torch.equal(labels, model.predict(test.visible()))
+    torch.testing.assert_close(scores, model.winner_distances(test.visible(), labels).detach())
+    names = [surface.name for surface in surfaces_of(model, test.visible())]
+    assert names[2:] == ["energy gap", "log-energy", "log-energy, scaled"]
+    counts = memory_statistics(model, test, test)
+    assert counts.n_dead == 0
+    assert sum(counts.contributors) == len(test)
+    assert Subject("b", model, "b").label == "ballots, n = 3"
+    plain = CosineNetwork(N, CLASSES, n_memories=7, power=2, temperature=1.0)
+    with pytest.raises(denseam.errors.InputError, match="'cosine'"):
+        NetworkDetector(plain, Score("distance"))
+    with pytest.raises(denseam.errors.InputError, match="'cosine'"):
+        memory_statistics(plain, test, test)
+    assert [s.name for s in surfaces_of(plain, test.visible())][2:] == ["scores", "scores, scaled"]
+    assert Subject("c", plain, "c").label == "cosine"
 
 
 # ---- a front -------------------------------------------------------------------------------------

@@ -91,7 +91,9 @@ class Classifier(nn.Module, Shown, Drawn):
     compares_distances: ClassVar[bool] = False  # T scales distances to memories, not overlaps
     learns: ClassVar[bool] = True  # training changes its memories
     dense: ClassVar[bool] = False  # its step is ``kernels.step``: on processes, cards, by products
+    has_energy: ClassVar[bool] = False  # a sum over memories, of which one wins and others add
     _figure: ClassVar[str] = "memories"
+    _words: ClassVar[tuple[str, str]] = ("{kind}", "{kind}")  # see ``words``
     memories: nn.Parameter  # (K, N + C) in [-1, 1]
     trained_on: TrainedOn | None = None  # saved with the model
 
@@ -191,6 +193,12 @@ class Classifier(nn.Module, Shown, Drawn):
     def class_memories(self) -> Tensor:
         """The votes of each memory for the classes, a view (K, C)."""
         return self.memories[:, self.n_visible :]
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Names of the network in ids and for people, such as "n30" and "n = 30"."""
+        name, label = (text.format(n=self.power, kind=self.kind) for text in self._words)
+        return name, label
 
     @property
     def picture_shape(self) -> tuple[int, ...] | None:
@@ -323,6 +331,37 @@ class Classifier(nn.Module, Shown, Drawn):
         Where it matters, they are not rounded to the model's dtype; the gradient is the same.
         """
         return self.scores(inputs, "log_energy").double()
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether ``energies`` of an input are the same to the bit in any batch."""
+        return False
+
+    def energies(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return log-energies and energy gaps, (B, C) float64 each, and overlaps; no gradients.
+
+        Overlaps are (K, B), or None for networks that have none.
+        """
+        with torch.no_grad():
+            return self.exact_scores(inputs), self.scores(inputs, "energy_gap").double(), None
+
+    def winner_distances(
+        self, inputs: Tensor, labels: Tensor, overlaps: Tensor | None = None
+    ) -> Tensor:
+        """Return distances, (B,) float64 in visible units of L2, to the winning memories.
+
+        They are those with the largest terms in the energies of labels (B,); for networks with
+        ``has_energy``. ``overlaps`` are those of ``energies``, where they are known.
+        """
+        raise NotImplementedError
+
+    def contributions(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which memories are active for any input and class, (K,) bool, and shares (K, B).
+
+        Shares are of the energy of an input's label, where the largest is 1; for networks with
+        ``has_energy``.
+        """
+        raise NotImplementedError
 
     def head(self, shape: torch.Size, head: HeadName) -> Head:
         """Return a head with a way back to inputs of this shape, for descents in input space."""

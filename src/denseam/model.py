@@ -77,6 +77,8 @@ class DenseAM(DenseMemories, Classifier):
     }
     products: ClassVar[tuple[str, ...]] = PRECISIONS
     dense: ClassVar[bool] = True
+    has_energy: ClassVar[bool] = True
+    _words: ClassVar[tuple[str, str]] = ("n{n:g}", "n = {n:g}")
 
     def __init__(
         self,
@@ -154,6 +156,43 @@ class DenseAM(DenseMemories, Classifier):
         inputs, finite = bounded(inputs)
         exact = self._exact_log_energy(self.visible(inputs))
         return exact if finite is None else torch.where(finite, exact, torch.nan)
+
+    @property
+    def batch_invariant(self) -> bool:
+        kernel = self._kernel()
+        return isinstance(self.front, nn.Identity) and kernel is kernel.batch_invariant()
+
+    def energies(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """By the kernels alone, which are loaded sooner than the operators of autograd."""
+        with torch.no_grad():
+            look = kernels.look_at(
+                self._kernel(), self.energy, self.visible(inputs), self.memories.detach(),
+                self.class_memories.detach(), every_class=True,
+            )  # fmt: skip
+        return *look.kernel.energies(look.sums, look.F, self.temperature), look.overlaps
+
+    def _kernel(self) -> Kernel:
+        """Return the usual kernel, batch-invariant where it can be."""
+        kernel = kernels.choose(self.memories.device, self.memories.dtype, self.energy).kernel
+        return kernel.batch_invariant() or kernel
+
+    def winner_distances(
+        self, inputs: Tensor, labels: Tensor, overlaps: Tensor | None = None
+    ) -> Tensor:
+        visible, memories = self.visible(inputs), self.visible_memories.detach()
+        if overlaps is None:
+            overlaps = memories @ visible.detach().T
+        shifts = field_shifts(self.class_memories.detach())
+        winners = (overlaps + shifts[:, labels]).argmax(dim=0)
+        distances: Tensor = (visible - memories[winners]).double().norm(dim=1)
+        return distances
+
+    def contributions(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare contributions as (h / largest h)^n, which cannot overflow."""
+        look = self.look(self.visible(inputs))
+        fields = look.overlaps + field_shifts(self.class_memories.detach())[:, look.labels()]
+        active = self.largest_fields(look.overlaps.amax(dim=1)) > 0
+        return active, self.energy.ratio(fields, self.energy.scale(fields, dim=0))
 
     def head(self, shape: torch.Size, head: HeadName) -> Head:
         """Return a head whose directions do not underflow where gradients would."""

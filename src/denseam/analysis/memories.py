@@ -20,8 +20,6 @@ from denseam.errors import InputError
 from denseam.evaluation import check_fit, visible_parts, wilson_interval
 from denseam.kernels import choose
 from denseam.kernels.autograd import CHUNK
-from denseam.kernels.interface import field_shifts
-from denseam.model import DenseAM
 from denseam.showing import Drawn, Shown
 
 __all__ = [
@@ -120,8 +118,8 @@ def memory_statistics(model: Classifier, images: Examples, reference: Examples) 
     """Return votes, strong contributions and likeness to real images of a model's memories.
 
     A memory votes for the classes whose component xi_alpha is positive. Its contribution to an
-    image is F_n(on) with the neuron of the *predicted* class on; contributions are compared as
-    (h / largest h)^n, which cannot overflow. Without an active memory none counts.
+    image is F_n(on) with the neuron of the *predicted* class on, compared with the largest one.
+    Without an active memory none counts.
 
     Args:
         model: the network with these memories.
@@ -132,9 +130,8 @@ def memory_statistics(model: Classifier, images: Examples, reference: Examples) 
         InputError: when ``images`` or ``reference`` do not fit the model, or it has no energy.
     """
     check_fit(model, images)
-    memory = _with_energy(model)
+    alive, counts = _contributions(model, images)
     scores = prototype_scores(model, reference)
-    alive, counts = _contributions(memory, images)
     bins = _bins(model.n_memories)
     classes = model.class_memories.detach()
     votes, firm = ((classes > least).sum(dim=1) for least in (0, FIRM))
@@ -162,7 +159,7 @@ def live_memories(model: Classifier, images: Examples) -> Tensor:
         InputError: when ``images`` do not fit the model, or it has no energy.
     """
     check_fit(model, images)
-    return _contributions(_with_energy(model), images)[0]
+    return _contributions(model, images)[0]
 
 
 def prototype_scores(model: Classifier, reference: Examples) -> Tensor:
@@ -246,12 +243,6 @@ def pick_memories(
     return visible.reshape(count, height, width), chosen
 
 
-def _with_energy(model: Classifier) -> DenseAM:
-    if not isinstance(model, DenseAM):
-        raise InputError(f"contributions to an energy: wanted a DenseAM, not {model.kind!r}")
-    return model
-
-
 def _to_pick(model: Classifier, among: Tensor | None) -> Tensor:
     """Return the places of the memories to pick from, (at most K,) int64."""
     if among is None:
@@ -262,17 +253,15 @@ def _to_pick(model: Classifier, among: Tensor | None) -> Tensor:
     return among.cpu().nonzero().flatten()
 
 
-def _contributions(model: DenseAM, images: Examples) -> tuple[Tensor, Tensor]:
+def _contributions(model: Classifier, images: Examples) -> tuple[Tensor, Tensor]:
     """Return the live memories, (K,) bool, and counts of strong contributions, (M,)."""
-    shifts = field_shifts(model.class_memories.detach())  # (K, C + 1)
-    F = model.energy
-    alive = torch.zeros(model.n_memories, dtype=torch.bool, device=shifts.device)
-    counts = []
+    if not model.has_energy:
+        raise InputError(f"contributions to an energy: wanted a DenseAM, not {model.kind!r}")
+    alive, counts = torch.zeros(model.n_memories, dtype=torch.bool), []
     for inputs in visible_parts(model, images):
-        look = model.look(model.visible(inputs))
-        alive |= model.largest_fields(look.overlaps.amax(dim=1)) > 0
-        field = look.overlaps + shifts[:, look.labels()]  # (K, B)
-        counts.append((F.ratio(field, F.scale(field, dim=0)) > STRONG).sum(dim=0))
+        active, shares = model.contributions(inputs)
+        alive = alive.to(active.device) | active
+        counts.append((shares > STRONG).sum(dim=0))
     return alive, torch.cat(counts)
 
 

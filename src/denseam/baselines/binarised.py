@@ -44,6 +44,11 @@ class Binarised(Classifier):
         return self.network.memories
 
     @property
+    def words(self) -> tuple[str, str]:
+        name, label = self.network.words
+        return f"{name}binarised", f"{label}, binarised"
+
+    @property
     def power(self) -> float:
         return self.network.power
 

@@ -37,6 +37,7 @@ class ExponentialAM(DenseAM):
     """
 
     kind: ClassVar[str] = "exponential"
+    _words: ClassVar[tuple[str, str]] = ("exponential{n:g}", "exponential, n = {n:g}")
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class NearestNeighbour(Classifier):
     """
 
     kind: ClassVar[str] = "nearest"
+    _words: ClassVar[tuple[str, str]] = ("nearest", "nearest neighbour")
     half_lengths: Tensor
     initial: ClassVar[tuple[float, float]] = (0.0, 0.0)
     presets: ClassVar[Mapping[float, Preset]] = {1: Preset(1, 10, 10, 0, 0.04, 1)}

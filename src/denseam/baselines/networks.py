@@ -49,6 +49,7 @@ class PolynomialNetwork(Classifier):
     """
 
     kind: ClassVar[str] = "polynomial"
+    _words: ClassVar[tuple[str, str]] = ("polynomial{n:g}", "polynomial, n = {n:g}")
     initial: ClassVar[tuple[float, float]] = (0.0, 0.1)
     # As those of the other networks: chosen by the error on held-out images (docs/log.md).
     presets: ClassVar[Mapping[float, Preset]] = {2: Preset(4, 20, 20, 0, 0.01, 0.02)}
@@ -110,6 +111,7 @@ class ReLUNetwork(PolynomialNetwork):
     """
 
     kind: ClassVar[str] = "relu"
+    _words: ClassVar[tuple[str, str]] = ("relu", "ReLU")
     only_power: ClassVar[float | None] = 2.0
     usual_temperature: ClassVar[float | None] = 20.0
 
@@ -135,6 +137,7 @@ class RBFNetwork(Classifier):
     """
 
     kind: ClassVar[str] = "rbf"
+    _words: ClassVar[tuple[str, str]] = ("rbf", "RBF")
     initial: ClassVar[tuple[float, float]] = (0.0, 0.1)
     presets: ClassVar[Mapping[float, Preset]] = {2: Preset(2, 10, 10, 0, 0.04, 0.02)}
     only_power: ClassVar[float | None] = 2.0

@@ -62,6 +62,7 @@ class Prototypes(DenseAM):
     """
 
     kind: ClassVar[str] = "prototypes"
+    _words: ClassVar[tuple[str, str]] = ("prototypes", "prototypes")
     only_power: ClassVar[float | None] = 1.0  # in recipes
     presets: ClassVar[Mapping[float, Preset]] = {1: Preset(1, 1, 1, 0, 0.2, 0.02)}
     products: ClassVar[tuple[str, ...]] = ("full",)

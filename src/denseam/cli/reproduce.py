@@ -142,8 +142,8 @@ def _list(stages: Sequence[Stage], args: argparse.Namespace) -> None:
 def _study(args: argparse.Namespace, images: Dataset, subjects: list[Subject]) -> Study:
     plan = Plan.smaller() if args.quick else Plan()
     fitted = plan.fitted(images.train, images.test, seed=args.seed)
-    memories = tuple(s for s in subjects if isinstance(s.model, DenseAM))
-    others = tuple(s for s in subjects if not isinstance(s.model, DenseAM))
+    memories = tuple(s for s in subjects if s.model.has_energy)
+    others = tuple(s for s in subjects if not s.model.has_energy)
     return Study(
         memories, images, args.dataset, fitted, str(args.out), others, args.scale, args.study
     )

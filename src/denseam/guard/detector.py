@@ -11,10 +11,9 @@ from denseam.data.arrays import square
 from denseam.errors import InputError
 from denseam.guard.answers import checked_scores
 from denseam.guard.blocks import SIZES, Blocks
-from denseam.guard.evidence import Evidence, evidence, gather, independent
+from denseam.guard.evidence import Evidence, evidence, gather
 from denseam.guard.scores import Score
 from denseam.guard.verdict import Reason
-from denseam.model import DenseAM
 from denseam.pretrained import load_any
 from denseam.saved import describe_model
 
@@ -107,7 +106,7 @@ class NetworkDetector(Detector):
     def __init__(
         self, network: Classifier, score: Score, shape: tuple[int, int] | None = None
     ) -> None:
-        if "distance" in score.parts and not isinstance(network, DenseAM):
+        if "distance" in score.parts and not network.has_energy:
             raise InputError(
                 f"score = {score.name!r}: only a DenseAM has a winning memory, not a "
                 f"{network.kind!r}"
@@ -131,7 +130,7 @@ class NetworkDetector(Detector):
             return torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.int64)
         device = self.network.memories.device
         visible = visible.to(device)
-        if not independent(self.network):
+        if not self.network.batch_invariant:
             scores, labels, *_ = self._blocks(visible, device)
             return scores, labels
         if len(visible) <= _CHUNK:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from denseam.classifier import Classifier
 from denseam.energies import RectifiedPolynomial
 from denseam.errors import FileFormatError, InputError, MissingPackageError
 from denseam.files import write_json
@@ -71,13 +72,13 @@ class HubDenseAM(
     """
 
     @classmethod
-    def of(cls, model: DenseAM) -> Self:
+    def of(cls, model: Classifier) -> Self:
         """Return a model that shares the memories of another one.
 
         Raises:
             InputError: when it is not a ``DenseAM``.
         """
-        if not isinstance(model, DenseAM) or model.kind != DenseAM.kind:
+        if getattr(model, "kind", None) != cls.kind:
             raise InputError(f"model: wanted a DenseAM, got {type(model).__name__}")
         return cls.restore(model.tensors(), model.settings())
 
@@ -147,7 +148,7 @@ class HubDenseAM(
                 )
             )  # fmt: skip
         model = load(path, device=map_location)
-        if not isinstance(model, DenseAM) or model.kind != DenseAM.kind:
+        if model.kind != cls.kind:
             raise FileFormatError(f"{path} holds a network of kind {model.kind!r}, wanted 'dam'")
         restored = cls.of(model)
         written = restored._config()  # noqa: SLF001

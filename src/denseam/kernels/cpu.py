@@ -43,6 +43,9 @@ class CpuKernel(Kernel):
         known = product != self.product and product in available_products()
         return CpuKernel(product) if known else self
 
+    def batch_invariant(self) -> Kernel | None:
+        return _dots()
+
     def _multiply(self, a: Tensor, b: Tensor) -> Tensor:
         """Return a @ b.T, (m, k), (n, k) -> (m, n)."""
         return FORMS[self.product](a, b)
@@ -114,6 +117,11 @@ class CpuKernel(Kernel):
 
     def update(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Rule) -> None:
         call("update", memories, velocity, gradient, *memories.shape, *map(float, rule))
+
+
+@cache
+def _dots() -> CpuKernel:
+    return CpuKernel("dots")
 
 
 @cache

@@ -68,6 +68,10 @@ class Kernel(Protocol):
         """Return this back end with another product, or itself if it lacks that one."""
         return self
 
+    def batch_invariant(self) -> "Kernel | None":
+        """Return a back end whose results for an image are the same to the bit in any batch."""
+        return None
+
     def overlaps(self, visible: Tensor, memories: Tensor) -> Tensor:
         """Return overlaps of the first N components, (B, N), (K, N or more) -> (K, B)."""
         ...

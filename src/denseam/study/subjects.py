@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from denseam.baselines import Binarised
 from denseam.checks import numbers
 from denseam.classifier import Classifier
 from denseam.data import Dataset
@@ -18,7 +17,6 @@ from denseam.errors import FileFormatError, InputError
 from denseam.evaluation import check_fit
 from denseam.files import read_json
 from denseam.mesh import Mesh
-from denseam.model import DenseAM
 from denseam.pretrained import (
     baseline_names,
     load_any,
@@ -32,16 +30,6 @@ from denseam.training import Callback, Recipe, train
 __all__ = ["Subject", "networks_of_package", "of_models", "of_package", "train_models"]
 
 _Loaded = tuple[Classifier, str, Mapping[str, Any]]  # a model, its source and its card
-
-# Names in ids and labels for people, by kind of network; n goes into the braces.
-_WORDS = {
-    DenseAM.kind: ("n{:g}", "n = {:g}"),
-    "exponential": ("exponential{:g}", "exponential, n = {:g}"),
-    "polynomial": ("polynomial{:g}", "polynomial, n = {:g}"),
-    "relu": ("relu", "ReLU"),
-    "rbf": ("rbf", "RBF"),
-    "nearest": ("nearest", "nearest neighbour"),
-}
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class Subject:
     def label(self) -> str:
         """For people: "n = 30", "ReLU"."""
         copy = self.name.partition("-")[2]
-        return _words(self.model)[1] + (f" ({copy})" if copy else "")
+        return self.model.words[1] + (f" ({copy})" if copy else "")
 
     @property
     def digest(self) -> str:
@@ -100,7 +88,7 @@ def of_models(
             card = pretrained_card(path)
         else:
             card = _card_of_run(Path(path)) if Path(path).exists() else {}
-        (memories if model.kind == DenseAM.kind else others).append((model, path, card))
+        (memories if model.has_energy else others).append((model, path, card))
     if not memories:
         raise InputError("a study needs one dense associative memory at least")
     return _named([*sorted(memories, key=lambda each: each[0].power), *others])
@@ -110,19 +98,10 @@ def _named(models: Sequence[_Loaded]) -> list[Subject]:
     """Name models by their powers or kinds, and number several of one name."""
     subjects: list[Subject] = []
     for model, source, card in models:
-        name, _ = _words(model)
+        name, _ = model.words
         same = sum(each.name.partition("-")[0] == name for each in subjects)
         subjects.append(Subject(f"{name}-{same + 1}" if same else name, model, source, card))
     return subjects
-
-
-def _words(model: Classifier) -> tuple[str, str]:
-    """Return the name of a network in ids, and its label for people."""
-    if isinstance(model, Binarised):
-        name, label = _words(model.network)
-        return f"{name}binarised", f"{label}, binarised"
-    name, label = _WORDS.get(model.kind, (model.kind, model.kind))
-    return name.format(model.power), label.format(model.power)
 
 
 def _card_of_run(folder: Path) -> dict[str, Any]:

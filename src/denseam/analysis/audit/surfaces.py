@@ -18,7 +18,6 @@ from denseam.descent.goals import loss_power_of
 from denseam.descent.heads import head_of
 from denseam.heads import logits_of
 from denseam.image_classifier import ImageClassifier, logit_scale
-from denseam.model import DenseAM
 
 __all__ = ["Climb", "GradientFacts", "Surface", "climb", "gradient_of", "surfaces_of"]
 
@@ -74,12 +73,12 @@ def surfaces_of(model: nn.Module, visible: Tensor) -> tuple[Surface, ...]:
     m = loss_power_of(model, None)
     if not isinstance(model, Classifier):
         return (Surface("logits", _logits_of_module(model), "cross_entropy", m),)
-    plain = "log-energy" if isinstance(model, DenseAM) else "scores"
+    plain = "log-energy" if model.has_energy else "scores"
     surfaces = [
         Surface("tanh, the paper's objective", _logits(model, "tanh"), "objective", m),
         Surface("tanh, cross-entropy", _logits(model, "tanh"), "cross_entropy", m),
     ]
-    if isinstance(model, DenseAM):  # for other networks this equals their scores
+    if model.has_energy:  # for other networks this equals their scores
         surfaces.append(Surface("energy gap", _logits(model, "energy_gap"), "cross_entropy", m))
     scale = logit_scale(head_of(model, visible.shape[1:], log_energy=True)(visible).values)
     for name, factor in ((plain, 1.0), (f"{plain}, scaled", scale)):

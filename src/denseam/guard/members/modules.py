@@ -11,7 +11,6 @@ from denseam.data.pixels import Scale
 from denseam.errors import InputError
 from denseam.guard.answers import to_labels
 from denseam.guard.blocks import Blocks
-from denseam.guard.evidence import independent, label_scores
 from denseam.guard.members.base import Member, Takes, shown
 from denseam.guard.saving import Saved
 from denseam.heads import check_deterministic, logits_of, with_logits
@@ -117,7 +116,7 @@ class Network(Module):
         return network.to(saved.device)
 
     def _labels(self, images: Tensor) -> Tensor:
-        if self.preprocess is not None or not independent(self.network):
+        if self.preprocess is not None or not self.network.batch_invariant:
             return super()._labels(images)
         if len(images) <= _CHUNK:
             return self._ask(images).argmax(dim=1)
@@ -125,7 +124,7 @@ class Network(Module):
 
     def _ask(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
-            return label_scores(self.network, images.to(self.network.memories))
+            return self.network.energies(images.to(self.network.memories))[0]
 
     def _scores(self, images: Tensor) -> Tensor:
         return self.network.exact_scores(images)
