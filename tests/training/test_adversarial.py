@@ -1,5 +1,6 @@
 """Adversarial training: the attack, what is learned from it, what is recorded, and resuming."""
 
+import itertools
 import math
 
 import pytest
@@ -12,6 +13,7 @@ from denseam import DenseAM, Recipe
 from denseam.data import FeatureSet
 from denseam.errors import InputError
 from denseam.fronts import Pixels
+from denseam.kernels import Agreement
 from denseam.mesh import Mesh
 from denseam.training import Adversarial, Shift, Threat
 
@@ -152,6 +154,94 @@ def test_training_with_attacks_leaves_fewer_images_to_them():
         moved, _ = attack(model, v, labels, epoch=0)
         errors.append(float((model.predict(moved) != labels).float().mean()))
     assert errors[1] < errors[0] - 0.1
+
+
+def test_a_fast_perturbation_is_one_step_beyond_the_size(model):
+    test = images(30)
+    v = test.visible()
+    rule = Adversarial("linf", 0.2, steps=9, mix=1, random_start=False, perturbations="fast")
+    moved, _ = rule(model, v, test.labels, epoch=0)
+    one, _ = Adversarial("linf", 0.2, steps=1, step=1.25, mix=1, random_start=False)(
+        model, v, test.labels, epoch=0
+    )
+    assert torch.equal(moved, one)
+    torch.manual_seed(0)
+    started, _ = Adversarial("linf", 0.2, mix=1, perturbations="fast")(
+        model, v, test.labels, epoch=0
+    )
+    assert not torch.equal(moved, started)
+
+
+def test_free_perturbations_go_on_while_a_batch_is_shown_again(model):
+    test = images(30)
+    v = test.visible()
+    rule = Adversarial("l2", 1.5, steps=3, mix=1, random_start=False, perturbations="free")
+    leads = [
+        float(lead(model, rule(model, v, test.labels, epoch=0, batch=k)[0], test.labels).mean())
+        for k in range(4)
+    ]
+    assert leads[2] < leads[1] < leads[0]
+    assert leads[3] == leads[0]  # the next batch begins at its images
+
+
+def test_free_training_shows_every_batch_so_often():
+    shown = []
+
+    class Noted(Adversarial):
+        def __call__(self, model, inputs, labels, epoch, batch=0):
+            shown.append((batch, inputs.clone()))
+            return super().__call__(model, inputs, labels, epoch, batch)
+
+    denseam.train(recipe(3, 1), images(), batch=Noted("l2", 0.4, steps=3, perturbations="free"))
+    assert [number for number, _ in shown] == list(range(12))
+    alike = [torch.equal(a, b) for (_, a), (_, b) in itertools.pairwise(shown)]
+    assert alike == [True, True, False, True, True, False, True, True, False, True, True]
+
+
+def test_attacked_images_may_be_asked_for_the_answers_to_clean_ones():
+    torch.manual_seed(0)
+    scores, labels = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 3, 1, 0, 3, 1])
+    clean, attacked = (torch.softmax(5 * rows, dim=1) for rows in (scores[:3], scores[3:]))
+    divergence = sum(
+        float(p * math.log(p / q)) for p, q in zip(clean.flatten(), attacked.flatten(), strict=True)
+    )
+    right = -sum(math.log(row[c]) for row, c in zip(clean, labels[:3], strict=True))
+    value = float(Agreement(5.0, mix=0.25).value(scores, labels))
+    assert value == pytest.approx(0.75 * right + 0.25 * divergence)
+    wanted = ROBUST.replace(attacked_target="clean", mix=0.8)
+    result = denseam.train(wanted, dataset())
+    assert result.records[-1].attack["clean_error"] < 0.2
+    others = (ROBUST, wanted.replace(mix=0.2))
+    for other in others:
+        assert not torch.equal(
+            result.model.memories, denseam.train(other, dataset()).model.memories
+        )
+
+
+@pytest.mark.parametrize("fields", [{"perturbations": "free"}, {"attacked_target": "clean"}])
+def test_options_of_the_attack_go_on_to_the_same_bits(tmp_path, fields):
+    wanted = ROBUST.replace(**fields)
+    whole = denseam.train(wanted, dataset())
+    with pytest.raises(Stop):
+        denseam.train(wanted, dataset(), tmp_path, callbacks=[StopAt(2, 2)])
+    assert_same_run(denseam.train(wanted, dataset(), tmp_path), whole)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"perturbations": "cheap"}, "perturbations"),
+        ({"attacked_target": "other"}, "attacked_target"),
+        ({"attacked_target": "clean", "objective": "margin"}, "wanted objective 'cross-entropy'"),
+        ({"attacked_target": "clean", "adversarial": ""}, "wanted objective 'cross-entropy'"),
+        ({"adversarial_steps": 0}, "adversarial_steps"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        ROBUST.replace(**fields)
+    with pytest.raises(InputError, match="mix"):
+        Adversarial("l2", 1.0, mix=0.3, perturbations="free")
 
 
 @pytest.mark.parametrize("stop", [(0, 1), (2,), (4, 3)], ids=str)

@@ -16,11 +16,12 @@ from denseam.kernels.autograd import energy_gap, exact_log_energy, labels, log_e
 from denseam.kernels.choice import Choice, by_name, choose
 from denseam.kernels.interface import Kernel, Rule, Sums
 from denseam.kernels.look import Look, look_at
-from denseam.kernels.objectives import OBJECTIVES, CrossEntropy, Margin, Objective, Paper
+from denseam.kernels.objectives import OBJECTIVES, Agreement, CrossEntropy, Margin, Objective, Paper
 from denseam.kernels.steps import memory_gradient, step
 
 __all__ = [
     "OBJECTIVES",
+    "Agreement",
     "Choice",
     "CrossEntropy",
     "Kernel",

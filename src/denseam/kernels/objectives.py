@@ -25,7 +25,7 @@ from denseam.energies import EnergyFunction
 from denseam.kernels import look
 from denseam.kernels.interface import Kernel, Outcome, Sums
 
-__all__ = ["LEAD", "OBJECTIVES", "CrossEntropy", "Margin", "Objective", "Paper"]
+__all__ = ["LEAD", "OBJECTIVES", "Agreement", "CrossEntropy", "Margin", "Objective", "Paper"]
 
 LEAD = 8.0
 """Nats by which the right class leads in a calibrated classifier with an error of a few percent."""
@@ -99,6 +99,27 @@ class Margin(CrossEntropy):
         right = one_hot(labels, scores.shape[1]).bool()
         best_other = scores.masked_fill(right, -torch.inf).amax(dim=1)
         return (LEAD - self.scale * (scores[right] - best_other)).clamp(min=0).sum()
+
+
+@dataclass(frozen=True)
+class Agreement(CrossEntropy):
+    """The cross-entropy of clean images, and the divergence of attacked answers from clean ones.
+
+        sum (1 - mix) H(y, p) + mix KL(p, p'),  p and p' of an image and of the same image attacked
+
+    Zhang et al. (2019). A batch has images first, then the attacked ones in the same order.
+    """
+
+    mix: float = 0.5  # weight of the divergence
+
+    def value(self, scores: Tensor, labels: Tensor) -> Tensor:
+        half = len(scores) // 2
+        answers = log_softmax(self.scale * scores, dim=1)
+        clean, attacked = answers[:half], answers[half:]
+        divergence = (clean.exp() * (clean - attacked)).sum()
+        right = super().value(scores[:half], labels[:half])
+        total: Tensor = (1 - self.mix) * right + self.mix * divergence
+        return total
 
 
 OBJECTIVES: dict[str, Callable[[float, float], Objective]] = {

@@ -6,7 +6,7 @@ saturate, so every image that sees a memory has a direction.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,10 +19,13 @@ from denseam.mesh import Axis
 
 __all__ = ["UNIT", "Adversarial", "Threat", "check_radius", "check_threats", "threats"]
 
+Perturbations = Literal["fresh", "free", "fast"]
+
 UNIT = 2.0
 """Visible units in one [0, 1] unit."""
 
 _CHECKED, _CHECK_STEPS = 100, 20  # images an epoch, and the steps of the attack that checks them
+_FAST = 1.25  # sizes in a step: 10 / 8 of Wong et al. (2020)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,14 @@ class Threat:
         return drawn
 
 
+@dataclass(frozen=True)
+class _Path:
+    """The steps of an attack, and the length of one in sizes."""
+
+    steps: int
+    length: float
+
+
 @dataclass
 class _Counts:
     """Sums over the batches of an epoch."""
@@ -95,6 +106,10 @@ class Adversarial:
         ramp: epochs in which the size grows from 0 to ``eps``.
         step: length of a step, as a multiple of eps / steps.
         random_start: begin at a random change, not at the image.
+        perturbations: "fresh" ones of ``steps`` for every batch; "fast", one step of 1.25 eps from
+            a random start, whatever ``steps`` (Wong et al. 2020); or "free": every batch is shown
+            ``steps`` times, and each time its changes go one step of eps further (Shafahi et al.
+            2019). An epoch is then ``steps`` times as long.
         enough: lead of a wrong class, in log-energy, at which an image's attack ends; by default
             none does.
 
@@ -118,8 +133,10 @@ class Adversarial:
     ramp: int = 0
     step: float = 2.5
     random_start: bool = True
+    perturbations: Perturbations = "fresh"
     enough: float | None = None
     _counts: _Counts = field(default_factory=_Counts, init=False, repr=False, compare=False)
+    _changes: Tensor | None = field(default=None, init=False, repr=False, compare=False)
     _last: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +146,12 @@ class Adversarial:
         self.mix = number("mix", self.mix, above=0, most=1)
         self.ramp = whole("ramp", self.ramp, 0)
         self.step = number("step", self.step, above=0)
+        choice("perturbations", self.perturbations, get_args(Perturbations))
+        if self.perturbations == "free" and self.mix < 0.5:
+            raise InputError(
+                f"mix = {self.mix:g}: free perturbations go on from one showing of a batch to the "
+                "next, so wanted all images attacked, mix of at least 0.5"
+            )
         if self.enough is not None:
             self.enough = number("enough", self.enough, least=0)
 
@@ -142,12 +165,17 @@ class Adversarial:
         return cls(threats=threats(text), **options)
 
     def __call__(
-        self, model: Classifier, inputs: Tensor, labels: Tensor, epoch: int
+        self, model: Classifier, inputs: Tensor, labels: Tensor, epoch: int, batch: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Return what to learn from, (B', N) and (B',): clean images first, then attacked ones."""
         share = self._share(epoch)
         clean, attacked = self._divided(len(inputs), inputs.device)
-        moved, moving = self._attacked(model, inputs[attacked], labels[attacked], share, self.steps)
+        begun = self._changes if batch % self.repeats else None
+        moved, moving = self._attacked(
+            model, inputs[attacked], labels[attacked], share, self._path, begun
+        )
+        if self.repeats > 1:
+            self._changes = moved - inputs[attacked]
         counts = self._counts
         counts.images, counts.still = (
             counts.images + len(moved),
@@ -167,7 +195,7 @@ class Adversarial:
     def summary(self, axis: Axis) -> dict[str, float | None]:
         """Return the record of an epoch, over all processes of an axis, and begin another one."""
         model, inputs, labels, share, _ = self._last
-        moved, _ = self._attacked(model, inputs, labels, share, _CHECK_STEPS)
+        moved, _ = self._attacked(model, inputs, labels, share, self._check)
         scores = model.head(moved.shape[1:], "log_energy")(moved).values
         counts, self._counts = self._counts, _Counts()
         checked = [len(labels), int((scores.argmax(dim=1) != labels).sum())]
@@ -189,9 +217,24 @@ class Adversarial:
         head = model.head(inputs.shape[1:], "log_energy")
         wrong = head(inputs).values.argmax(dim=1) != labels
         for threat in self.threats:
-            moved, _ = self._ascended(model, inputs, labels, threat, 1.0, _CHECK_STEPS)
+            moved, _ = self._ascended(model, inputs, labels, threat, 1.0, self._check)
             wrong |= head(moved).values.argmax(dim=1) != labels
         return wrong
+
+    @property
+    def repeats(self) -> int:
+        """How often every batch is shown, one time after the other."""
+        return self.steps if self.perturbations == "free" else 1
+
+    @property
+    def _path(self) -> _Path:
+        if self.perturbations == "fresh":
+            return _Path(self.steps, self.step / self.steps)
+        return _Path(1, 1.0 if self.perturbations == "free" else _FAST)
+
+    @property
+    def _check(self) -> _Path:
+        return _Path(_CHECK_STEPS, self.step / _CHECK_STEPS)
 
     def _share(self, epoch: int) -> float:
         """Return the part of their size that attacks have in an epoch."""
@@ -207,15 +250,22 @@ class Adversarial:
         return (some, everything) if self.mix > 0.5 else (everything, some)
 
     def _attacked(
-        self, model: Classifier, inputs: Tensor, labels: Tensor, share: float, steps: int
+        self,
+        model: Classifier,
+        inputs: Tensor,
+        labels: Tensor,
+        share: float,
+        path: _Path,
+        begun: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return attacked inputs (B, N), and True for those whose attack had a direction (B,)."""
         moved, moving = inputs.clone(), torch.zeros(len(inputs), dtype=torch.bool).to(labels.device)
         for first, threat in enumerate(self.threats):
             rows = slice(first, None, len(self.threats))
             moved[rows], moving[rows] = self._ascended(
-                model, inputs[rows], labels[rows], threat, share, steps
-            )
+                model, inputs[rows], labels[rows], threat, share, path,
+                None if begun is None else begun[rows],
+            )  # fmt: skip
         return moved, moving
 
     def _ascended(
@@ -225,19 +275,23 @@ class Adversarial:
         labels: Tensor,
         threat: Threat,
         share: float,
-        steps: int,
+        path: _Path,
+        begun: Tensor | None = None,  # (B, N): changes to go on from
     ) -> tuple[Tensor, Tensor]:
         """Return inputs (B, N) after projected ascent of the margin within one threat."""
         eps = UNIT * threat.eps * share
-        length = self.step * eps / steps
+        length = path.length * eps
         head = model.head(inputs.shape[1:], "log_energy")
-        start = threat.drawn(inputs, eps) if self.random_start else torch.zeros_like(inputs)
+        if begun is not None:
+            start = threat.projected(begun, eps)
+        else:
+            start = threat.drawn(inputs, eps) if self.random_start else torch.zeros_like(inputs)
         moved, rows = (
             (inputs + start).clamp_(-1, 1),
             torch.arange(len(inputs), device=labels.device),
         )
         moving = torch.zeros_like(labels, dtype=torch.bool)
-        for _ in range(steps):
+        for _ in range(path.steps):
             here = moved[rows]
             scores = head(here)
             pull = scores.pull(_margin_weights(scores.values, labels[rows]))

@@ -1,7 +1,6 @@
 """Changes of images that leave their classes as they are, and rules one after the other."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +9,6 @@ from torch.nn.functional import pad
 from denseam.checks import number
 from denseam.classifier import Classifier
 from denseam.errors import InputError
-from denseam.mesh import Axis
 from denseam.training.adversarial import Adversarial
 
 __all__ = ["Shift", "ShiftedThenAttacked"]
@@ -59,18 +57,10 @@ class ShiftedThenAttacked:
     """A ``batch=`` callable that attacks images after it has moved some of them."""
 
     def __init__(self, shift: Shift, attack: Adversarial) -> None:
-        self.shift, self.attack = shift, attack
+        self.shift, self.attack, self.repeats = shift, attack, attack.repeats
+        self.learned, self.summary, self.breaks = attack.learned, attack.summary, attack.breaks
 
     def __call__(
-        self, model: Classifier, inputs: Tensor, labels: Tensor, epoch: int
+        self, model: Classifier, inputs: Tensor, labels: Tensor, epoch: int, batch: int = 0
     ) -> tuple[Tensor, Tensor]:
-        return self.attack(model, self.shift(model, inputs, labels), labels, epoch)
-
-    def learned(self, predicted: Tensor, labels: Tensor) -> None:
-        self.attack.learned(predicted, labels)
-
-    def breaks(self, model: Classifier, inputs: Tensor, labels: Tensor) -> Tensor:
-        return self.attack.breaks(model, inputs, labels)
-
-    def summary(self, axis: Axis) -> dict[str, Any]:
-        return self.attack.summary(axis)
+        return self.attack(model, self.shift(model, inputs, labels), labels, epoch, batch)

@@ -16,13 +16,28 @@ from denseam.energies import RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.evaluation import predict_images, visible_parts
 from denseam.fronts import Table
-from denseam.kernels import OBJECTIVES, Choice, CrossEntropy, Paper, Rule, choose, look_at
+from denseam.kernels import (
+    OBJECTIVES,
+    Agreement,
+    Choice,
+    CrossEntropy,
+    Paper,
+    Rule,
+    choose,
+    look_at,
+)
 from denseam.kernels.choice import with_precision
 from denseam.mesh import Axis, Mesh
 from denseam.model import DenseAM
 from denseam.saved import describe_model
 from denseam.training.adversarial import UNIT, Adversarial
-from denseam.training.batches import BatchRule, changed_batch, epoch_indices, seeded
+from denseam.training.batches import (
+    BatchRule,
+    batches_per_epoch,
+    changed_batch,
+    epoch_indices,
+    seeded,
+)
 from denseam.training.graph import ResidentSteps, recordable
 from denseam.training.recipe import Recipe
 from denseam.training.scale import (
@@ -87,13 +102,16 @@ class Learner:
                 "'l2:1.5'"
             )
         self.objective = OBJECTIVES[recipe.objective](recipe.loss_power, recipe.logit_scale)
+        if recipe.attacked_target == "clean":
+            self.objective = Agreement(recipe.logit_scale, recipe.mix)
+        self._repeats = int(getattr(batch, "repeats", 1))
         self.step_factor, self.logit_scale = 1.0, cast("float | None", None)
         self.model = initial_model(recipe, images, device, mesh.memory, front)
         self.began = None if start is None else begin_from(self.model, start, recipe, mesh.memory)
         self.classifier = Binarised(self.model) if recipe.binarised else self.model
         self.memories = self.model.memories.data
         self.velocity = torch.zeros_like(self.memories)
-        self.shipped = Shipped(recipe, self.memories, images)
+        self.shipped = Shipped(recipe, self.memories, self.batches)
         self.kernel = with_precision(self._exact(), recipe.products)
         # The whole set as one tensor on the device; a batch is converted when it is drawn.
         self.pixels = images.values.flatten(1).to(device)  # (M, n_inputs)
@@ -104,6 +122,13 @@ class Learner:
         self.labels = images.labels.to(device)
         self._resident: ResidentSteps | None = None
         self._ahead: dict[int, Tensor] = {}  # orders of epochs to come
+
+    @property
+    def batches(self) -> int:
+        """The number of steps of an epoch."""
+        images = self.images
+        batches = batches_per_epoch(len(images), images.n_classes, self.recipe.per_class)
+        return batches * self._repeats
 
     @property
     def n_memories(self) -> int:
@@ -261,7 +286,7 @@ class Learner:
         order = epoch_indices(
             labels, C, recipe.per_class, seed=recipe.seed, epoch=epoch, sampling=recipe.sampling
         )
-        return order.to(self.pixels.device)
+        return order.repeat_interleave(self._repeats, 0).to(self.pixels.device)
 
     def _labels(self, images: Examples) -> Tensor:
         if self.mesh.memory.size == 1:

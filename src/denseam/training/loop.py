@@ -23,7 +23,7 @@ from denseam.showing import Drawn, Shown, Tabular
 from denseam.trained_on import TrainedOn
 from denseam.training import environment
 from denseam.training.bar import ProgressBar, watched
-from denseam.training.batches import BatchRule, batches_per_epoch
+from denseam.training.batches import BatchRule
 from denseam.training.callbacks import Callback
 from denseam.training.health import REPEATS, SHORTER, HealthCheck, diverged
 from denseam.training.keeping import Keeping
@@ -215,17 +215,16 @@ class _Run:
 
     def _train(self, records: list[EpochRecord]) -> None:
         """Train the remaining epochs, and append their records."""
-        recipe, learner, images = self.recipe, self.learner, self.learner.images
+        recipe, learner = self.recipe, self.learner
         health = HealthCheck(recipe)
         for record in records:
             health.look(record)  # so that earlier warnings are not repeated
         if records:
             learner.mended(records[-1].step_factor or 1.0, records[-1].logit_scale)
             learner.shipped.least = min(each.held_out_error or 0.0 for each in records)
-        batches = batches_per_epoch(len(images), images.n_classes, recipe.per_class)
         try:
             for callback in self.callbacks:
-                callback.on_start(recipe, records, batches)
+                callback.on_start(recipe, records, learner.batches)
             for epoch in range(len(records), recipe.epochs):
                 if health.lost and learner.logit_scale is None:
                     learner.mended(learner.step_factor, learner.scale_of_leads())

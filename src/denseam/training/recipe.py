@@ -5,7 +5,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import torch
 from torch import nn
@@ -22,7 +22,14 @@ from denseam.kernels.choice import PRECISIONS
 from denseam.model import DenseAM
 from denseam.presets import PAPER_EPOCHS, preset_at
 from denseam.showing import Drawn, Shown
-from denseam.training.adversarial import Adversarial, Threat, check_radius, check_threats, threats
+from denseam.training.adversarial import (
+    Adversarial,
+    Perturbations,
+    Threat,
+    check_radius,
+    check_threats,
+    threats,
+)
 from denseam.training.augment import Shift, ShiftedThenAttacked
 from denseam.training.batches import SAMPLING, BatchRule
 
@@ -72,6 +79,12 @@ class Recipe(Shown, Drawn):
         adversarial: learn from attacked images too: norm and size in [0, 1] units, such as
             "l2:1.5" or "linf:0.3"; with several, "l2:2.0,linf:0.3", each image meets one.
         adversarial_steps: of the attack.
+        perturbations: of these attacks: "fresh" ones for every batch; "fast", of one step; or
+            "free", one step at each of ``adversarial_steps`` showings of the batch, see
+            ``Adversarial``.
+        attacked_target: what attacked images are to answer: their "label", or what the network
+            answers to the "clean" image (TRADES, Zhang et al. 2019): the objective is then 1 - mix
+            times the cross-entropy of clean images, and mix times the divergence of answers.
         adversarial_ramp: share of the epochs in which the size of attacks grows from 0.
         mix: share of attacked images in what is learned: 0.5 for as many as clean ones.
         shift: probability that an image is shown moved by one pixel.
@@ -121,6 +134,8 @@ class Recipe(Shown, Drawn):
     logit_scale: float = field(default=250.0, metadata={"above": 0})
     adversarial: str = field(default="", metadata={"check": check_threats})
     adversarial_steps: int = field(default=5, metadata={"least": 1})
+    perturbations: str = field(default="fresh", metadata={"choices": get_args(Perturbations)})
+    attacked_target: str = field(default="label", metadata={"choices": ("label", "clean")})
     adversarial_ramp: float = field(default=0.5, metadata={"least": 0, "most": 1})
     mix: float = field(default=0.5, metadata={"above": 0, "most": 1})
     shift: float = field(default=0.0, metadata={"least": 0, "most": 1})
@@ -156,6 +171,13 @@ class Recipe(Shown, Drawn):
             raise InputError(
                 f"certify = {self.certify!r}: wanted network {Prototypes.kind!r}, got "
                 f"{self.network!r}"
+            )
+        if self.attacked_target == "clean" and not (
+            self.adversarial and self.objective == "cross-entropy"
+        ):
+            raise InputError(
+                "attacked_target = 'clean': wanted objective 'cross-entropy', and adversarial "
+                f"training; got objective {self.objective!r}, adversarial = {self.adversarial!r}"
             )
         if not kind.learns and (self.average or self.keep != "last"):
             raise InputError(
@@ -278,7 +300,8 @@ class Recipe(Shown, Drawn):
                 f"[0, 1] units; got examples of shape {tuple(shape)}"
             )
         attack = Adversarial.parse(
-            self.adversarial, steps=self.adversarial_steps, mix=self.mix,
+            self.adversarial, steps=self.adversarial_steps, perturbations=self.perturbations,
+            mix=0.5 if self.attacked_target == "clean" else self.mix,
             ramp=round(self.adversarial_ramp * self.epochs),
         )  # fmt: skip
         return attack if shift is None else ShiftedThenAttacked(shift, attack)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from denseam.data import Examples
 from denseam.data.splits import split_rows
-from denseam.training.batches import batches_per_epoch
 from denseam.training.recipe import Recipe
 
 __all__ = ["Shipped", "held_out"]
@@ -24,7 +23,7 @@ class Shipped:
     Args:
         recipe: of the run.
         memories: of the learner, (K, N + C); they change in place.
-        images: the training images.
+        batches: of an epoch.
 
     Attributes:
         average: the moving average (K, N + C), or None.
@@ -32,8 +31,7 @@ class Shipped:
         least: the error of that epoch on the held-out images.
     """
 
-    def __init__(self, recipe: Recipe, memories: Tensor, images: Examples) -> None:
-        batches = batches_per_epoch(len(images), images.n_classes, recipe.per_class)
+    def __init__(self, recipe: Recipe, memories: Tensor, batches: int) -> None:
         self._memories, self._steps = memories, max(1.0, recipe.average * batches)
         self.average = memories.clone() if recipe.average else None
         self.best = memories.clone() if recipe.keep != "last" else None
