@@ -47,14 +47,14 @@ def compiled(function: Any, capability: int, *, real: str = "fp32", **constants:
         (i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n][0] == "*"
     }
     target = GPUTarget("cuda", capability, 32)
-    found = triton.compile(
+    binary = triton.compile(
         ASTSource(function, signature, constants, aligned), target=target, options=options
     )
-    return facts(found, capability)
+    return facts(binary, capability)
 
 
-def facts(found: Any, capability: int) -> dict[str, Any]:
-    text = found.asm["ptx"]
+def facts(binary: Any, capability: int) -> dict[str, Any]:
+    text = binary.asm["ptx"]
     assembler = Path(triton.__file__).parent / "backends/nvidia/bin/ptxas"
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
         file.write(text)
@@ -67,8 +67,8 @@ def facts(found: Any, capability: int) -> dict[str, Any]:
     return {
         "registers": int(re.search(r"Used (\d+) registers", said).group(1)),
         "spilled": int(re.search(r"(\d+) bytes spill stores", said).group(1)),
-        "shared": found.metadata.shared,
-        "cubin": len(found.asm["cubin"]),
+        "shared": binary.metadata.shared,
+        "cubin": len(binary.asm["cubin"]),
         "tensor_cores": bool(re.search(r"wgmma\.mma_async|mma\.sync", text)),
     }
 
@@ -85,7 +85,7 @@ def all_kernels(capability: int) -> dict[str, dict[str, Any]]:
     joined = {"EVERY_CLASS": False, "BLOCK_T": 64, "BLOCK_B": 32}
     again = {"TOO_SMALL": 1e-25, "BLOCK_K": 32, "BLOCK_B": 64, "BLOCK_C": 16}
     objective = {"LOSS_POWER": 30.0, "LIMIT": 88.0, "BLOCK_B": 16, "BLOCK_C": 16}
-    found = {
+    binary = {
         "sums": compiled(loops.partial_sums, capability, **whole, **sums),
         "sums, n = 7.25": compiled(loops.partial_sums, capability, **fractional, **sums),
         "sums, float64": compiled(loops.partial_sums, capability, real="fp64", **whole, **sums),
@@ -116,11 +116,11 @@ def all_kernels(capability: int) -> dict[str, dict[str, Any]]:
         "batch": compiled(batch.drawn_batch, capability, BYTES=True, BLOCK=1024),
     }
     for name, sizes in products.SIZES.items():
-        found[f"product {name}"] = compiled(
+        binary[f"product {name}"] = compiled(
             matmul.tiled_product, capability, **sizes, PRECISION=products._PRECISION[name],
             COARSE=name == "bfloat16", EMULATED=False, a_column=1, b_column=1,
         )  # fmt: skip
-    return found
+    return binary
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def back(value: Any) -> Any:
         case Outcome():
             return Outcome(value.activity.cpu(), value.predicted.cpu(), value.objective.cpu())
         case tuple():
-            return tuple(back(part) for part in value)
+            return tuple(back(each) for each in value)
         case _:
             return value
 
@@ -45,18 +45,18 @@ def moved(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: TritonKernel, *arguments: Any, **options: Any) -> Any:
         out = options.get("out")
         copies = [there(value) for value in arguments]
-        given = {name: there(value) for name, value in options.items()}
+        named = {name: there(value) for name, value in options.items()}
         if out is not None and any(out is value for value in arguments):
-            given["out"] = copies[[out is value for value in arguments].index(True)]
-        found = back(method(self, *copies, **given))
+            named["out"] = copies[[out is value for value in arguments].index(True)]
+        results = back(method(self, *copies, **named))
         if method.__name__ == "update":
             for original, copy in zip(arguments[:2], copies, strict=False):
                 original.copy_(copy)
         if out is not None:
-            out.copy_(found[0])
-            return out, found[1]
+            out.copy_(results[0])
+            return out, results[1]
         torch.cuda.synchronize()
-        return found
+        return results
 
     return call
 

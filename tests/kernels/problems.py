@@ -119,10 +119,10 @@ def rtol(p: Problem, dtype: torch.dtype) -> float:
     return (2 * p.power + longest + 32) * torch.finfo(dtype).eps
 
 
-def assert_within(found: Tensor, wanted: Tensor, size: Tensor, relative: float) -> None:
+def assert_within(actual: Tensor, expected: Tensor, size: Tensor, relative: float) -> None:
     """|found - wanted| <= relative * size, elementwise; NaN never passes."""
-    lost = LOST[found.dtype] * float(size.max()) + torch.finfo(found.dtype).tiny
-    error = (found.double() - wanted).abs() / (relative * size + lost)
+    lost = LOST[actual.dtype] * float(size.max()) + torch.finfo(actual.dtype).tiny
+    error = (actual.double() - expected).abs() / (relative * size + lost)
     worst = float(error.nan_to_num(nan=torch.inf).max())
     assert worst <= 1, f"{worst:.3g} times the tolerance"
 

@@ -136,11 +136,11 @@ def test_an_empty_batch_gives_empty_results(backend: str, grad: bool, dtype: tor
     v, xi = leaves(p, dtype)
     with torch.set_grad_enabled(grad):
         for function in ("energy_gap", "log_energy"):
-            found = call(function, v, xi, p, backend)
-            assert found.shape == (0, 3)
-            assert found.dtype is dtype
+            actual = call(function, v, xi, p, backend)
+            assert actual.shape == (0, 3)
+            assert actual.dtype is dtype
             if grad:
-                to_images, to_memories = torch.autograd.grad(found.sum(), (v, xi))
+                to_images, to_memories = torch.autograd.grad(actual.sum(), (v, xi))
                 assert to_images.shape == (0, 7)
                 assert torch.equal(to_memories, torch.zeros_like(xi))
         label = kernels.labels(v, xi, 5.0, backend=backend)
@@ -177,14 +177,14 @@ def test_operators_keep_the_rules_of_torch_library(
 
 
 @each_backend
-@pytest.mark.parametrize("wanted", [[True, True], [True, False], [False, True]])
+@pytest.mark.parametrize("expected", [[True, True], [True, False], [False, True]])
 def test_gradient_operator_keeps_the_rules_of_torch_library(
-    backend: str, wanted: list[bool]
+    backend: str, expected: list[bool]
 ) -> None:
     p, F = make_problem(5, 9, 7, 3, power=4), ("rectified_polynomial", [4.0])
     coefficients, scale, overlaps = torch.randn(4, 5), torch.ones(4, 5), torch.randn(9, 5)
     for visible in (p.visible, p.visible.T.contiguous().T):
-        arguments = (coefficients, scale, overlaps, visible, p.memories, *F, backend, wanted)
+        arguments = (coefficients, scale, overlaps, visible, p.memories, *F, backend, expected)
         torch.library.opcheck(torch.ops.denseam.gradients.default, arguments, test_utils=OPCHECK)
 
 

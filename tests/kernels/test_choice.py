@@ -118,7 +118,7 @@ def test_inaccurate_and_missing_products_are_left_out(monkeypatch: pytest.Monkey
 
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize(
-    ("vendor", "bits", "available", "wanted"),
+    ("vendor", "bits", "available", "expected"),
     [
         ("AuthenticAMD", 512, ("torch",), "torch"),
         ("AuthenticAMD", 512, ("torch", "onednn", "dots"), "dots"),
@@ -135,13 +135,13 @@ def test_the_product_follows_from_the_processor(
     vendor: str,
     bits: int,
     available: tuple[str, ...],
-    wanted: str,
+    expected: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(products, "_vendor", lambda: vendor)
     monkeypatch.setattr(native, "vector_bits", lambda: bits)
     monkeypatch.setattr(products, "available_products", lambda: available)
-    assert products.default_product() == wanted
+    assert products.default_product() == expected
 
 
 @needs_c
@@ -167,8 +167,8 @@ def test_kernel_uses_the_product_it_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_overlaps_do_not_look_behind_the_pixels(name: str, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(2)
     visible, memories = grid(generator, 7, 20).to(dtype), grid(generator, 9, 23).to(dtype)
-    found = cpu.CpuKernel(name).overlaps(visible, memories)
-    assert torch.equal(found, memories[:, :20] @ visible.T)
+    actual = cpu.CpuKernel(name).overlaps(visible, memories)
+    assert torch.equal(actual, memories[:, :20] @ visible.T)
 
 
 @needs_c

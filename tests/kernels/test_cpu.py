@@ -58,9 +58,9 @@ def check_against_the_definition(p: Problem) -> None:
     share = coefficients.double()[:, None] * slopes  # (C + 1, K, B)
     assert_within(weights, share.sum(dim=0), share.abs().sum(dim=0), rtol(p, values.dtype))
     rows, sizes = share.sum(dim=2).T, share.abs().sum(dim=2).T  # (K, C + 1)
-    wanted = 2 * rows[:, :-1] - rows.sum(dim=1, keepdim=True)
+    expected = 2 * rows[:, :-1] - rows.sum(dim=1, keepdim=True)
     size = 2 * sizes[:, :-1] + sizes.sum(dim=1, keepdim=True)
-    assert_within(to_classes, wanted, size, rtol(p, values.dtype))
+    assert_within(to_classes, expected, size, rtol(p, values.dtype))
 
 
 @pytest.mark.parametrize("K", K_EDGES)
@@ -80,11 +80,11 @@ def test_energies_are_right_for_a_thousand_images(C: int) -> None:
     p.memories.requires_grad_()
     gap = kernels.energy_gap(p.visible, p.memories, p.power, p.temperature, backend="cpu")
     upstream = torch.randn(1000, C)
-    found = torch.autograd.grad(gap, (p.memories, p.visible), upstream)
+    actual = torch.autograd.grad(gap, (p.memories, p.visible), upstream)
     arguments = (exact.visible, exact.memories, p.power, p.temperature)
-    wanted = energy.energy_gap_gradient(upstream.double(), *arguments)
+    expected = energy.energy_gap_gradient(upstream.double(), *arguments)
     sizes = gap_gradient_sizes(exact, upstream.double())
-    for gradient, want, size in zip(found, wanted, sizes, strict=True):
+    for gradient, want, size in zip(actual, expected, sizes, strict=True):
         assert_within(gradient, want, size, rtol(p, torch.float32))
 
 
@@ -114,8 +114,8 @@ def test_no_bit_depends_on_the_threads(
         monkeypatch.setattr(native, "_shared_pool", lambda: None)
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
-        for found, wanted in zip(everything(), alone, strict=True):
-            assert torch.equal(found, wanted)
+        for actual, expected in zip(everything(), alone, strict=True):
+            assert torch.equal(actual, expected)
 
 
 def test_as_many_threads_as_torch_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,8 +174,8 @@ def test_every_output_is_written_in_full(B: int) -> None:
     for K in K_EDGES:
         p = make_problem(B, K, 5, 3, power=9, seed=B + K)
         for dtype in DTYPES:
-            for found in sums_and_weights(p.to(dtype), every_class=True):
-                assert bool(found.isfinite().all())
+            for actual in sums_and_weights(p.to(dtype), every_class=True):
+                assert bool(actual.isfinite().all())
             v = p.visible.to(dtype).requires_grad_()
             xi = p.memories.to(dtype).requires_grad_()
             gap = kernels.energy_gap(v, xi, 9.0, p.temperature, backend="cpu")
@@ -206,8 +206,10 @@ def test_strided_inputs_give_the_same_as_dense_ones() -> None:
             log_gradients = torch.autograd.grad(log.sum(), (v, xi))  # an expanded upstream
             label = kernels.labels(v, xi, 20.0, backend="cpu")
             results.append([gap.detach(), log.detach(), *gradients, *log_gradients, label])
-        for found, wanted in zip(*results, strict=True):
-            assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+        for actual, expected in zip(*results, strict=True):
+            assert torch.allclose(
+                actual, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
+            )
 
 
 def test_what_the_c_code_cannot_take_is_refused() -> None:
@@ -273,8 +275,8 @@ def test_energies_are_not_rounded_by_their_place() -> None:
     whole = kernel.energies(sums, p.F, 7.0)
     for b in range(100):
         one = Sums(sums.values[:, b : b + 1], sums.scale[:, b : b + 1])
-        for found, among in zip(kernel.energies(one, p.F, 7.0), whole, strict=True):
-            assert torch.equal(found[0], among[b])
+        for actual, among in zip(kernel.energies(one, p.F, 7.0), whole, strict=True):
+            assert torch.equal(actual[0], among[b])
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -286,12 +288,12 @@ def test_sums_of_an_image_do_not_depend_on_its_batch(dtype: torch.dtype, power: 
     visible = (2 * torch.rand(300, 77, generator=generator) - 1).to(dtype)
     kernel, F = cpu.CpuKernel("dots"), RectifiedPolynomial(power)
 
-    def sums(part: Tensor) -> Tensor:
-        overlaps = kernel.overlaps(part, memories)
-        found = kernel.sums(overlaps, memories[:, 77:], F, every_class=True)
-        return torch.cat([found.values, found.scale])
+    def sums(piece: Tensor) -> Tensor:
+        overlaps = kernel.overlaps(piece, memories)
+        actual = kernel.sums(overlaps, memories[:, 77:], F, every_class=True)
+        return torch.cat([actual.values, actual.scale])
 
     whole = sums(visible)
     for size in (1, 5, 33, 64):
-        parts = [sums(part) for part in torch.split(visible, size)]
+        parts = [sums(piece) for piece in torch.split(visible, size)]
         assert torch.equal(torch.cat(parts, dim=1), whole)

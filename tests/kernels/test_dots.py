@@ -75,10 +75,10 @@ def test_nothing_between_the_rows_is_read(dtype: torch.dtype, length: int) -> No
     """Behind the last vector of a row the next row begins; in between may be anything."""
     a, b = rows(9, length, dtype, 0), rows(7, length, dtype, 1)
     wide = [torch.full((len(x), length + 11), math.nan, dtype=dtype) for x in (a, b)]
-    for whole, part in zip(wide, (a, b), strict=True):
-        whole[:, 4 : 4 + length] = part
-    found = dots(*(whole[:, 4 : 4 + length] for whole in wide))
-    assert torch.equal(found, dots(a, b))
+    for whole, piece in zip(wide, (a, b), strict=True):
+        whole[:, 4 : 4 + length] = piece
+    actual = dots(*(whole[:, 4 : 4 + length] for whole in wide))
+    assert torch.equal(actual, dots(a, b))
 
 
 BEFORE_A_WALL = """
@@ -117,9 +117,9 @@ def test_infinite_components_stay_where_they_are(dtype: torch.dtype) -> None:
     for place in range(21):
         row = a.clone()
         row[2, place] = math.inf
-        found = dots(row, b)
-        assert bool((found[2] == math.inf).all())
-        assert torch.equal(found[3:], dots(a[3:], b))
+        actual = dots(row, b)
+        assert bool((actual[2] == math.inf).all())
+        assert torch.equal(actual[3:], dots(a[3:], b))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

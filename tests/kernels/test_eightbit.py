@@ -37,18 +37,18 @@ def pairs(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
 def test_overlaps_are_exact_products_of_rounded_numbers(pair: tuple[Tensor, Tensor]) -> None:
     visible, memories = pair
     pixels, steps = rounded(visible, memories)
-    found = by_name("8-bit").overlaps(visible, memories)
-    assert found.dtype is torch.float32
-    torch.testing.assert_close(found.double(), steps @ pixels.T, rtol=3e-7, atol=1e-5)
+    actual = by_name("8-bit").overlaps(visible, memories)
+    assert actual.dtype is torch.float32
+    torch.testing.assert_close(actual.double(), steps @ pixels.T, rtol=3e-7, atol=1e-5)
 
 
 def test_byte_images_and_extreme_memories_lose_nothing() -> None:
     images = data.load("mnist").test.subset(slice(0, 30))
     visible = images.visible()
     memories = torch.sign(torch.randn(17, 784, generator=torch.Generator().manual_seed(0)))
-    found = by_name("8-bit").overlaps(visible, memories)
-    wanted = memories.double() @ images.visible(torch.float64).T
-    torch.testing.assert_close(found.double(), wanted, rtol=2e-7, atol=1e-4)
+    actual = by_name("8-bit").overlaps(visible, memories)
+    expected = memories.double() @ images.visible(torch.float64).T
+    torch.testing.assert_close(actual.double(), expected, rtol=2e-7, atol=1e-4)
 
 
 def test_largest_sums_do_not_saturate() -> None:
@@ -62,10 +62,10 @@ def test_largest_sums_do_not_saturate() -> None:
 @given(pair=pairs())
 def test_the_same_numbers_without_8_bit_instructions(pair: tuple[Tensor, Tensor]) -> None:
     kernel = by_name("8-bit")
-    found = kernel.overlaps(*pair)
+    actual = kernel.overlaps(*pair)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(eightbit, "available", lambda: False)
-        assert torch.equal(kernel.overlaps(*pair), found)
+        assert torch.equal(kernel.overlaps(*pair), actual)
 
 
 def test_not_available_where_products_saturate_or_are_missing(
@@ -89,11 +89,11 @@ def test_not_available_where_products_saturate_or_are_missing(
 def test_memory_gradients_are_those_of_bfloat16(pair: tuple[Tensor, Tensor]) -> None:
     visible, memories = pair
     weights = memories[:, :1] * torch.rand(len(memories), len(visible))
-    found = by_name("8-bit").to_memories(weights, visible)
-    wanted = weights.double() @ visible.double()
+    actual = by_name("8-bit").to_memories(weights, visible)
+    expected = weights.double() @ visible.double()
     sizes = weights.double().abs() @ visible.double().abs()
-    assert found.dtype is torch.float32
-    assert ((found.double() - wanted).abs() <= 3 * 2**-8 * sizes).all()
+    assert actual.dtype is torch.float32
+    assert ((actual.double() - expected).abs() <= 3 * 2**-8 * sizes).all()
 
 
 def test_gradients_leave_out_what_weighs_little_for_every_memory() -> None:
@@ -105,10 +105,10 @@ def test_gradients_leave_out_what_weighs_little_for_every_memory() -> None:
     weights[9, 11] = -1e20  # for one memory alone
     visible = torch.rand(50, 90, generator=generator) * 2 - 1
     assert eightbit._rows_that_matter(weights).tolist() == [3, 11, 40]
-    found = by_name("8-bit").to_memories(weights, visible)
-    wanted = weights.double() @ visible.double()
+    actual = by_name("8-bit").to_memories(weights, visible)
+    expected = weights.double() @ visible.double()
     heaviest = weights.double().abs().amax(dim=1, keepdim=True)
-    assert ((found.double() - wanted).abs() <= 3 * 2**-8 * heaviest).all()
+    assert ((actual.double() - expected).abs() <= 3 * 2**-8 * heaviest).all()
     with pytest.MonkeyPatch.context() as patch:  # nobody looks at the others
         patch.setattr(torch, "mm", lambda a, b: torch.zeros(len(a), b.shape[1]).fill_(len(b)))
         assert by_name("8-bit").to_memories(weights, visible)[0, 0] == 3
@@ -141,24 +141,24 @@ def test_a_nan_is_not_left_out() -> None:
     weights = torch.rand(4, 60) * 1e-6
     weights[:, 7] = 1
     weights[2, 9] = torch.nan
-    found = by_name("8-bit").to_memories(weights, torch.ones(60, 5))
-    assert found[2].isnan().all()
-    assert found[[0, 1, 3]].isfinite().all()
+    actual = by_name("8-bit").to_memories(weights, torch.ones(60, 5))
+    assert actual[2].isnan().all()
+    assert actual[[0, 1, 3]].isfinite().all()
 
 
 def test_an_empty_batch() -> None:
     assert by_name("8-bit").overlaps(torch.zeros(0, 9), torch.zeros(4, 9)).shape == (4, 0)
-    found = by_name("8-bit").to_memories(torch.zeros(4, 0), torch.zeros(0, 9))
-    assert torch.equal(found, torch.zeros(4, 9))
+    actual = by_name("8-bit").to_memories(torch.zeros(4, 0), torch.zeros(0, 9))
+    assert torch.equal(actual, torch.zeros(4, 9))
 
 
 @pytest.mark.parametrize("components", [132_104, 132_105, 140_000])
 def test_more_pixels_than_32_bits_can_sum(components: int) -> None:
     visible, memories = torch.ones(2, components), torch.ones(2, components)
-    found = by_name("8-bit").overlaps(visible, memories)
-    torch.testing.assert_close(found, torch.full((2, 2), float(components)), rtol=1e-4, atol=0)
-    found = by_name("8-bit").overlaps(-visible, memories)
-    torch.testing.assert_close(found, torch.full((2, 2), -float(components)), rtol=1e-4, atol=0)
+    actual = by_name("8-bit").overlaps(visible, memories)
+    torch.testing.assert_close(actual, torch.full((2, 2), float(components)), rtol=1e-4, atol=0)
+    actual = by_name("8-bit").overlaps(-visible, memories)
+    torch.testing.assert_close(actual, torch.full((2, 2), -float(components)), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("available", [False, True])
@@ -173,8 +173,8 @@ def test_up_to_1032_pixels_either_way_is_exact(
     memories = torch.randint(-127, 128, (9, 1032), generator=generator) / 127
     memories[0] = 1
     pixels, steps = rounded(visible, memories)
-    wanted = (steps * 127).round() @ (pixels * 127.5 - 0.5).round().T  # whole numbers
+    expected = (steps * 127).round() @ (pixels * 127.5 - 0.5).round().T  # whole numbers
     half = (steps * 127).round().sum(dim=1, keepdim=True) / 2
-    found = by_name("8-bit").overlaps(visible, memories)
-    exact = (wanted.float() + half.float()) * torch.tensor(1 / (127.5 * 127))
-    assert torch.equal(found, exact)
+    actual = by_name("8-bit").overlaps(visible, memories)
+    exact = (expected.float() + half.float()) * torch.tensor(1 / (127.5 * 127))
+    assert torch.equal(actual, exact)

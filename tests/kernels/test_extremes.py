@@ -43,8 +43,8 @@ def check_finite(
     generator = torch.Generator().manual_seed(seed)
     visible, memories = faintness * grid(generator, 5, N), grid(generator, 13, N + C)
     p = Problem(visible, memories, float(power), 10**log_temperature)
-    for found in gap_and_gradients(p, backend):
-        assert bool(found.isfinite().all())
+    for actual in gap_and_gradients(p, backend):
+        assert bool(actual.isfinite().all())
     value, to_images, to_memories = log_and_gradients(p, backend)
     assert not bool(value.isnan().any() or (value == torch.inf).any())
     assert bool(to_images.isfinite().all() and to_memories.isfinite().all())
@@ -93,15 +93,15 @@ def test_gradient_beyond_the_range_keeps_its_direction(backend: str, power: floa
     upstream[:, 4], upstream[:, 2] = 1, -1  # class 4 against class 2
     v = p.visible.clone().requires_grad_()
     gap = kernels.energy_gap(v, p.memories, power, p.temperature, backend=backend)
-    (found,) = torch.autograd.grad(gap, v, upstream)
+    (actual,) = torch.autograd.grad(gap, v, upstream)
     exact = p.to(torch.float64)
-    _, wanted = energy.energy_gap_gradient(
+    _, expected = energy.energy_gap_gradient(
         upstream.double(), exact.visible, exact.memories, power, p.temperature
     )
-    assert float(wanted.abs().max()) > torch.finfo(torch.float32).max
-    direction, wanted = found.double(), wanted / wanted.abs().amax(dim=1, keepdim=True)
+    assert float(expected.abs().max()) > torch.finfo(torch.float32).max
+    direction, expected = actual.double(), expected / expected.abs().amax(dim=1, keepdim=True)
     direction = direction / direction.abs().amax(dim=1, keepdim=True)
-    assert torch.allclose(direction, wanted, atol=1e-3)
+    assert torch.allclose(direction, expected, atol=1e-3)
 
 
 def test_saturated_activity_has_a_zero_gradient_not_nan(backend: str) -> None:
@@ -120,8 +120,8 @@ def test_huge_temperature_underflows_to_zero(backend: str, power: float) -> None
     p = Problem(grid(generator, 3, 784), grid(generator, 7, 794), power, 1e30)
     gap, to_images, to_memories = gap_and_gradients(p, backend)
     exact = p.to(torch.float64)
-    wanted = energy.energy_gap(exact.visible, exact.memories, power, 1e30)
-    assert_within(gap, wanted, gap_size(exact), rtol(p, torch.float32))
+    expected = energy.energy_gap(exact.visible, exact.memories, power, 1e30)
+    assert_within(gap, expected, gap_size(exact), rtol(p, torch.float32))
     assert bool(to_images.isfinite().all() and to_memories.isfinite().all())
 
 
@@ -173,16 +173,16 @@ def test_log_energy_of_a_class_far_below_the_others_is_exact(
     visible[:, 0] -= torch.arange(67) % 3 / 64
     p = Problem(visible, memories, power, 1.0)
     exact = p.to(torch.float64)
-    wanted = energy.log_energy(exact.visible, exact.memories, power)
-    assert bool((wanted[:, 0] - wanted[:, 1] > 80).all())  # float32 ends 87 below
-    assert bool(wanted.isfinite().all())
+    expected = energy.log_energy(exact.visible, exact.memories, power)
+    assert bool((expected[:, 0] - expected[:, 1] > 80).all())  # float32 ends 87 below
+    assert bool(expected.isfinite().all())
     value, to_images, to_memories = log_and_gradients(p, backend)
-    assert_within(value, wanted, 1 + wanted.abs() / power, rtol(p, dtype))
+    assert_within(value, expected, 1 + expected.abs() / power, rtol(p, dtype))
     upstream = torch.ones(67, 2, dtype=torch.float64)
     oracle = energy.log_energy_gradient(upstream, exact.visible, exact.memories, power)
     sizes = log_gradient_sizes(exact, upstream)
-    for found, want, size in zip((to_memories, to_images), oracle, sizes, strict=True):
-        assert_within(found, want, size, 2 * rtol(p, dtype))
+    for actual, want, size in zip((to_memories, to_images), oracle, sizes, strict=True):
+        assert_within(actual, want, size, 2 * rtol(p, dtype))
 
 
 @pytest.mark.parametrize("power", [30, 100])
@@ -204,15 +204,15 @@ def test_faint_noise_keeps_a_direction(backend: str, power: float) -> None:
     visible = 2.0**-40 * grid(generator, 8, 100)
     p = Problem(visible, memories, power, 1.0)
     exact = p.to(torch.float64)
-    wanted = energy.log_energy(exact.visible, exact.memories, power)
+    expected = energy.log_energy(exact.visible, exact.memories, power)
     value, to_images, _ = log_and_gradients(p, backend)
-    assert_within(value, wanted, 1 + wanted.abs() / power, rtol(p, torch.float32))
+    assert_within(value, expected, 1 + expected.abs() / power, rtol(p, torch.float32))
     assert bool((to_images.abs().amax(dim=1) > 0).all())
 
 
 def test_subnormal_fields_are_not_nan(backend: str) -> None:
     memories = torch.tensor([[1e-40, 0.0, 0.0], [0.0, 0.0, 0.0]])
     p = Problem(torch.ones(2, 1), memories, 2.0, 1.0)
-    for found in gap_and_gradients(p, backend):
-        assert bool(found.isfinite().all())
+    for actual in gap_and_gradients(p, backend):
+        assert bool(actual.isfinite().all())
     assert not bool(kernels.log_energy(p.visible, memories, 2.0, backend=backend).isnan().any())

@@ -25,10 +25,10 @@ def tolerance(dtype):
     return 2e-4 if dtype is torch.float32 else 1e-10
 
 
-def close(found, exact, dtype):
+def close(actual, exact, dtype):
     largest = float(exact.abs().max()) or 1.0
     torch.testing.assert_close(
-        found.double() / largest, exact / largest, rtol=tolerance(dtype), atol=tolerance(dtype)
+        actual.double() / largest, exact / largest, rtol=tolerance(dtype), atol=tolerance(dtype)
     )
 
 
@@ -52,10 +52,10 @@ def test_scores_and_gradients_equal_the_oracle(F, backend, dtype, sizes):
          lambda *x: energy.log_energy_gradient(upstream, *x, F)),
     ):  # fmt: skip
         leaves = v.clone().requires_grad_(), xi.clone().requires_grad_()
-        scores, wanted = value(*leaves), oracle(*exact)
-        active = wanted.isfinite()
+        scores, expected = value(*leaves), oracle(*exact)
+        active = expected.isfinite()
         assert torch.equal(scores.isfinite(), active), name
-        close(scores.detach()[active], wanted[active], dtype)
+        close(scores.detach()[active], expected[active], dtype)
         (scores[active] * upstream.to(dtype)[active]).sum().backward()
         to_memories, to_images = gradient(*exact)
         close(leaves[1].grad, to_memories, dtype)
@@ -69,11 +69,11 @@ def test_the_head_of_training_equals_the_reference(F, backend):
     labels = torch.arange(70) % 3
     kernel, reference = kernels.by_name(backend), kernels.by_name("reference")
     sums = reference.sums(reference.overlaps(v, xi), xi[:, 9:], F, every_class=False)
-    found, wanted = (each.objective(sums, labels, F, T, 4.0) for each in (kernel, reference))
-    close(found[0], wanted[0], torch.float64)
-    torch.testing.assert_close(found[1].activity, wanted[1].activity)
-    assert torch.equal(found[1].predicted, wanted[1].predicted)
-    torch.testing.assert_close(found[1].objective, wanted[1].objective)
+    actual, expected = (each.objective(sums, labels, F, T, 4.0) for each in (kernel, reference))
+    close(actual[0], expected[0], torch.float64)
+    torch.testing.assert_close(actual[1].activity, expected[1].activity)
+    assert torch.equal(actual[1].predicted, expected[1].predicted)
+    torch.testing.assert_close(actual[1].objective, expected[1].objective)
 
 
 @each_function

@@ -65,8 +65,8 @@ def report() -> dict[str, Any]:
         env={**os.environ, "OMP_NUM_THREADS": "2"},  # settings of threads are asked for, too
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    answers: dict[str, Any] = json.loads(done.stdout)
+    return answers
 
 
 def test_import_changes_no_setting_of_torch(report: dict[str, Any]) -> None:

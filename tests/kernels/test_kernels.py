@@ -32,19 +32,19 @@ def differentiate(values: Tensor, p: Problem, upstream: Tensor) -> list[Tensor]:
 
 
 def check_gap(p: Problem, dtype: torch.dtype, backend: str) -> None:
-    exact, given_ = p.to(torch.float64), p.to(dtype)
-    given_.visible.requires_grad_()
-    given_.memories.requires_grad_()
-    found = kernels.energy_gap(
-        given_.visible, given_.memories, p.power, p.temperature, backend=backend
+    exact, leaves = p.to(torch.float64), p.to(dtype)
+    leaves.visible.requires_grad_()
+    leaves.memories.requires_grad_()
+    actual = kernels.energy_gap(
+        leaves.visible, leaves.memories, p.power, p.temperature, backend=backend
     )
-    wanted = energy.energy_gap(exact.visible, exact.memories, p.power, p.temperature)
-    assert found.dtype is dtype
-    assert found.shape == wanted.shape
-    assert_within(found.detach(), wanted, gap_size(exact), rtol(p, dtype))
+    expected = energy.energy_gap(exact.visible, exact.memories, p.power, p.temperature)
+    assert actual.dtype is dtype
+    assert actual.shape == expected.shape
+    assert_within(actual.detach(), expected, gap_size(exact), rtol(p, dtype))
 
-    upstream = torch.randn(wanted.shape, dtype=dtype).double()
-    gradients = differentiate(found, given_, upstream)
+    upstream = torch.randn(expected.shape, dtype=dtype).double()
+    gradients = differentiate(actual, leaves, upstream)
     oracle = energy.energy_gap_gradient(
         upstream, exact.visible, exact.memories, p.power, p.temperature
     )
@@ -54,21 +54,21 @@ def check_gap(p: Problem, dtype: torch.dtype, backend: str) -> None:
 
 
 def check_log(p: Problem, dtype: torch.dtype, backend: str) -> None:
-    exact, given_ = p.to(torch.float64), p.to(dtype)
-    given_.visible.requires_grad_()
-    given_.memories.requires_grad_()
-    found = kernels.log_energy(given_.visible, given_.memories, p.power, backend=backend)
-    wanted = energy.log_energy(exact.visible, exact.memories, p.power)
-    assert found.dtype is dtype
-    silent = wanted == -torch.inf
-    assert torch.equal(found == -torch.inf, silent)
+    exact, leaves = p.to(torch.float64), p.to(dtype)
+    leaves.visible.requires_grad_()
+    leaves.memories.requires_grad_()
+    actual = kernels.log_energy(leaves.visible, leaves.memories, p.power, backend=backend)
+    expected = energy.log_energy(exact.visible, exact.memories, p.power)
+    assert actual.dtype is dtype
+    silent = expected == -torch.inf
+    assert torch.equal(actual == -torch.inf, silent)
     # A relative error of the sum is an absolute one of its logarithm, which is then rounded.
-    size = 1 + wanted.abs()[~silent] / p.power
+    size = 1 + expected.abs()[~silent] / p.power
     if size.numel():
-        assert_within(found.detach()[~silent], wanted[~silent], size, rtol(p, dtype))
+        assert_within(actual.detach()[~silent], expected[~silent], size, rtol(p, dtype))
 
-    upstream = torch.randn(wanted.shape, dtype=dtype).double()
-    gradients = differentiate(found, given_, upstream)
+    upstream = torch.randn(expected.shape, dtype=dtype).double()
+    gradients = differentiate(actual, leaves, upstream)
     oracle = energy.log_energy_gradient(upstream, exact.visible, exact.memories, p.power)
     sizes = log_gradient_sizes(exact, upstream)
     for gradient, want, size in zip(gradients, oracle, sizes, strict=True):
@@ -98,11 +98,11 @@ def test_every_power_up_to_100_equals_the_oracle(backend: str, power: float) -> 
 
 
 def check_label(p: Problem, backend: str) -> None:
-    wanted = energy.log_energy(p.visible.double(), p.memories.double(), p.power)
+    expected = energy.log_energy(p.visible.double(), p.memories.double(), p.power)
     label = kernels.labels(p.visible, p.memories, p.power, backend=backend)
     assert label.dtype is torch.int64
-    best = wanted.amax(dim=1)
-    chosen = wanted.gather(1, label[:, None])[:, 0]
+    best = expected.amax(dim=1)
+    chosen = expected.gather(1, label[:, None])[:, 0]
     # Fields are exact here, so two sums that differ by more than their rounding are told apart.
     assert bool((torch.nan_to_num(best - chosen, nan=0.0) <= 2 * rtol(p, torch.float32)).all())
 
@@ -138,12 +138,12 @@ def test_float32_decides_like_float64_above_its_rounding(backend: str, power: fl
     visible = memories[:150, :100] + 0.3 * torch.randn(150, 100, generator=generator)
     p = Problem(visible.clamp(-1, 1), memories, power, 1.0)
     exact = p.to(torch.float64)
-    wanted = energy.log_energy(exact.visible, exact.memories, power)
-    best = wanted.topk(2, dim=1).values
+    expected = energy.log_energy(exact.visible, exact.memories, power)
+    best = expected.topk(2, dim=1).values
     clear = best[:, 0] - best[:, 1] > decision_bound(exact)
     assert clear.double().mean() > 0.5
     label = kernels.labels(p.visible, p.memories, power, backend=backend)
-    assert torch.equal(label[clear], wanted.argmax(dim=1)[clear])
+    assert torch.equal(label[clear], expected.argmax(dim=1)[clear])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -188,11 +188,11 @@ def test_energies_are_those_of_the_sums(
     kernel, sums = kernels.by_name(backend), Sums(values, scale)
     F = RectifiedPolynomial(power)
     log_energy, gap = kernel.energies(sums, F, temperature)
-    wanted = look.log_energy(sums, F)
-    torch.testing.assert_close(log_energy, wanted, rtol=1e-13, atol=1e-12)
+    expected = look.log_energy(sums, F)
+    torch.testing.assert_close(log_energy, expected, rtol=1e-13, atol=1e-12)
     assert bool((log_energy[4] == -torch.inf).all())
-    wanted = look.energy_gap(sums, F, temperature)
-    torch.testing.assert_close(gap, wanted, rtol=1e-12, atol=0)
+    expected = look.energy_gap(sums, F, temperature)
+    torch.testing.assert_close(gap, expected, rtol=1e-12, atol=0)
     assert bool((gap[4] == 0).all())
 
 
@@ -204,11 +204,11 @@ def test_weights_go_where_they_are_told_even_over_the_overlaps(backend: str, ali
     overlaps = kernel.overlaps(p.visible, p.memories[:, : p.n_visible])
     sums = kernel.sums(overlaps, p.classes, p.F, every_class=False)
     arguments = (p.classes, torch.randn(4, 65), sums.scale, p.F)
-    wanted, _ = kernel.weights(overlaps, *arguments, class_gradient=False)
+    expected, _ = kernel.weights(overlaps, *arguments, class_gradient=False)
     out = overlaps if alias else torch.full_like(overlaps, torch.nan)
-    found, _ = kernel.weights(overlaps, *arguments, class_gradient=False, out=out)
-    assert found is out
-    assert torch.equal(out, wanted)
+    actual, _ = kernel.weights(overlaps, *arguments, class_gradient=False, out=out)
+    assert actual is out
+    assert torch.equal(out, expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -235,8 +235,8 @@ def head_of_training(
     overlaps = kernel.overlaps(p.visible, p.memories[:, : p.n_visible])
     sums = kernel.sums(overlaps, p.classes, p.F, every_class=False)
     arguments = (sums, labels, p.F, p.temperature, m)
-    wanted, _ = kernels.by_name("reference").objective(*arguments)
-    return *kernel.objective(*arguments), wanted
+    expected, _ = kernels.by_name("reference").objective(*arguments)
+    return *kernel.objective(*arguments), expected
 
 
 def check_head(p: Problem, backend: str, m: float, seed: int) -> None:
@@ -244,7 +244,7 @@ def check_head(p: Problem, backend: str, m: float, seed: int) -> None:
     labels = torch.randint(
         p.n_classes, (len(p.visible),), generator=torch.Generator().manual_seed(seed)
     )
-    coefficients, outcome, wanted = head_of_training(p, backend, labels, m)
+    coefficients, outcome, expected = head_of_training(p, backend, labels, m)
     gap = energy.energy_gap(p.visible, p.memories, p.power, p.temperature)
     activity = torch.tanh(gap)
     target = energy.targets(labels, p.n_classes, torch.float64)
@@ -255,7 +255,9 @@ def check_head(p: Problem, backend: str, m: float, seed: int) -> None:
     )
     best = gap.gather(1, outcome.predicted[:, None]).squeeze(1)
     assert torch.allclose(best, gap.amax(dim=1), rtol=1e-9, atol=1e-12)
-    assert torch.allclose(coefficients, wanted, rtol=1e-8, atol=1e-10 * float(wanted.abs().max()))
+    assert torch.allclose(
+        coefficients, expected, rtol=1e-8, atol=1e-10 * float(expected.abs().max())
+    )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -276,20 +278,20 @@ def test_the_head_stays_finite_at_any_temperature(
     p.visible[3] = -1.0
     p.memories[:] = p.memories.abs()  # no memory is active at the fourth image
     labels = torch.arange(70) % 3
-    coefficients, outcome, wanted = head_of_training(p, backend, labels, 30.0)
+    coefficients, outcome, expected = head_of_training(p, backend, labels, 30.0)
     assert torch.isfinite(coefficients).all()
     assert torch.isfinite(outcome.activity).all()
     assert torch.isfinite(outcome.objective)
     assert outcome.predicted[3] == 0
     assert not coefficients[:, 3].any()
-    largest = float(wanted.abs().max()) or 1.0  # all vanish where T is beyond every field
+    largest = float(expected.abs().max()) or 1.0  # all vanish where T is beyond every field
     if backend == "triton" and hotness == 1e-30:
         # Beyond the range of double precision the reference clamps them one by one; these keep
         # their relation, in which the last is minus the sum of the others.
-        assert torch.equal(coefficients.sign(), wanted.sign())
+        assert torch.equal(coefficients.sign(), expected.sign())
         assert float(coefficients.sum(dim=0).abs().max()) <= 1e-6 * largest
     else:
-        assert torch.allclose(coefficients / largest, wanted / largest, rtol=1e-4, atol=1e-6)
+        assert torch.allclose(coefficients / largest, expected / largest, rtol=1e-4, atol=1e-6)
     summed = coefficients[:, :, None] * torch.ones(1, 1, 2000, dtype=dtype)
     assert torch.isfinite(summed.sum(dim=(0, 2))).all(), "no room for the sum over memories"
 
@@ -318,11 +320,11 @@ def test_update_follows_the_rule(backend: str, K: int, dtype: torch.dtype) -> No
     )
     memories.clamp_(-1, 1)  # many components are at the edge and want to leave
     kept = gradient.clone()
-    wanted, wanted_velocity = updated(memories, velocity, gradient, RULE)
+    expected, expected_velocity = updated(memories, velocity, gradient, RULE)
     kernels.by_name(backend).update(memories, velocity, gradient, RULE)
     few = 8 * torch.finfo(dtype).eps
-    assert float((memories - wanted).abs().max()) <= few
-    assert float((velocity - wanted_velocity).abs().max()) <= few
+    assert float((memories - expected).abs().max()) <= few
+    assert float((velocity - expected_velocity).abs().max()) <= few
     assert float(memories.abs().max()) == 1
     assert torch.equal(gradient, kept)
 

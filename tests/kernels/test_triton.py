@@ -61,13 +61,13 @@ def test_every_output_is_written_at_the_edges_of_tiles(B: int, K: int, C: int) -
     overlaps = (p.memories[:, :5] @ p.visible.T).to(DEVICE)
     classes = p.classes.to(DEVICE)  # its rows lie apart
     sums = kernel.sums(overlaps, classes, F, every_class=False)
-    wanted = reference.sums(overlaps, classes, F, every_class=False)
-    assert torch.equal(sums.scale, wanted.scale)
-    torch.testing.assert_close(sums.values, wanted.values, rtol=2e-5, atol=1e-30)
+    expected = reference.sums(overlaps, classes, F, every_class=False)
+    assert torch.equal(sums.scale, expected.scale)
+    torch.testing.assert_close(sums.values, expected.values, rtol=2e-5, atol=1e-30)
     coefficients = torch.randn(C + 1, B).to(DEVICE)
     arguments = (overlaps, classes, coefficients, sums.scale, F)
-    found = kernel.weights(*arguments, class_gradient=True)
-    for one, other in zip(found, reference.weights(*arguments, class_gradient=True), strict=True):
+    actual = kernel.weights(*arguments, class_gradient=True)
+    for one, other in zip(actual, reference.weights(*arguments, class_gradient=True), strict=True):
         assert not bool(one.isnan().any())
         largest = float(other.abs().max()) or 1.0
         torch.testing.assert_close(one / largest, other / largest, rtol=1e-5, atol=1e-5)
@@ -168,14 +168,14 @@ def test_batches_are_those_of_the_image_set() -> None:
     images = data.load("mnist").test.subset(slice(0, 9))
     order = torch.tensor([[0, 1], [8, 3], [4, 4]], device=DEVICE)
     for dtype in (torch.float32, torch.float64):
-        wanted = images.visible(dtype).to(DEVICE)
+        expected = images.visible(dtype).to(DEVICE)
         for pixels in (images.images.flatten(1), images.visible(dtype)):
             neurons, labels = triton_kernel().draw(
                 pixels.to(DEVICE), images.labels.to(DEVICE), order,
                 torch.ones(1, dtype=torch.int64, device=DEVICE),
                 torch.zeros(1, 800, dtype=dtype, device=DEVICE),
             )  # fmt: skip
-            assert torch.equal(neurons[:, :784], wanted[[8, 3]])
+            assert torch.equal(neurons[:, :784], expected[[8, 3]])
             assert not bool(neurons[:, 784:].any())
             assert labels.tolist() == images.labels[[8, 3]].tolist()
 
@@ -187,10 +187,10 @@ def test_numbers_on_the_card_are_those_of_the_host() -> None:
     sums = kernel.sums(overlaps, p.classes.to(DEVICE), F, every_class=False)
     labels = torch.tensor([0, 1, 2, 0, 1], device=DEVICE)
     there = torch.tensor(7.3, dtype=torch.float64, device=DEVICE)
-    found: tuple[Tensor, Outcome] = kernel.objective(sums, labels, F, there, 4.0)
-    wanted = kernel.objective(sums, labels, F, 7.3, 4.0)
-    assert torch.equal(found[0], wanted[0])
-    assert torch.equal(found[1].activity, wanted[1].activity)
+    actual: tuple[Tensor, Outcome] = kernel.objective(sums, labels, F, there, 4.0)
+    expected = kernel.objective(sums, labels, F, 7.3, 4.0)
+    assert torch.equal(actual[0], expected[0])
+    assert torch.equal(actual[1].activity, expected[1].activity)
 
     state = [torch.rand(4, 13, device=DEVICE) for _ in range(3)]
     other = [x.clone() for x in state]
@@ -265,13 +265,13 @@ def test_all_kernels_compile_for_a_card_that_is_not_here(tmp_path: Path) -> None
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert len(found) == 17
-    for name, facts in found.items():
+    actual = json.loads(done.stdout)
+    assert len(actual) == 17
+    for name, facts in actual.items():
         assert facts["cubin"] > 0, name
         assert facts["registers"] <= 255, name
         assert facts["spilled"] <= 64, f"{name} has no room for its tile"
         assert facts["shared"] <= 227 * 1024, name
     for products in ("tf32", "bfloat16"):
-        assert found[f"product {products}"]["tensor_cores"]
-    assert not found["product full"]["tensor_cores"]
+        assert actual[f"product {products}"]["tensor_cores"]
+    assert not actual["product full"]["tensor_cores"]

@@ -73,10 +73,10 @@ def test_defaults_learn_data_of_few_features(data, least):
 
 def test_the_scale_of_a_feature_does_not_matter(iris):
     X, y = iris
-    found = quick().fit(X * [1e6, 1, 1e-6, 1] + [0, 1e3, 0, 0], y)
+    fitted = quick().fit(X * [1e6, 1, 1e-6, 1] + [0, 1e3, 0, 0], y)
     expected = quick().fit(X, y)
     moved = X * [1e6, 1, 1e-6, 1] + [0, 1e3, 0, 0]
-    assert np.allclose(found.decision_function(moved), expected.decision_function(X))
+    assert np.allclose(fitted.decision_function(moved), expected.decision_function(X))
 
 
 def test_an_outlier_does_not_squash_the_others(iris):

@@ -41,14 +41,14 @@ def run(mesh, out: Path, **fields) -> None:
     whole = [None] * mesh.size
     dist.all_gather_object(whole, result.model.memories.tolist())
     if mesh.first:
-        found = {
+        report = {
             "records": [record.to_json() for record in result.records],
             "memories": whole[0],
             "others": whole[1:],
             "sent": sent.batches,
             "mesh": str(mesh),
         }
-        out.write_text(json.dumps(found))
+        out.write_text(json.dumps(report))
 
 
 def main(out: Path) -> None:

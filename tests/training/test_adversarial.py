@@ -272,12 +272,12 @@ def test_shifted_images_are_moved_by_one_pixel(shape):
 
 
 def test_a_shifted_and_attacked_run_goes_on_to_the_same_bits(tmp_path):
-    wanted = ROBUST.replace(shift=0.5)
-    whole = denseam.train(wanted, dataset())
+    chosen = ROBUST.replace(shift=0.5)
+    whole = denseam.train(chosen, dataset())
     assert not torch.equal(whole.model.memories, denseam.train(ROBUST, dataset()).model.memories)
     with pytest.raises(Stop):
-        denseam.train(wanted, dataset(), tmp_path, callbacks=[StopAt(2, 1)])
-    assert_same_run(denseam.train(wanted, dataset(), tmp_path), whole)
+        denseam.train(chosen, dataset(), tmp_path, callbacks=[StopAt(2, 1)])
+    assert_same_run(denseam.train(chosen, dataset(), tmp_path), whole)
 
 
 def test_attacks_pass_through_the_front():
@@ -312,8 +312,8 @@ def test_rows_of_numbers_are_no_pictures_to_attack_or_to_move(fields):
 
 
 def test_several_norms_are_read_from_one_text():
-    wanted = Recipe.paper(3, 10, adversarial=" L2:1.5, linf:0.3 ", adversarial_steps=7)
-    rule = wanted.batch_rule((5, 5))
+    chosen = Recipe.paper(3, 10, adversarial=" L2:1.5, linf:0.3 ", adversarial_steps=7)
+    rule = chosen.batch_rule((5, 5))
     assert rule.threats == (Threat("l2", 1.5), Threat("linf", 0.3))
     assert (rule.steps, rule.ramp) == (7, 5)
     assert Recipe.paper(3).batch_rule((5, 5)) is None

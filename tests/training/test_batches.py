@@ -71,7 +71,7 @@ def test_what_a_large_class_leaves_out_changes_from_epoch_to_epoch():
     counts = [10, 50]  # 60 images, 6 batches of 5 + 5: room for 30 of the 50
     labels = labels_of(counts)
     parts = [set(drawn(labels, counts, 5, epoch=e).flatten().tolist()) for e in range(12)]
-    assert len({frozenset(part) for part in parts}) == 12
+    assert len({frozenset(rows) for rows in parts}) == 12
     assert set.union(*parts) == set(range(60))
 
 

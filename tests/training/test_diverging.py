@@ -19,7 +19,7 @@ from denseam.training.runs import Checkpoint, RunFolder
 
 from .small import assert_same_run, dataset, images, recipe
 
-WANTED = recipe(3, 6)
+RECIPE = recipe(3, 6)
 
 
 def spoil(monkeypatch, epoch, name, value=math.nan):
@@ -27,13 +27,13 @@ def spoil(monkeypatch, epoch, name, value=math.nan):
     real = Learner.epoch
 
     def spoilt(self, number, on_batch):
-        found = real(self, number, on_batch)
+        outcome = real(self, number, on_batch)
         if number == epoch:
             if name == "objective":
-                found[0]._objective.fill_(value)
+                outcome[0]._objective.fill_(value)
             else:
                 getattr(self, name)[1, 2] = value
-        return found
+        return outcome
 
     monkeypatch.setattr(Learner, "epoch", spoilt)
 
@@ -55,17 +55,17 @@ def test_an_epoch_that_is_not_finite_is_an_error_and_not_kept(tmp_path, monkeypa
     spoil(monkeypatch, 3, name, value)
     ear = Hear()
     with pytest.raises(InputError, match=rf"^epoch 4: the {name} .*not finite") as caught:
-        denseam.train(WANTED, dataset(), tmp_path / "run", callbacks=[ear])
+        denseam.train(RECIPE, dataset(), tmp_path / "run", callbacks=[ear])
     text = str(caught.value)
     assert f"the checkpoint of epoch 3 stays in {tmp_path / 'run'}" in text
-    assert f"learning rate (now {WANTED.learning_rate:g})" in text
-    T_i, T_f = WANTED.temperature_start, WANTED.temperature
+    assert f"learning rate (now {RECIPE.learning_rate:g})" in text
+    T_i, T_f = RECIPE.temperature_start, RECIPE.temperature
     assert f"nearer to one another (now {T_i:g} and {T_f:g})" in text
     assert (ear.epochs, ear.ended) == ([0, 1, 2], True)
     assert RunFolder(tmp_path / "run").load(torch.Size((12, 28)), torch.float32).epochs == 3
     monkeypatch.undo()
     assert_same_run(
-        denseam.train(WANTED, dataset(), tmp_path / "run"), denseam.train(WANTED, dataset())
+        denseam.train(RECIPE, dataset(), tmp_path / "run"), denseam.train(RECIPE, dataset())
     )
 
 
@@ -97,9 +97,9 @@ def test_a_record_without_an_objective_is_read_back(tmp_path, objective):
     path = tmp_path / "records.jsonl"
     append_records(path, [record(0, objective=objective)])
     assert json.loads(path.read_text())["objective"] is None
-    (found,) = read_records(path, 1)
-    assert math.isnan(found.objective)
-    assert dataclasses.replace(found, objective=1.0) == record(0)
+    (outcome,) = read_records(path, 1)
+    assert math.isnan(outcome.objective)
+    assert dataclasses.replace(outcome, objective=1.0) == record(0)
 
 
 def test_such_a_record_is_no_spike():

@@ -31,10 +31,10 @@ def interpreted(monkeypatch):
 @pytest.mark.usefixtures("interpreted")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels are compiled here")
 def test_resident_steps_learn_what_the_loop_learns(monkeypatch):
-    wanted = recipe(3, epochs=2, dtype="float64")
-    resident = denseam.train(wanted, dataset())
+    chosen = recipe(3, epochs=2, dtype="float64")
+    resident = denseam.train(chosen, dataset())
     monkeypatch.setattr(learner, "recordable", lambda *_: False)
-    plain = denseam.train(wanted, dataset())
+    plain = denseam.train(chosen, dataset())
     torch.testing.assert_close(resident.model.memories, plain.model.memories, rtol=0, atol=1e-12)
     for one, other in zip(
         without_seconds(resident.records), without_seconds(plain.records), strict=True
@@ -48,11 +48,11 @@ def test_resident_steps_learn_what_the_loop_learns(monkeypatch):
 @pytest.mark.usefixtures("interpreted")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels are compiled here")
 def test_a_run_goes_on_to_the_same_bits(tmp_path):
-    wanted = recipe(3, epochs=3)
-    whole = denseam.train(wanted, dataset())
+    chosen = recipe(3, epochs=3)
+    whole = denseam.train(chosen, dataset())
     with pytest.raises(Stop):
-        denseam.train(wanted, dataset(), tmp_path / "run", callbacks=[StopAt(1, 2)])
-    resumed = denseam.train(wanted, dataset(), tmp_path / "run")
+        denseam.train(chosen, dataset(), tmp_path / "run", callbacks=[StopAt(1, 2)])
+    resumed = denseam.train(chosen, dataset(), tmp_path / "run")
     assert torch.equal(whole.model.memories, resumed.model.memories)
 
 
@@ -65,7 +65,7 @@ def test_only_triton_on_a_card_is_recorded():
 
 @pytest.mark.parametrize("device", [on_card])
 def test_a_recorded_step_learns_what_the_loop_learns(device, monkeypatch):
-    wanted = recipe(3, epochs=4)
+    chosen = recipe(3, epochs=4)
     played = []
     plain_recorded = graph.recorded
 
@@ -74,8 +74,8 @@ def test_a_recorded_step_learns_what_the_loop_learns(device, monkeypatch):
         return played[-1]
 
     monkeypatch.setattr(graph, "recorded", spy)
-    resident = denseam.train(wanted, dataset(), device=device)
+    resident = denseam.train(chosen, dataset(), device=device)
     assert len(played) == 1, "recorded anew in every epoch"
     monkeypatch.setattr(learner, "recordable", lambda *_: False)
-    plain = denseam.train(wanted, dataset(), device=device)
+    plain = denseam.train(chosen, dataset(), device=device)
     torch.testing.assert_close(resident.model.memories, plain.model.memories, rtol=0, atol=1e-3)

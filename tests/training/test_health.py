@@ -41,8 +41,10 @@ def lost(epoch, classes):
 
 
 def test_many_saturated_outputs_while_many_images_are_wrong():
-    found = warnings_of([*learning(3), *(record(e, 0.42, 9.0, saturated=0.8) for e in range(3, 9))])
-    (text,) = [t for t in found if "saturated" in t]
+    warnings = warnings_of(
+        [*learning(3), *(record(e, 0.42, 9.0, saturated=0.8) for e in range(3, 9))]
+    )
+    (text,) = [t for t in warnings if "saturated" in t]
     assert text.startswith("epoch 4: 80% of the class activities are saturated")
     assert "42% of the images are wrong" in text
     assert "Raise the final temperature, or give the ramp more epochs" in text

@@ -121,9 +121,9 @@ def test_a_full_disk_is_one_line_and_exit_code_2_and_the_run_goes_on_later(toy, 
         assert line.startswith("denseam train: ")
         assert "could not be written: File too large" in line
         assert folder.checkpoint.read_bytes() == before
-    memories, found = finish(toy, out)
+    memories, kept = finish(toy, out)
     assert torch.equal(memories, whole[0])
-    assert found == whole[1]
+    assert kept == whole[1]
     assert sorted(p.name for p in out.iterdir() if p.name != ".lock") == [
         "checkpoint.safetensors", "model.safetensors", "records.jsonl", "run.json",
     ]  # fmt: skip

@@ -28,9 +28,9 @@ LEARNS = [
 
 
 @pytest.mark.filterwarnings("ignore::denseam.DenseAMWarning")  # one image of 60 looks like a spike
-@pytest.mark.parametrize("wanted", LEARNS, ids=lambda r: f"n={r.power:g}")
-def test_a_tiny_problem_is_learned(wanted):
-    result = denseam.train(wanted, dataset())
+@pytest.mark.parametrize("chosen", LEARNS, ids=lambda r: f"n={r.power:g}")
+def test_a_tiny_problem_is_learned(chosen):
+    result = denseam.train(chosen, dataset())
     first, last = result.records[0], result.records[-1]
     assert first.train_error > 0.1
     assert last.train_error <= 0.02
@@ -38,42 +38,42 @@ def test_a_tiny_problem_is_learned(wanted):
     assert last.objective < 0.2 * first.objective
     assert denseam.evaluate(result.model, dataset().test).error == last.test_error
     assert result.model.memories.abs().max() <= 1
-    assert result.model.temperature == wanted.temperature
-    assert result.model.memories.dtype is getattr(torch, wanted.dtype)
+    assert result.model.temperature == chosen.temperature
+    assert result.model.memories.dtype is getattr(torch, chosen.dtype)
 
 
 def test_a_run_is_the_rule_of_nips16_batch_by_batch_through_the_ramp_and_after():
     one = images(30)  # two batches of 5 of each class
-    wanted = recipe(3, 5, dtype="float64", temperature_epochs=3, learning_rate_decay=0.8)
-    start = denseam.DenseAM(25, 3, 12, 3, 1.0, seed=wanted.seed, dtype=torch.float64).memories
-    rule = nips16.Rule(start.detach().numpy(), wanted.momentum, wanted.temperature, 3)
+    chosen = recipe(3, 5, dtype="float64", temperature_epochs=3, learning_rate_decay=0.8)
+    start = denseam.DenseAM(25, 3, 12, 3, 1.0, seed=chosen.seed, dtype=torch.float64).memories
+    rule = nips16.Rule(start.detach().numpy(), chosen.momentum, chosen.temperature, 3)
     visible = one.visible(torch.float64)
     for epoch in range(5):
-        part = min(epoch / 3, 1)
-        T = wanted.temperature_start + part * (wanted.temperature - wanted.temperature_start)
-        for rows in epoch_indices(one.labels, 3, 5, seed=wanted.seed, epoch=epoch):
+        fraction = min(epoch / 3, 1)
+        T = chosen.temperature_start + fraction * (chosen.temperature - chosen.temperature_start)
+        for rows in epoch_indices(one.labels, 3, 5, seed=chosen.seed, epoch=epoch):
             v, labels = visible[rows].numpy(), one.labels[rows].numpy()
-            slope, _ = nips16.gradient(v, labels, rule.xi, 3, 3, wanted.loss_power, T)
-            rule.step(slope, wanted.learning_rate * 0.8**epoch, T)
-    found = denseam.train(wanted, one).model.memories.detach().numpy()
-    assert abs(found - rule.xi).max() <= 1e-9 * wanted.learning_rate
+            slope, _ = nips16.gradient(v, labels, rule.xi, 3, 3, chosen.loss_power, T)
+            rule.step(slope, chosen.learning_rate * 0.8**epoch, T)
+    points = denseam.train(chosen, one).model.memories.detach().numpy()
+    assert abs(points - rule.xi).max() <= 1e-9 * chosen.learning_rate
 
 
 def test_records_say_what_happened():
-    wanted = recipe(2, 6)
-    result = denseam.train(wanted, dataset())
+    chosen = recipe(2, 6)
+    result = denseam.train(chosen, dataset())
     assert [r.epoch for r in result.records] == list(range(6))
     for record in result.records:
-        assert record.temperature == wanted.temperature_at(record.epoch)
-        assert record.learning_rate == wanted.learning_rate_at(record.epoch)
+        assert record.temperature == chosen.temperature_at(record.epoch)
+        assert record.learning_rate == chosen.learning_rate_at(record.epoch)
         assert len(record.class_errors) == 3
         assert math.isclose(sum(record.class_errors) / 3, record.train_error, abs_tol=1e-12)
         assert 0 <= record.saturated <= 1
-        assert 0 <= record.dead_memories <= wanted.n_memories
+        assert 0 <= record.dead_memories <= chosen.n_memories
         assert record.test_error * 30 == pytest.approx(round(record.test_error * 30))
         assert record.seconds > 0
         assert EpochRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
-    assert result.recipe == wanted
+    assert result.recipe == chosen
     assert result.out is None
 
 
@@ -172,13 +172,13 @@ def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 
-    found: dict[str, list[tuple[int, float]]] = {}
+    points: dict[str, list[tuple[int, float]]] = {}
     for file in sorted(folder.glob("events.out.tfevents.*")):
         for raw in RawEventFileLoader(str(file)).Load():
             event = Event.FromString(raw)
             for value in event.summary.value:
-                found.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return found
+                points.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return points
 
 
 def test_tensorboard_files_hold_the_records(tmp_path):
@@ -253,9 +253,9 @@ def test_images_of_the_wrong_type_are_refused(wrong):
     [("recipe", {"power": 2}), ("recipe", None), ("test", torch.zeros(3, 25)), ("test", "mnist")],
 )
 def test_arguments_of_the_wrong_type_are_named(argument, wrong):
-    given = {"recipe": recipe(), "images": images(), argument: wrong}
+    arguments = {"recipe": recipe(), "images": images(), argument: wrong}
     with pytest.raises(InputError, match=f"{argument}: wanted .*, got {type(wrong).__name__}"):
-        denseam.train(**given)
+        denseam.train(**arguments)
 
 
 def test_a_device_that_is_not_there_is_refused():
@@ -270,7 +270,7 @@ def test_a_dataset_whose_parts_differ_is_refused():
 
 
 def test_a_run_of_one_image_per_class_and_a_run_of_large_batches_work():
-    for wanted in (recipe(2, 3, per_class=1), recipe(2, 3, per_class=40)):
-        result = denseam.train(wanted, images(3))
+    for chosen in (recipe(2, 3, per_class=1), recipe(2, 3, per_class=40)):
+        result = denseam.train(chosen, images(3))
         assert len(without_seconds(result.records)) == 3
         assert result.model.memories.isfinite().all()

@@ -59,7 +59,7 @@ def test_the_gradient_of_a_batch_is_that_of_the_objective(network):
     model = initial_model(small.for_data(images()), images(), torch.device("cpu"))
     v, labels = images().visible(torch.float64)[:7], images().labels[:7]
     neurons = torch.cat([v, torch.zeros(7, CLASSES, dtype=torch.float64)], dim=1)
-    found, outcome = Classifier._gradient(model, neurons, labels, Paper(2.0))
+    gradient, outcome = Classifier._gradient(model, neurons, labels, Paper(2.0))
     target = energy.targets(labels, CLASSES, torch.float64)
 
     def objective() -> float:
@@ -77,7 +77,7 @@ def test_the_gradient_of_a_batch_is_that_of_the_objective(network):
         memories[place] = kept - step
         below = objective()
         memories[place] = kept
-        assert float(found[place]) == pytest.approx(
+        assert float(gradient[place]) == pytest.approx(
             (above - below) / (2 * step), rel=1e-4, abs=1e-7
         )
 

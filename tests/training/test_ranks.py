@@ -37,7 +37,7 @@ MESHES = [(2, 1), (2, 2), (4, 1), (4, 2), (4, 4)]  # processes, memory ranks
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def reports(tmp_path_factory):
     """What the processes of ranks_job.py wrote, by processes-memory_ranks-what."""
     out = tmp_path_factory.mktemp("ranks")
     for count in (2, 4):
@@ -52,8 +52,8 @@ def alone(**fields):
 
 @pytest.mark.parametrize("power", [2, 30])
 @pytest.mark.parametrize(("count", "memory_ranks"), MESHES)
-def test_any_mesh_loses_as_one_process_does(found, count, memory_ranks, power):
-    there, here = found[f"{count}-{memory_ranks}-n{power}"], alone(power=power)
+def test_any_mesh_loses_as_one_process_does(reports, count, memory_ranks, power):
+    there, here = reports[f"{count}-{memory_ranks}-n{power}"], alone(power=power)
     assert there["mesh"] == f"{count // memory_ranks} data x {memory_ranks} memory"
     assert len(there["records"]) == 5
     for one, record in zip(here.records, there["records"], strict=True):
@@ -67,8 +67,8 @@ def test_any_mesh_loses_as_one_process_does(found, count, memory_ranks, power):
 
 
 @pytest.mark.parametrize(("count", "memory_ranks"), MESHES)
-def test_the_first_process_ends_with_the_whole_model(found, count, memory_ranks):
-    job = found[f"{count}-{memory_ranks}-n30"]
+def test_the_first_process_ends_with_the_whole_model(reports, count, memory_ranks):
+    job = reports[f"{count}-{memory_ranks}-n30"]
     parts = [13 // memory_ranks + (r < 13 % memory_ranks) for r in range(memory_ranks)]
     held = [len(other) for other in job["others"]]
     assert len(job["memories"]) == 13
@@ -80,7 +80,7 @@ def test_the_first_process_ends_with_the_whole_model(found, count, memory_ranks)
         assert job["others"][0] == job["memories"][begin : begin + parts[1]]
 
 
-def test_other_networks_and_binarised_input_train_alike(found):
+def test_other_networks_and_binarised_input_train_alike(reports):
     for name, fields in {
         "2-1-relu": {"power": 2, "network": "relu"},
         "4-1-relu": {"power": 2, "network": "relu"},
@@ -88,37 +88,37 @@ def test_other_networks_and_binarised_input_train_alike(found):
         "4-2-binarised": {"power": 3, "binarised": True},
     }.items():
         here = alone(**fields).records
-        for one, record in zip(here, found[name]["records"], strict=True):
+        for one, record in zip(here, reports[name]["records"], strict=True):
             assert record["objective"] == pytest.approx(one.objective, rel=1e-5), name
             assert record["test_error"] == one.test_error, name
 
 
-def test_memories_are_dead_that_no_image_of_any_process_wakes(found):
+def test_memories_are_dead_that_no_image_of_any_process_wakes(reports):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", denseam.DenseAMWarning)  # of learning nothing
         (here,) = alone(**ranks_job.DYING).records
     assert 2 < here.dead_memories < 35
     for name in ("2-1-dying", "2-2-dying", "4-1-dying", "4-2-dying", "4-4-dying"):
-        assert found[name]["records"][0]["dead_memories"] == here.dead_memories, name
+        assert reports[name]["records"][0]["dead_memories"] == here.dead_memories, name
 
 
 # ---- what crosses the network ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("count", "memory_ranks"), [(2, 2), (4, 4), (4, 2)])
-def test_memory_ranks_send_as_much_whatever_k_is(found, count, memory_ranks):
-    few, many = (found[f"{count}-{memory_ranks}-{name}"] for name in ("n30", "many"))
+def test_memory_ranks_send_as_much_whatever_k_is(reports, count, memory_ranks):
+    few, many = (reports[f"{count}-{memory_ranks}-{name}"] for name in ("n30", "many"))
     images, classes = 15 // (count // memory_ranks), 3
     # 32-bit maxima of every image; 64-bit sums of every image, for each class and for none.
-    wanted = 4 * images + 8 * images * (classes + 1)
+    expected = 4 * images + 8 * images * (classes + 1)
     for job in (few, many):
         within_an_epoch = [memory for _, memory in job["sent"][1:4]]
-        assert all(abs(sent - wanted) <= wanted / images for sent in within_an_epoch)
+        assert all(abs(sent - expected) <= expected / images for sent in within_an_epoch)
 
 
-def test_data_ranks_send_the_gradient_of_their_memories(found):
+def test_data_ranks_send_the_gradient_of_their_memories(reports):
     for count, memory_ranks in MESHES:
-        data = [sent for sent, _ in found[f"{count}-{memory_ranks}-n2"]["sent"][1:4]]
+        data = [sent for sent, _ in reports[f"{count}-{memory_ranks}-n2"]["sent"][1:4]]
         memories = -(-13 // memory_ranks)  # of the first process
         parts = 4 * memories * (25 + 3)
         assert data == [parts if count > memory_ranks else 0] * 3
@@ -143,8 +143,8 @@ def test_what_cannot_be_divided_is_refused_in_one_line():
 def test_parts_of_an_axis_are_consecutive_and_differ_by_one():
     for count, size in ((13, 4), (4, 4), (12, 5), (3, 1)):
         parts = [Axis("data", rank, size).part(count) for rank in range(size)]
-        assert [i for part in parts for i in range(part.start, part.stop)] == list(range(count))
-        lengths = [part.stop - part.start for part in parts]
+        assert [i for rows in parts for i in range(rows.start, rows.stop)] == list(range(count))
+        lengths = [rows.stop - rows.start for rows in parts]
         assert max(lengths) - min(lengths) <= 1
 
 
@@ -153,8 +153,8 @@ def test_labels_by_parts_of_the_memories_hold_where_classes_underflow():
     pixels = torch.full((1, 8), 1.0)
     memories = torch.cat([torch.full((2, 8), -0.9875), torch.full((2, 10), -1.0)], dim=1)
     memories[1, -1] = -0.99
-    wanted = denseam.energy.log_energy(pixels.double(), memories.double(), 30).argmax(dim=1)
-    assert wanted.tolist() == [9]
+    expected = denseam.energy.log_energy(pixels.double(), memories.double(), 30).argmax(dim=1)
+    assert expected.tolist() == [9]
     seen = look_at(
         choose().kernel, RectifiedPolynomial(30), pixels, memories, memories[:, -10:],
         every_class=True, axis=Axis("memory"),

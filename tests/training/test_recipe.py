@@ -187,8 +187,8 @@ def test_the_scale_of_mnist_is_the_mean_absolute_sum_of_its_training_images():
 
 
 def test_for_data_leaves_mnist_alone_and_scales_other_sets():
-    for part in (data.load("mnist").train, data.load("mnist").test):
-        assert Recipe.paper(2).for_data(part) == Recipe.paper(2)
+    for images_of in (data.load("mnist").train, data.load("mnist").test):
+        assert Recipe.paper(2).for_data(images_of) == Recipe.paper(2)
     black = ImageSet(torch.zeros(3, 5, 5, dtype=torch.uint8), torch.arange(3), 3)  # sum |v_i| = 25
     r = Recipe.paper(3).for_data(black)
     assert (r.temperature, r.temperature_start) == (3.37, 13.5)
@@ -300,15 +300,15 @@ def test_presets_of_all_powers_stay_within_the_range(power, dtype):
 
 
 def test_numbers_of_numpy_become_those_of_python():
-    given = dataclasses.replace(
+    edited = dataclasses.replace(
         Recipe.paper(3), power=np.float32(3), temperature=np.float64(20.5), n_memories=np.int64(5),
         temperature_start=np.int32(400), loss_power=np.float16(4), seed=np.uint8(7),
         momentum=np.float32(0.5),
     )  # fmt: skip
-    assert Recipe.from_json(json.loads(json.dumps(given.to_json()))) == given
-    assert (given.power, given.temperature, given.n_memories, given.seed) == (3, 20.5, 5, 7)
+    assert Recipe.from_json(json.loads(json.dumps(edited.to_json()))) == edited
+    assert (edited.power, edited.temperature, edited.n_memories, edited.seed) == (3, 20.5, 5, 7)
     for field in dataclasses.fields(Recipe):
-        assert type(getattr(given, field.name)) in (int, float, str, bool)
+        assert type(getattr(edited, field.name)) in (int, float, str, bool)
     assert Recipe.paper(np.float32(3), np.int64(20)) == Recipe.paper(3, 20)
 
 

@@ -28,19 +28,19 @@ from .small import Callback, Stop, StopAt, assert_same_run, dataset, images, rec
 
 needs_c = pytest.mark.skipif(native.library() is None, reason="the C kernels are not installed")
 
-WANTED = recipe(3, 6)  # the ramp ends after epoch 3
+RECIPE = recipe(3, 6)  # the ramp ends after epoch 3
 
 
 @pytest.fixture(scope="module")
 def whole():
     """What an uninterrupted run gives."""
-    return denseam.train(WANTED, dataset())
+    return denseam.train(RECIPE, dataset())
 
 
 def interrupted(folder, *stops):
     for stop in stops:
         with pytest.raises(Stop):
-            denseam.train(WANTED, dataset(), folder, callbacks=[StopAt(*stop)])
+            denseam.train(RECIPE, dataset(), folder, callbacks=[StopAt(*stop)])
     return folder
 
 
@@ -63,19 +63,19 @@ def snapshot(folder):
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, whole, stops, share):
     monkeypatch.setattr(keeping, "SHARE", share)
     interrupted(tmp_path, *stops)
-    result = denseam.train(WANTED, dataset(), tmp_path)
+    result = denseam.train(RECIPE, dataset(), tmp_path)
     assert_same_run(result, whole)
     saved = denseam.load(tmp_path)
     assert torch.equal(saved.memories, whole.model.memories)
-    assert (saved.power, saved.temperature) == (WANTED.power, WANTED.temperature)
+    assert (saved.power, saved.temperature) == (RECIPE.power, RECIPE.temperature)
     lines = (tmp_path / "records.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == list(range(6))
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, whole):
-    first = denseam.train(WANTED, dataset(), tmp_path)
+    first = denseam.train(RECIPE, dataset(), tmp_path)
     before = snapshot(tmp_path)
-    assert denseam.train(WANTED, dataset(), str(tmp_path)).records == first.records
+    assert denseam.train(RECIPE, dataset(), str(tmp_path)).records == first.records
     assert snapshot(tmp_path) == before
     assert_same_run(first, whole)
 
@@ -87,7 +87,7 @@ def test_an_unfinished_run_is_not_loaded_as_a_model(begun):
 
 def test_the_run_folder_says_what_the_run_is(begun):
     facts = json.loads((begun / "run.json").read_text())
-    assert denseam.Recipe.from_json(facts["recipe"]) == WANTED
+    assert denseam.Recipe.from_json(facts["recipe"]) == RECIPE
     assert facts["data"] == {"name": "toy", "digest": images().digest()}
     assert facts["environment"]["threads"] == torch.get_num_threads()
     assert not list(begun.glob(".*.*")), "temporary files left behind"
@@ -100,19 +100,19 @@ def test_the_run_folder_says_what_the_run_is(begun):
 def test_half_a_record_at_the_end_is_dropped(begun, whole, cut):
     lines = (begun / "records.jsonl").read_text().splitlines(keepends=True)
     (begun / "records.jsonl").write_text("".join(lines) + lines[-1].replace("2", "3", 1)[:cut])
-    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+    assert_same_run(denseam.train(RECIPE, dataset(), begun), whole)
 
 
 def test_a_record_without_its_checkpoint_is_dropped(begun, whole):
     lines = (begun / "records.jsonl").read_text().splitlines(keepends=True)
     more = json.dumps({**json.loads(lines[-1]), "epoch": 3, "objective": 77.0}) + "\n"
     (begun / "records.jsonl").write_text("".join(lines) + more)
-    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+    assert_same_run(denseam.train(RECIPE, dataset(), begun), whole)
 
 
 def test_records_without_any_checkpoint_start_again(begun, whole):
     (begun / "checkpoint.safetensors").unlink()
-    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+    assert_same_run(denseam.train(RECIPE, dataset(), begun), whole)
 
 
 @pytest.mark.parametrize("damage", ["missing", "first line garbled", "cut in the middle", "binary"])
@@ -130,7 +130,7 @@ def test_records_that_lack_an_epoch_of_the_checkpoint_are_an_error(begun, damage
             path.write_bytes(bytes(range(256)))
     before = snapshot(begun)
     with pytest.raises(FileFormatError, match=r"records\.jsonl has [01] whole records, .*epoch 3"):
-        denseam.train(WANTED, dataset(), begun)
+        denseam.train(RECIPE, dataset(), begun)
     assert snapshot(begun) == before
 
 
@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_is_an_error_that_names_it_and_nothing_is_lost(begu
     damage(begun / "checkpoint.safetensors")
     before = snapshot(begun)
     with pytest.raises(FileFormatError, match=r"checkpoint\.safetensors") as caught:
-        denseam.train(WANTED, dataset(), begun)
+        denseam.train(RECIPE, dataset(), begun)
     assert "\n" not in str(caught.value)
     assert snapshot(begun) == before
 
@@ -203,7 +203,7 @@ def test_a_damaged_run_json_is_an_error_that_names_it(begun, text):
     (begun / "run.json").write_text(text, encoding="latin-1")
     before = snapshot(begun)
     with pytest.raises(FileFormatError, match=r"run\.json"):
-        denseam.train(WANTED, dataset(), begun)
+        denseam.train(RECIPE, dataset(), begun)
     assert snapshot(begun) == before
 
 
@@ -213,14 +213,14 @@ def test_a_run_json_that_lacks_a_part_is_an_error_that_names_it(begun, missing):
     del facts[missing]
     (begun / "run.json").write_text(json.dumps(facts))
     with pytest.raises(FileFormatError, match=rf"run\.json.*{missing}"):
-        denseam.train(WANTED, dataset(), begun)
+        denseam.train(RECIPE, dataset(), begun)
 
 
 def test_a_checkpoint_without_run_json_is_not_overwritten(begun):
     (begun / "run.json").unlink()
     before = snapshot(begun)
     with pytest.raises(RunFolderError, match=r"no run\.json: choose another folder"):
-        denseam.train(WANTED, dataset(), begun)
+        denseam.train(RECIPE, dataset(), begun)
     assert snapshot(begun) == before
 
 
@@ -230,9 +230,9 @@ def test_a_checkpoint_without_run_json_is_not_overwritten(begun):
 def test_the_folder_of_another_recipe_is_refused_with_what_differs(begun, whole):
     before = snapshot(begun)
     with pytest.raises(RunFolderError, match=r"momentum: 0.9 there, 0.5 here; seed: 0 there, 1 he"):
-        denseam.train(WANTED.replace(momentum=0.5, seed=1), dataset(), begun)
+        denseam.train(RECIPE.replace(momentum=0.5, seed=1), dataset(), begun)
     assert snapshot(begun) == before
-    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+    assert_same_run(denseam.train(RECIPE, dataset(), begun), whole)
 
 
 def test_the_folder_of_other_data_is_refused(begun):
@@ -242,16 +242,16 @@ def test_the_folder_of_other_data_is_refused(begun):
     changed[0, 0, 0] ^= 1
     for other in (ImageSet(changed, one.labels, 3), images(60, seed=9), images(57)):
         with pytest.raises(RunFolderError, match="data: toy there, not the images given here"):
-            denseam.train(WANTED, other, begun)
+            denseam.train(RECIPE, other, begun)
     assert snapshot(begun) == before
 
 
 def test_a_run_that_must_not_be_resumed_is_refused(begun, tmp_path):
     before = snapshot(begun)
     with pytest.raises(RunFolderError, match="already holds a run: resume it, or choose another"):
-        denseam.train(WANTED, dataset(), begun, resume=False)
+        denseam.train(RECIPE, dataset(), begun, resume=False)
     assert snapshot(begun) == before
-    denseam.train(WANTED, dataset(), tmp_path / "new", resume=False)
+    denseam.train(RECIPE, dataset(), tmp_path / "new", resume=False)
 
 
 def test_a_folder_in_use_is_refused(tmp_path, whole):
@@ -259,9 +259,9 @@ def test_a_folder_in_use_is_refused(tmp_path, whole):
         def on_batch(self, epoch, batch):
             if (epoch, batch) == (2, 1):
                 with pytest.raises(RunFolderError, match="another process is training there"):
-                    denseam.train(WANTED, dataset(), tmp_path)
+                    denseam.train(RECIPE, dataset(), tmp_path)
 
-    assert_same_run(denseam.train(WANTED, dataset(), tmp_path, callbacks=[Intrude()]), whole)
+    assert_same_run(denseam.train(RECIPE, dataset(), tmp_path, callbacks=[Intrude()]), whole)
 
 
 def test_a_folder_held_by_another_process_is_refused_until_that_ends(begun, whole):
@@ -275,16 +275,16 @@ def test_a_folder_held_by_another_process_is_refused_until_that_ends(begun, whol
     ) as process:
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(RunFolderError, match="another process is training there"):
-            denseam.train(WANTED, dataset(), begun)
+            denseam.train(RECIPE, dataset(), begun)
         process.kill()
-    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+    assert_same_run(denseam.train(RECIPE, dataset(), begun), whole)
 
 
 def test_a_folder_that_cannot_be_made_is_a_save_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(SaveError, match="cannot be made"):
-            denseam.train(WANTED, dataset(), out)
+            denseam.train(RECIPE, dataset(), out)
 
 
 def test_going_on_with_another_number_of_threads_is_said(begun, whole):
@@ -292,7 +292,7 @@ def test_going_on_with_another_number_of_threads_is_said(begun, whole):
     try:
         torch.set_num_threads(threads + 1)
         with pytest.warns(DenseAMWarning, match=rf"another threads \({threads}, now {threads + 1}"):
-            result = denseam.train(WANTED, dataset(), begun)
+            result = denseam.train(RECIPE, dataset(), begun)
     finally:
         torch.set_num_threads(threads)
     assert torch.allclose(result.model.memories, whole.model.memories, atol=1e-2)
@@ -312,7 +312,7 @@ def test_the_same_matrix_product_as_before_is_used(begun, monkeypatch):
     for product in available_products():
         facts["environment"]["product"] = product
         (begun / "run.json").write_text(json.dumps(facts))
-        denseam.train(WANTED, dataset(), begun)
+        denseam.train(RECIPE, dataset(), begun)
     assert used == list(available_products())
 
 
@@ -320,7 +320,7 @@ def test_half_written_files_of_a_killed_process_are_swept_away(begun, whole):
     for name in (".checkpoint.safetensors.ab12cd", ".run.json.x", ".records.jsonl.y"):
         (begun / name).write_bytes(b"half")
     (begun / ".mine").write_text("of the user")
-    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+    assert_same_run(denseam.train(RECIPE, dataset(), begun), whole)
     assert sorted(p.name for p in begun.iterdir()) == [
         ".lock", ".mine", "checkpoint.safetensors", "model.safetensors", "records.jsonl",
         "run.json",
@@ -347,21 +347,21 @@ def test_a_save_that_fails_leaves_the_last_checkpoint_and_the_run_goes_on(
 
     monkeypatch.setattr(module, "save_tensors", full)
     with pytest.raises(SaveError, match="No space left"):
-        denseam.train(WANTED, dataset(), begun)
+        denseam.train(RECIPE, dataset(), begun)
     monkeypatch.undo()
     shape = torch.Size((12, 28))
     assert RunFolder(begun).load(shape, torch.float32).epochs == 4
-    assert_same_run(denseam.train(WANTED, dataset(), begun), whole)
+    assert_same_run(denseam.train(RECIPE, dataset(), begun), whole)
 
 
 @needs_c
 def test_8_bit_products_learn_as_well_and_go_on_to_the_same_bits(tmp_path):
-    coarse = WANTED.replace(products="8-bit")
+    coarse = RECIPE.replace(products="8-bit")
     once = denseam.train(coarse, dataset())
     with pytest.raises(Stop):
         denseam.train(coarse, dataset(), tmp_path / "run", callbacks=[StopAt(2, 1)])
     assert_same_run(denseam.train(coarse, dataset(), tmp_path / "run"), once)
-    full = denseam.train(WANTED, dataset())
+    full = denseam.train(RECIPE, dataset())
     assert not torch.equal(once.model.memories, full.model.memories)
     for one, other in zip(once.records, full.records, strict=True):
         assert one.objective == pytest.approx(other.objective, rel=0.05)
@@ -369,7 +369,7 @@ def test_8_bit_products_learn_as_well_and_go_on_to_the_same_bits(tmp_path):
 
 def test_a_run_keeps_its_products(begun):
     with pytest.raises(RunFolderError, match="products: full there, 8-bit here"):
-        denseam.train(WANTED.replace(products="8-bit"), dataset(), begun)
+        denseam.train(RECIPE.replace(products="8-bit"), dataset(), begun)
 
 
 def test_8_bit_products_need_the_c_kernels(monkeypatch):
@@ -377,7 +377,7 @@ def test_8_bit_products_need_the_c_kernels(monkeypatch):
         "denseam.training.learner.choose", lambda *_: Choice(by_name("reference"), "none here")
     )
     with pytest.raises(InputError, match="8-bit products need the C kernels on the CPU: none here"):
-        denseam.train(WANTED.replace(products="8-bit"), dataset())
+        denseam.train(RECIPE.replace(products="8-bit"), dataset())
 
 
 def test_quick_epochs_wait_for_the_checkpoint_of_a_later_one(tmp_path, monkeypatch, whole):
@@ -390,11 +390,11 @@ def test_quick_epochs_wait_for_the_checkpoint_of_a_later_one(tmp_path, monkeypat
                 shutil.copytree(run, killed)
 
     with pytest.raises(Stop):
-        denseam.train(WANTED, dataset(), run, callbacks=[Look(), StopAt(4)])
+        denseam.train(RECIPE, dataset(), run, callbacks=[Look(), StopAt(4)])
     assert RunFolder(killed).load(shape, torch.float32).epochs == 1
     assert RunFolder(run).load(shape, torch.float32).epochs == 5
     for folder in (killed, run):
-        assert_same_run(denseam.train(WANTED, dataset(), folder), whole)
+        assert_same_run(denseam.train(RECIPE, dataset(), folder), whole)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks up a file's name in /proc")
@@ -422,5 +422,5 @@ def test_a_product_that_this_build_does_not_know_is_said(begun, whole):
     facts["environment"]["product"] = "abacus"
     (begun / "run.json").write_text(json.dumps(facts))
     with pytest.warns(DenseAMWarning, match=rf"another product \(abacus, now {was}\) than the run"):
-        result = denseam.train(WANTED, dataset(), begun)
+        result = denseam.train(RECIPE, dataset(), begun)
     assert_same_run(result, whole)

@@ -37,9 +37,9 @@ def check_steps(n, m, T_final, ramp, eps, step):
         T = T_final * RAMPS[ramp](i)
         slope, objective = nips16.gradient(v, labels, rule.xi, C, n, m, T)
         rule.step(slope, eps * 0.9**i, T)
-        moved, found, found_objective = step(T, (T / T_final) ** n, eps * 0.9**i)
-        assert np.abs(found - slope).max() <= 1e-10 * np.abs(slope).max()
-        assert found_objective == pytest.approx(objective, rel=1e-10)
+        moved, actual, actual_objective = step(T, (T / T_final) ** n, eps * 0.9**i)
+        assert np.abs(actual - slope).max() <= 1e-10 * np.abs(slope).max()
+        assert actual_objective == pytest.approx(objective, rel=1e-10)
         assert np.abs(moved - rule.xi).max() <= 1e-10 * eps, f"update {i}"
     assert rule.clipped > 0, "nothing was clipped, so clipping was not tested"
     assert np.abs(rule.xi - xi).max() > eps / 2

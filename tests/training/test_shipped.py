@@ -33,8 +33,8 @@ class Steps:
 
 def test_the_average_is_the_mean_of_all_steps_until_it_looks_back_far_enough():
     steps = Steps()
-    wanted = recipe(3, 3, average=100)
-    averaged = denseam.train(wanted, images(), batch=steps).model.memories
+    chosen = recipe(3, 3, average=100)
+    averaged = denseam.train(chosen, images(), batch=steps).model.memories
     last = denseam.train(recipe(3, 3), images()).model.memories
     after = torch.stack([*steps.memories[1:], last])
     assert len(after) == 12  # 3 epochs of 4 batches
@@ -90,15 +90,15 @@ def test_the_epoch_with_the_least_error_on_held_out_images_is_kept(monkeypatch, 
 
 def test_held_out_images_are_not_trained_on_and_errors_are_of_them():
     everything = images(200, flips=0.25)
-    wanted = recipe(3, 2, adversarial="l2:0.6", keep="best-attacked", **FIELDS)
-    rest, others = held_out(wanted, everything)
+    chosen = recipe(3, 2, adversarial="l2:0.6", keep="best-attacked", **FIELDS)
+    rest, others = held_out(chosen, everything)
     assert (len(rest), len(others)) == (180, 20)
     rows = {tuple(row) for row in others.images.flatten(1).tolist()}
     assert not rows & {tuple(row) for row in rest.images.flatten(1).tolist()}
-    result = denseam.train(wanted, everything)
+    result = denseam.train(chosen, everything)
     assert torch.equal(
         result.model.memories,
-        denseam.train(wanted.replace(keep="last"), rest).model.memories,
+        denseam.train(chosen.replace(keep="last"), rest).model.memories,
     )
     torch.manual_seed(0)
     broken = Adversarial("l2", 0.6).breaks(result.model, others.visible(), others.labels)
@@ -146,8 +146,8 @@ def test_records_without_held_out_images_are_as_they_were(tmp_path):
 
 
 def test_averaged_prototypes_have_the_votes_of_their_lengths():
-    wanted = Recipe.paper(network="prototypes", epochs=2, n_memories=12, per_class=5, average=1.0)
-    model = denseam.train(wanted, images()).model
+    chosen = Recipe.paper(network="prototypes", epochs=2, n_memories=12, per_class=5, average=1.0)
+    model = denseam.train(chosen, images()).model
     votes = model.class_memories.detach().clone()
     model.settle()
     assert torch.equal(model.class_memories, votes)
