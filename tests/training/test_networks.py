@@ -9,7 +9,8 @@ from denseam import Recipe, energy, train
 from denseam.baselines import Binarised, NearestNeighbour, binarise
 from denseam.classifier import Classifier
 from denseam.errors import InputError
-from denseam.kernels import Paper
+from denseam.kernels import Paper, by_name
+from denseam.mesh import Mesh
 from denseam.training.learner import initial_model
 
 NETWORKS = {"exponential": 4.0, "relu": None, "polynomial": 3.0, "rbf": None}
@@ -59,7 +60,8 @@ def test_the_gradient_of_a_batch_is_that_of_the_objective(network):
     model = initial_model(small.for_data(images()), images(), torch.device("cpu"))
     v, labels = images().visible(torch.float64)[:7], images().labels[:7]
     neurons = torch.cat([v, torch.zeros(7, CLASSES, dtype=torch.float64)], dim=1)
-    gradient, outcome = Classifier._gradient(model, neurons, labels, Paper(2.0))
+    arguments = (by_name("reference"), neurons, labels, Paper(2.0), Mesh())
+    gradient, outcome = Classifier._gradient(model, *arguments)
     target = energy.targets(labels, CLASSES, torch.float64)
 
     def objective() -> float:
