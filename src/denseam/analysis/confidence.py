@@ -15,16 +15,6 @@ from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
 from denseam.showing import Drawn, Shown, Tabular
 
-__all__ = [
-    "BETA_SM",
-    "ConfidenceBins",
-    "calibrate_beta",
-    "confidence",
-    "confidence_bins",
-    "confidence_of",
-    "solve_beta",
-]
-
 BETA_SM = 3.2
 """The paper's beta_sm: ideal outputs, +1 once and -1 nine times, then have Z = 0.985."""
 

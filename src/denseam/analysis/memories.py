@@ -22,17 +22,6 @@ from denseam.kernels import choose
 from denseam.kernels.autograd import CHUNK
 from denseam.showing import Drawn, Shown
 
-__all__ = [
-    "FIRM",
-    "STRONG",
-    "MemoryStatistics",
-    "likeness",
-    "live_memories",
-    "memory_statistics",
-    "pick_memories",
-    "prototype_scores",
-]
-
 FIRM = 0.99
 """A vote this large has been driven to the edge of [-1, 1], where training clips it."""
 

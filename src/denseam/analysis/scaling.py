@@ -21,14 +21,6 @@ from denseam.errors import InputError
 from denseam.evaluation import check_fit, visible_parts
 from denseam.showing import Shown, Tabular
 
-__all__ = [
-    "FLOOR",
-    "CalibrationComparison",
-    "CalibrationWay",
-    "compare_calibration",
-    "fit_temperature",
-]
-
 FLOOR = 1e-12
 """An image's NLL is -log max(P of its class, FLOOR): where P is 0 it is 27.6 and not infinite."""
 

@@ -15,8 +15,6 @@ from denseam.errors import InputError
 from denseam.evaluation import check_fit, check_front, predict_images, wilson_interval
 from denseam.showing import Drawn, Shown, Tabular
 
-__all__ = ["TransferTable", "transfer_confidence", "transfer_errors"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TransferTable(Shown, Drawn, Tabular):

@@ -10,8 +10,6 @@ from denseam.classifier import Classifier, HeadName
 from denseam.errors import InputError
 from denseam.onnx_graph import OnnxGraph
 
-__all__ = ["Binarised", "binarise"]
-
 
 class Binarised(Classifier):
     """A network behind a threshold: it sees every pixel as -1 or +1.

@@ -14,8 +14,6 @@ from denseam.energies import Exponential
 from denseam.errors import InputError
 from denseam.model import DenseAM
 
-__all__ = ["ExponentialAM"]
-
 MOST_SHIFT = 20.0  # a class neuron multiplies what a memory adds by at most e^20 either way
 
 

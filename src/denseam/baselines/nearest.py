@@ -21,8 +21,6 @@ from denseam.kernels.products import FORMS, default_product
 from denseam.onnx_graph import OnnxGraph
 from denseam.presets import Preset
 
-__all__ = ["Metric", "NearestNeighbour"]
-
 Metric = Literal["l2", "overlap"]
 _CHUNK = 200  # images compared with all memories at once: 48 MB for MNIST's 60,000
 

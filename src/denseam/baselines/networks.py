@@ -19,9 +19,6 @@ from denseam.heads import HeadName
 from denseam.onnx_graph import LEAST, OnnxGraph
 from denseam.presets import Preset
 
-__all__ = ["PolynomialNetwork", "RBFNetwork", "ReLUNetwork"]
-
-
 # Hidden neurons and factors of a gap leave this part of the range to sums over them.
 ROOM = 2.0**-40
 

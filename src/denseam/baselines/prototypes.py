@@ -28,8 +28,6 @@ from denseam.mesh import Mesh
 from denseam.model import DenseAM
 from denseam.presets import Preset
 
-__all__ = ["Prototypes"]
-
 _SCALE = 2.0**-9  # of a prototype as a memory: votes of at most 1 hold |p|^2 / 2 of 784 pixels
 _OWN, _RIVALS = 4, 8  # prototypes of each side that may bind
 _DUAL = {"l2": 2.0, "linf": 1.0}  # orders of the norms that differences of prototypes have

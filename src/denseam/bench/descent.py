@@ -20,8 +20,6 @@ from denseam.energies import as_function
 from denseam.kernels import by_name
 from denseam.model import DenseAM
 
-__all__ = ["measure_crossing", "measure_iteration"]
-
 _STEPS = 10
 
 

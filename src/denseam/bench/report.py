@@ -20,18 +20,6 @@ from denseam.training import Recipe, train
 from denseam.training.environment import processor
 from denseam.version import __version__
 
-__all__ = [
-    "CASES",
-    "Case",
-    "Row",
-    "check_alike",
-    "environment",
-    "forms_on",
-    "measure_inference",
-    "measure_step",
-    "measure_training",
-]
-
 Row = dict[str, Any]  # of JSON values
 
 CPU = torch.device("cpu")

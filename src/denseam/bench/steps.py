@@ -21,8 +21,6 @@ from denseam.kernels import Paper, Rule, by_name
 from denseam.kernels import step as training_step
 from denseam.kernels.products import FORMS, available_products
 
-__all__ = ["RULE", "STEPS", "Problem", "Step", "kernel_step", "products_alone"]
-
 Step = Callable[[], object]
 RULE = Rule(momentum=0.9, gradient_scale=1.0, learning_rate=0.01, floor=1e-30)
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["milliseconds", "peak_bytes"]
-
 # Seconds. After 0.03 OpenBLAS's threads still spin, and a product beside them takes 11 ms, not 3.
 _REST = 0.2
 _REPEATS = 20  # steps of a turn on a card: launching and waiting must not count

@@ -20,8 +20,6 @@ from denseam.data import setfiles
 from denseam.data.assembly import Arrays, Source
 from denseam.errors import FileFormatError
 
-__all__ = ["npy_names", "read_npy_folder", "read_npz"]
-
 # What zipfile and NumPy raise over a damaged file. A spoilt byte may ask for a password
 # (RuntimeError), another compression, an array larger than the memory, or a header that is
 # no Python (TokenError, SyntaxError).

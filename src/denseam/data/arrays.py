@@ -13,8 +13,6 @@ from denseam.data.pixels import Scale, to_visible
 from denseam.data.validate import range_hint
 from denseam.errors import InputError
 
-__all__ = ["rows_of", "square", "to_facts", "to_images", "to_labels", "to_tensor"]
-
 _LIMITS: dict[str, tuple[int, int]] = {"unit": (0, 1), "byte": (0, 255)}
 
 

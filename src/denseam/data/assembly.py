@@ -16,8 +16,6 @@ from denseam.data.pixels import Scale
 from denseam.data.units import looks_like_pixels, units_of
 from denseam.errors import InputError
 
-__all__ = ["Arrays", "Kind", "Source", "assemble"]
-
 Kind = Literal["pictures", "features"]
 """What examples are: pictures, or rows of numbers."""
 

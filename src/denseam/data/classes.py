@@ -10,8 +10,6 @@ from torch import Tensor
 
 from denseam.errors import InputError
 
-__all__ = ["Classes", "to_classes"]
-
 
 class Classes(NamedTuple):
     """Labels as numbers of classes, (M,) int64 in 0 .. C - 1, and the names of the C classes."""

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from denseam.data.assembly import Arrays, Source
 from denseam.errors import InputError
 
-__all__ = ["Columns", "table"]
-
 Columns = Mapping[str, NDArray[Any]]
 """A table: (M, ...) numbers, or (M,) strings or objects, by the names of columns."""
 

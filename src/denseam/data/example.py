@@ -9,8 +9,6 @@ from torch import Tensor
 from denseam.errors import InputError
 from denseam.showing import Drawn, Shown
 
-__all__ = ["Example"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Example(Shown, Drawn):

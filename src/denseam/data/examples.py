@@ -22,8 +22,6 @@ from denseam.data.validate import check_class_names, check_facts, check_labels
 from denseam.errors import InputError
 from denseam.showing import Drawn, Shown, Tabular
 
-__all__ = ["Dataset", "Examples"]
-
 
 class Examples(Shown, Tabular, ABC):
     """Labelled examples of one kind: an `ImageSet` or a `FeatureSet`.

@@ -13,8 +13,6 @@ from denseam.data.examples import Examples
 from denseam.data.validate import check_features
 from denseam.errors import InputError
 
-__all__ = ["FeatureSet"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureSet(Examples):

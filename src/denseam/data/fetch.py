@@ -19,8 +19,6 @@ from denseam.data.registry import KnownSet, RemoteFile
 from denseam.errors import DataUnavailableError, FileFormatError, SaveError
 from denseam.files import write_bytes
 
-__all__ = ["cache_folder", "home", "locate", "obtain"]
-
 _TIMEOUT_S = 30
 
 

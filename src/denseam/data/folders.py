@@ -16,8 +16,6 @@ from denseam.data.assembly import Arrays, Source
 from denseam.data.pictures import SUFFIXES, pages
 from denseam.errors import DataUnavailableError, DenseAMError
 
-__all__ = ["LARGEST", "one_size", "picture_folder"]
-
 _TRAIN = ("train", "training")
 _TEST = ("test", "testing", "val", "valid", "validation", "eval")
 _WAITING = 256  # side of pictures in memory until the common size is known, or ``largest``

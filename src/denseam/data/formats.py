@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from denseam.errors import DataUnavailableError, FileFormatError
 
-__all__ = ["parse_idx", "parse_libsvm", "read_idx", "unpack"]
-
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _COMPRESSIONS: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
     b"\x1f\x8b": ("gzip", gzip.decompress),

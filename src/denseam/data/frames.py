@@ -19,8 +19,6 @@ from denseam.data.folders import one_size
 from denseam.data.pictures import pages
 from denseam.errors import DenseAMError, FileFormatError, InputError, MissingPackageError
 
-__all__ = ["arrow_folder", "from_bunch", "from_frame", "is_bunch", "is_frame", "parquet"]
-
 
 def is_frame(value: Any) -> bool:
     """Return whether a value is a data frame, of pandas, polars or pyarrow."""

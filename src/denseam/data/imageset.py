@@ -15,8 +15,6 @@ from denseam.data.validate import check_every_class_present, check_images
 from denseam.errors import DenseAMWarning, InputError
 from denseam.showing import Drawn
 
-__all__ = ["ImageSet", "only_pictures"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet(Examples, Drawn):

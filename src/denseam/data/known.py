@@ -16,8 +16,6 @@ from denseam.data.imageset import ImageSet
 from denseam.data.registry import KNOWN, KnownSet, RemoteFile, known
 from denseam.errors import DataUnavailableError, FileFormatError
 
-__all__ = ["SetStatus", "load_known", "status", "verify"]
-
 
 @dataclass(frozen=True)
 class SetStatus:

@@ -28,8 +28,6 @@ from denseam.errors import DataUnavailableError, FileFormatError, InputError
 from denseam.files import there_is
 from denseam.spelling import suggestion
 
-__all__ = ["load"]
-
 What: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Any
 # train-images-idx3-ubyte, t10k-labels.idx1-ubyte.gz, emnist-letters-test-images-idx3-ubyte
 _IDX_NAME = re.compile(

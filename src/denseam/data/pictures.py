@@ -29,8 +29,6 @@ from denseam.errors import DataUnavailableError, DenseAMError, FileFormatError, 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["SUFFIXES", "Source", "is_picture", "pages"]
-
 Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image"
 
 SUFFIXES = (

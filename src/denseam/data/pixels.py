@@ -15,8 +15,6 @@ from torch import Tensor
 
 from denseam.errors import InputError
 
-__all__ = ["Scale", "as_written", "to_bytes", "to_unit", "to_visible"]
-
 Scale = Literal["visible", "unit", "byte"]
 """Units of pixels: visible [-1, 1], unit [0, 1], byte 0..255."""
 

@@ -12,8 +12,6 @@ from typing import Any, Final, Literal
 from denseam.errors import InputError
 from denseam.spelling import suggestion
 
-__all__ = ["KNOWN", "ROLES", "KnownName", "KnownSet", "RemoteFile", "known"]
-
 ROLES: Final = ("train-images", "train-labels", "test-images", "test-labels")
 
 KnownName = Literal[

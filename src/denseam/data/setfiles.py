@@ -24,8 +24,6 @@ from denseam.data.validate import check_class_names
 from denseam.errors import FileFormatError, InputError, SaveError
 from denseam.files import FORMAT_VERSION, checked_facts, load_tensors, save_tensors, write_bytes
 
-__all__ = ["TEXT", "read_npz", "read_safetensors", "write"]
-
 _ARRAYS = {"image set": "images", "feature set": "features"}
 """The array with the examples, by the kind of set."""
 _A = {"image set": "an image set", "feature set": "a feature set"}

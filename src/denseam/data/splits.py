@@ -9,8 +9,6 @@ from torch import Tensor
 from denseam.checks import number, seed_of, whole
 from denseam.errors import InputError
 
-__all__ = ["split_rows", "tail_is_fair"]
-
 _DEVIATIONS = 6.0  # from chance, that are no chance
 _SURE = 12.0  # examples of a class expected: to have none has a chance of exp(-12)
 

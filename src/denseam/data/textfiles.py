@@ -12,8 +12,6 @@ from denseam.data.columns import Columns
 from denseam.data.formats import unpack
 from denseam.errors import DataUnavailableError, FileFormatError
 
-__all__ = ["read_text"]
-
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 100  # lines that are looked at
 _MARKS = {

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from denseam.errors import InputError
 
-__all__ = ["Units", "looks_like_pixels", "units_of"]
-
 _FEWEST_PIXELS = 16  # of a flat row that is taken for a picture
 _BACKGROUND = 0.02  # share of the entries of pictures that are black, or white
 _TOPS = (1, 15, 16, 255, 1023, 4095, 16383, 65535)  # white in integers of 1 to 16 bits; digits: 16

@@ -15,17 +15,6 @@ from torch import Tensor
 from denseam.checks import whole
 from denseam.errors import InputError
 
-__all__ = [
-    "SLACK",
-    "check_class_names",
-    "check_every_class_present",
-    "check_facts",
-    "check_features",
-    "check_images",
-    "check_labels",
-    "check_visible",
-]
-
 _TAKEN = ("images", "features", "labels")  # no names of facts
 SLACK = 1e-6
 """Pixels may lie this far beyond -1 or +1: rounding in float32 takes them there."""

@@ -25,8 +25,6 @@ from denseam.descent.result import DescentResult
 from denseam.descent.sign import basic_iterative, least_likely, sign_gradient
 from denseam.descent.square import square_attack
 
-__all__ = ["ATTACKS", "PROVIDED", "Attack"]
-
 PROVIDED = ("chunk", "clip", "exact", "on_progress", "on_step", "seed", "shape")
 """Parameters that no option is made of: a set gives them, or leaves them at their defaults."""
 

@@ -20,16 +20,6 @@ from denseam.descent.trace import Trace, trace
 from denseam.errors import InputError
 from denseam.heads import Norm
 
-__all__ = [
-    "BoundaryResult",
-    "Mode",
-    "Objective",
-    "RankedTarget",
-    "Target",
-    "cross_boundary",
-    "targets_of",
-]
-
 Objective = Literal["paper", "margin"]
 Mode = Literal["faithful", "controlled"]
 RankedTarget = Literal["second", "least", "random"]

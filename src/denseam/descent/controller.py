@@ -16,8 +16,6 @@ from denseam.descent.heads import Head
 from denseam.descent.loop import Pace, Way, look
 from denseam.descent.result import RUNNING
 
-__all__ = ["heun"]
-
 TOLERANCE = 0.1
 LONGEST = 10.0  # in fixed steps; in a longer one an image could cross twice unseen
 

@@ -32,8 +32,6 @@ from denseam.image_classifier import VisibleModule
 from denseam.precision import full_precision
 from denseam.saved import describe_model
 
-__all__ = ["describe", "facts_of", "inputs", "outputs", "reached"]
-
 REACHED = 0.5  # Y of a class that an image has come to
 
 # Parameters that do not change the images, or are recorded otherwise.

@@ -14,15 +14,6 @@ from torch import Tensor, nn
 from denseam.checks import number
 from denseam.classifier import Classifier
 
-__all__ = [
-    "CrossEntropy",
-    "Goal",
-    "Margin",
-    "PaperObjective",
-    "log_objective",
-    "loss_power_of",
-]
-
 
 class Goal(Protocol):
     """A function of the scores to descend."""

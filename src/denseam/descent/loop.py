@@ -19,8 +19,6 @@ from denseam.descent.heads import Head, Scores
 from denseam.descent.result import RUNNING, Descended, Stop, code
 from denseam.heads import Norm, unit
 
-__all__ = ["OnStep", "Pace", "Step", "Way", "descend", "euler", "look", "reasons"]
-
 WINDOW = 20
 
 Crossed = Callable[[Tensor, Tensor], Tensor]  # scores (B, C), rows (B,) -> (B,) bool

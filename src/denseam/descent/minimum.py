@@ -29,8 +29,6 @@ from denseam.descent.roots import first_crossing
 from denseam.errors import InputError
 from denseam.heads import Norm, unit
 
-__all__ = ["minimum_norm"]
-
 _FIRST = {"l2": 1.0, "linf": 0.1}  # visible units: where on a ray to look first
 _LOOKS = 14  # at the first ray, of unknown length
 _LOOKS_AGAIN = 6  # at later ones, about as long as the last

@@ -12,17 +12,6 @@ from denseam.data.pixels import as_written
 from denseam.descent.heads import head_of
 from denseam.showing import Drawn, Shown, Tabular
 
-__all__ = [
-    "RUNNING",
-    "Descended",
-    "DescentResult",
-    "Distances",
-    "Stop",
-    "code",
-    "codes_to_stops",
-    "join",
-]
-
 
 class Stop(StrEnum):
     """The reason for which an image stopped."""

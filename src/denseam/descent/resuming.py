@@ -21,8 +21,6 @@ from denseam.descent.batch import Progress
 from denseam.errors import FileFormatError, InputError, RunFolderError
 from denseam.files import held_folder, held_if_free
 
-__all__ = ["build"]
-
 _PAUSE = 0.05  # seconds between looks at what the others do
 
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from denseam.descent.heads import Head, own_and_best_other
 
-__all__ = ["RELATIVE_MARGIN", "first_crossing", "on_boundary"]
-
 # On the boundary the two scores differ by less than this fraction of the larger of the two.
 RELATIVE_MARGIN = 1e-7
 _BISECTIONS = 60

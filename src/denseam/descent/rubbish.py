@@ -14,8 +14,6 @@ from denseam.descent.loop import OnStep, Pace, descend
 from denseam.descent.result import DescentResult, Stop, code
 from denseam.errors import InputError
 
-__all__ = ["check_classes", "rubbish"]
-
 # C_alpha is the number of classes where every Y is 0; below this part of it something was learned.
 BELOW_PLATEAU = 0.99
 

@@ -24,8 +24,6 @@ from denseam.descent.rubbish import check_classes, rubbish
 from denseam.errors import InputError
 from denseam.heads import Norm
 
-__all__ = ["Keep", "attack_set", "boundary_set", "minimum_set", "rubbish_set"]
-
 Keep = Literal["before", "boundary", "final"]
 
 

@@ -19,8 +19,6 @@ from denseam.descent.loop import reasons
 from denseam.descent.result import RUNNING, Descended, DescentResult, Stop, code
 from denseam.heads import unit
 
-__all__ = ["Loss", "basic_iterative", "least_likely", "sign_gradient"]
-
 Loss = Literal["objective", "cross_entropy", "margin"]
 
 Results = Any  # a DescentResult for one eps, a list of them for several

@@ -17,8 +17,6 @@ from denseam.descent.heads import Head, own_and_best_other
 from denseam.descent.result import Descended, DescentResult, Stop, code
 from denseam.errors import InputError
 
-__all__ = ["square_attack"]
-
 _FIRST_SHARE = 0.8  # of an image's pixels in a square, to begin with
 # After these shares of 10,000 queries the squares shrink by half.
 _SHRINK = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -11,8 +11,6 @@ from denseam.descent.heads import Head
 from denseam.descent.loop import Pace, Step, descend
 from denseam.showing import Shown
 
-__all__ = ["Trace", "trace"]
-
 
 @dataclass(frozen=True, repr=False)
 class Trace(Shown):

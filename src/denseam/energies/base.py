@@ -17,8 +17,6 @@ from torch import Tensor
 from denseam.errors import InputError
 from denseam.onnx_graph import LEAST, OnnxGraph
 
-__all__ = ["EnergyFunction", "Homogeneous", "OnnxFunction", "nonzero", "quotient"]
-
 
 class OnnxFunction(NamedTuple):
     """F as operators of an ONNX graph; functions take and return names of values."""

@@ -10,8 +10,6 @@ from denseam.checks import number
 from denseam.energies.base import EnergyFunction, OnnxFunction
 from denseam.onnx_graph import OnnxGraph
 
-__all__ = ["Exponential"]
-
 
 @dataclass(frozen=True)
 class Exponential(EnergyFunction):

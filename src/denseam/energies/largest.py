@@ -8,8 +8,6 @@ from torch import Tensor
 
 from denseam.energies.base import EnergyFunction
 
-__all__ = ["Largest"]
-
 
 @dataclass(frozen=True)
 class Largest(EnergyFunction):

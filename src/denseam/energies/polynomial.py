@@ -10,14 +10,6 @@ from denseam.checks import number, whole
 from denseam.energies.base import Homogeneous, OnnxFunction, nonzero, quotient
 from denseam.onnx_graph import OnnxGraph
 
-__all__ = [
-    "MOST_POWER",
-    "Polynomial",
-    "RectifiedPolynomial",
-    "rectified_polynomial",
-    "rectified_polynomial_slope",
-]
-
 MOST_POWER = 1e6  # float32 rounds a field by 6e-8, so its power by 6 % here
 
 

@@ -13,8 +13,6 @@ from torch import Tensor
 from denseam.checks import number
 from denseam.energies.base import EnergyFunction
 
-__all__ = ["Entmax", "LogSumReLU"]
-
 
 @dataclass(frozen=True)
 class LogSumReLU(EnergyFunction):

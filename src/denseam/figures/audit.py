@@ -13,8 +13,6 @@ from denseam.figures.budget import accuracy_left
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AuditCurves", "layout", "plot", "record_of", "save"]
-
 
 @dataclass(frozen=True, eq=False)
 class AuditCurves:

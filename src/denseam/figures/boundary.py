@@ -16,8 +16,6 @@ from denseam.figures.mosaic import draw_mosaic
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BoundaryTrace", "plot", "plot_objectives", "plot_triplets", "save"]
-
 _COLUMNS = ("clean", "boundary", "final")
 _BEYOND = 4  # crossings
 

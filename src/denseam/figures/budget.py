@@ -12,8 +12,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BudgetCurves", "accuracy_left", "plot", "save"]
-
 _POINTS = 200
 _LABELS = {"l2": r"$L_2$", "linf": r"$L_\infty$"}
 

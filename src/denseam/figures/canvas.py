@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-__all__ = [
-    "CURVES", "DPI", "as_record", "check_pictures", "check_shape", "curves", "drawn", "figure",
-    "fixed", "legend", "literal", "need_matplotlib", "save", "saver", "show",
-]  # fmt: skip
-
 T = TypeVar("T")
 
 DPI = 300

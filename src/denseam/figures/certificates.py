@@ -12,8 +12,6 @@ from denseam.figures.budget import BudgetCurves
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["layout", "plot", "record_of", "save"]
-
 
 def record_of(
     certificates: Certificates, *, attacked: Mapping[str, Tensor] | None = None

@@ -10,10 +10,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "ConfidenceCurves", "layout", "plot", "plot_counts", "plot_errors", "record_of", "save",
-]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class ConfidenceCurves:

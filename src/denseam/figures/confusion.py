@@ -12,8 +12,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Confusion", "layout", "plot", "record_of", "save"]
-
 _CELL = 0.27  # inches
 _NUMBERS = 24  # classes, at most, whose cells hold numbers
 

@@ -18,8 +18,6 @@ from denseam.figures.mosaic import folded
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ExplainedImage", "headline", "layout", "plot", "record_of", "save"]
-
 _ACROSS = 10  # memories side by side, at most
 _INCHES = 0.52  # of a memory and the gap behind it
 # Between memories, above and below a row of them, and to their left: in places of an image, which

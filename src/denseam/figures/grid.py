@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-__all__ = ["ContactSheet", "grid", "layout", "plot", "record_of", "save_grid"]
-
 _FRAME = (213, 94, 0)  # vermilion: neither black nor white, in gray neither
 _FONT_SIZE = 10  # pixels
 _LINE = 13  # height of a caption

@@ -13,10 +13,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "GuardCurves", "layout", "plot", "plot_coverage", "plot_scores", "record_of", "save",
-]  # fmt: skip
-
 _BINS = 60
 _LONGEST = 30  # characters of a name
 _SHOWN = 1000  # points of a coverage curve

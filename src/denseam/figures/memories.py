@@ -16,8 +16,6 @@ from denseam.figures.mosaic import folded, pasted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MemoryGrids", "layout", "plot", "record_of", "save"]
-
 _INCHES = 0.285  # of a memory and the gap behind it
 
 

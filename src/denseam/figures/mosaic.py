@@ -13,8 +13,6 @@ from denseam.figures.canvas import literal, show
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Mosaic", "draw_mosaic", "folded", "pasted"]
-
 
 @dataclass(frozen=True)
 class Mosaic:

@@ -11,8 +11,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Curve", "Panel", "plot", "save"]
-
 
 @dataclass(frozen=True)
 class Curve:

@@ -16,15 +16,6 @@ from denseam.figures.budget import BudgetCurves
 from denseam.figures.rubbish import RubbishGrid
 from denseam.figures.sign import SignCurves
 
-__all__ = [
-    "boundary_traces",
-    "budget_curves",
-    "model_name",
-    "rubbish_grid",
-    "sign_curves",
-    "sign_record",
-]
-
 
 def model_name(images: ImageSet) -> str:
     """Return the name of the model that a generated set came from, such as "n = 30"."""

@@ -13,8 +13,6 @@ from denseam.figures.mosaic import draw_mosaic
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["RetrievedStates", "draw", "plot", "plot_energies", "plot_states"]
-
 _WIDE = 1e3  # energies over more than this ratio go on a logarithmic axis
 
 

@@ -12,8 +12,6 @@ from denseam.figures.mosaic import draw_mosaic
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["RubbishGrid", "plot", "save"]
-
 
 @dataclass(frozen=True, eq=False)
 class RubbishGrid:

@@ -12,8 +12,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["SignCurves", "plot", "plot_confidences", "plot_errors", "save"]
-
 _MARKS = 12  # about as many markers on a curve as can be told apart
 
 

@@ -9,8 +9,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["TrainingCurves", "layout", "plot", "record_of", "save"]
-
 
 @dataclass(frozen=True)
 class TrainingCurves:

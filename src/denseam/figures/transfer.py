@@ -13,8 +13,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["TransferMap", "layout", "plot", "record_of", "save"]
-
 _CELL = 0.5  # inches
 _GAP = 0.3  # cells, between the table and the parts set apart
 _EDGE = 0.06  # cells, of white around a sample

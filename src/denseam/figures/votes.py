@@ -12,8 +12,6 @@ from denseam.figures import canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["VoteCurves", "layout", "plot", "plot_contributors", "plot_votes", "record_of", "save"]
-
 
 @dataclass(frozen=True)
 class VoteCurves:

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from denseam.errors import InputError
 from denseam.onnx_graph import OnnxGraph
 
-__all__ = ["Front"]
-
 
 class Front(nn.Module, ABC):
     """A module before the memories, saved with the model and restored without code from the file.

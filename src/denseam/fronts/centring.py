@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-__all__ = ["Invert", "centred", "signs"]
-
 Invert = bool | Literal["auto"]
 
 _FILL = 20 / 28  # of a picture's side, that MNIST's digits take

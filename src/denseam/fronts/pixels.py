@@ -13,8 +13,6 @@ from denseam.fronts.base import Front
 from denseam.fronts.centring import Invert, centred, signs
 from denseam.onnx_graph import OnnxGraph
 
-__all__ = ["LUMA", "Pixels"]
-
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 _PAPER = -1.0  # visible units
 

@@ -14,8 +14,6 @@ from denseam.errors import InputError
 from denseam.fronts.centring import Invert, centred, signs
 from denseam.fronts.pixels import LUMA
 
-__all__ = ["Preparation", "preparation_of", "prepared"]
-
 _MNIST = (28, 28)
 
 

@@ -11,8 +11,6 @@ from denseam.checks import number, whole
 from denseam.fronts.base import Front
 from denseam.onnx_graph import OnnxGraph
 
-__all__ = ["Table"]
-
 # Chosen on small data sets; docs/sklearn.md has the measurements.
 _DEVIATIONS = 3.0  # of a feature, that become 1
 _CHUNK = 10_000  # rows at once

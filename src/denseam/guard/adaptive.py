@@ -28,8 +28,6 @@ from denseam.guard.verdict import JUNK
 from denseam.heads import Norm
 from denseam.showing import Shown
 
-__all__ = ["AdaptiveResult", "accept_noise", "adaptive_attack"]
-
 _SHRINK, _GROW = 0.98, 1.03  # of the radius, at a success and elsewhere
 _BISECTIONS = 12
 _ROOM = 1e-3  # of a threshold: how far on the right side a step aims

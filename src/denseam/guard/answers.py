@@ -11,8 +11,6 @@ from torch import Tensor
 from denseam.checks import plain
 from denseam.errors import AnswerError
 
-__all__ = ["are_scores", "checked", "checked_scores", "label_number", "label_numbers", "to_labels"]
-
 _MOST = 2**63  # labels are int64
 
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
-__all__ = ["REFERENCE", "SIZES", "Ask", "Blocks", "in_turn", "random_images"]
-
 Ask = Callable[[Tensor], tuple[Tensor, ...]]
 """From images (B, ...) to columns of B rows on the CPU; images share nothing but rounding."""
 

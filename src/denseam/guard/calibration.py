@@ -13,8 +13,6 @@ from denseam.data.pixels import to_bytes
 from denseam.guard.verdict import JUNK
 from denseam.showing import Shown
 
-__all__ = ["ASKED", "CalibratedOn", "image_digests", "measured"]
-
 _KNOWN_WELL = 0.7  # accuracy below which a member is a stranger to the images
 ASKED = 2000  # images that the classifier is asked about, at most: it may be far away
 

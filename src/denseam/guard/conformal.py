@@ -20,8 +20,6 @@ from torch import Tensor
 from denseam.checks import number
 from denseam.errors import InputError
 
-__all__ = ["check_rate", "needed", "p_values", "rank", "threshold"]
-
 _LEAST = 1e-9  # of a rate: below it rank and needed would be rounding
 
 

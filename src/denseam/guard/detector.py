@@ -17,8 +17,6 @@ from denseam.guard.verdict import Reason
 from denseam.pretrained import load_any
 from denseam.saved import describe_model
 
-__all__ = ["Detector", "NetworkDetector", "Scorer", "detector_of"]
-
 _CHUNK = 256  # images at once, whose overlaps stay in the cache
 
 

@@ -22,8 +22,6 @@ from denseam.guard.metrics import CoverageRisk, Separation, coverage_risk, separ
 from denseam.guard.verdict import Verdicts
 from denseam.showing import Drawn, Shown, Tabular
 
-__all__ = ["Finding", "GuardEvaluation", "Trial", "evaluate_guard", "make_trials"]
-
 Kind = Literal["junk", "attacked", "other"]
 _DRAWN = 3  # trials in the figure
 

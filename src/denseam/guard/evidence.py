@@ -9,8 +9,6 @@ from torch.nn.functional import pad
 
 from denseam.classifier import Classifier
 
-__all__ = ["Evidence", "evidence", "gather"]
-
 _CHUNK = 1024  # images at once, whose overlaps stay in the cache
 
 

@@ -27,8 +27,6 @@ from denseam.precision import in_full_precision
 from denseam.saved import restore
 from denseam.showing import Drawn, Shown
 
-__all__ = ["Guard"]
-
 _ASKED_AGAIN = 64  # images that members are shown twice: do they answer by chance?
 _CHUNK = 4096  # images whose scores and labels are asked for at once
 _SCORES, _DIGESTS = "calibration.scores", "calibration.digests"

@@ -9,8 +9,6 @@ from torch.nn.functional import avg_pool2d
 from denseam.checks import seed_of
 from denseam.data import ImageSet
 
-__all__ = ["JUNK_SETS", "junk_sets"]
-
 _BLANKS = 101  # gray levels, black and white among them
 
 

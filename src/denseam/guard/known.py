@@ -19,8 +19,6 @@ from denseam.data.validate import check_labels
 from denseam.image_classifier import logit_scale
 from denseam.precision import in_full_precision
 
-__all__ = ["KNOWN", "Energy", "Mahalanobis", "MaxSoftmax", "NearestNeighbours", "features"]
-
 _CHUNK = 1000
 
 

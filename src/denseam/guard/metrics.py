@@ -12,8 +12,6 @@ from torch import Tensor
 from denseam.errors import InputError
 from denseam.showing import Shown
 
-__all__ = ["CoverageRisk", "Separation", "coverage_risk", "separation"]
-
 
 @dataclass(frozen=True)
 class Separation:

@@ -11,8 +11,6 @@ from denseam.guard.evidence import evidence
 from denseam.guard.guard import Guard
 from denseam.precision import in_full_precision
 
-__all__ = ["GuardedModel"]
-
 _CLIPPED = 1e30  # of scores that are infinite, where a gradient is to pass
 
 

@@ -7,8 +7,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-__all__ = ["Profile"]
-
 _COUNT = 20  # images that all classes together weigh in a class's covariance
 _FLOOR = 1e-8  # of the variances, relative: where two numbers say the same
 

@@ -13,8 +13,6 @@ from denseam.data.pixels import Scale, to_bytes, to_unit, to_visible
 from denseam.data.validate import SLACK
 from denseam.errors import InputError
 
-__all__ = ["Samples", "converted"]
-
 
 @dataclass(frozen=True)
 class Samples:

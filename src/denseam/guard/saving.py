@@ -14,8 +14,6 @@ from torch import Tensor
 from denseam.errors import DataUnavailableError, DenseAMError, FileFormatError, SaveError
 from denseam.files import load_tensors, save_tensors
 
-__all__ = ["FILE", "Saved", "place", "read", "write"]
-
 FILE = "guard.safetensors"
 _KIND, _SUM = "guard", "description_sha256"
 

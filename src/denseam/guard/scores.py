@@ -40,8 +40,6 @@ from denseam.errors import InputError
 from denseam.guard.evidence import Evidence
 from denseam.guard.profile import Profile
 
-__all__ = ["DEFAULT_SCORE", "SCORES", "Scale", "Score"]
-
 DEFAULT_SCORE = "profile"
 """The score of a guard by default."""
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from denseam.errors import InputError
 from denseam.showing import Drawn, Shown, Tabular
 
-__all__ = ["JUNK", "REASONS", "Reason", "Verdict", "Verdicts"]
-
 Reason = Literal["low_confidence", "no_active_memory", "disagree", "nonfinite", "out_of_range"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """Why an image is junk; "disagree" is also said of an accepted one, see ``Verdict``."""

@@ -11,8 +11,6 @@ from denseam.fronts import Front
 from denseam.heads import HeadName
 from denseam.onnx_graph import OnnxGraph
 
-__all__ = ["build"]
-
 
 def build(graph: OnnxGraph, model: Classifier, head: HeadName, takes: str) -> None:
     """Add a model, from "images" or "visible" to "logits" and "label".

@@ -26,8 +26,6 @@ except ImportError as error:
         "denseam.interop.HubDenseAM needs huggingface_hub: pip install 'denseam[hub]'"
     ) from error
 
-__all__ = ["HubDenseAM"]
-
 _FILE = "model.safetensors"
 _PAPER = "https://arxiv.org/abs/1701.00939"
 _CARD = """\

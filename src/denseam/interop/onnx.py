@@ -21,8 +21,6 @@ from denseam.onnx_graph import OnnxGraph
 from denseam.saved import describe_model
 from denseam.version import __version__
 
-__all__ = ["InputName", "export_onnx", "need_onnx"]
-
 InputName = Literal["images", "visible"]
 
 _OPSET, _IR = 18, 8  # of 2022: onnxruntime reads them from 1.14 on

@@ -17,8 +17,6 @@ from denseam.kernels import look
 from denseam.kernels.choice import by_name, choose
 from denseam.kernels.interface import Kernel, Sums
 
-__all__ = ["energy_gap", "exact_log_energy", "labels", "log_energy"]
-
 # Images that go through the kernels at once where no overlaps need to be kept for a gradient:
 # large enough for full speed, small enough that 8 MB of overlaps (K = 2000) stay in the cache.
 CHUNK = 1024

@@ -14,8 +14,6 @@ from denseam.kernels.eightbit import EightBitKernel
 from denseam.kernels.interface import Kernel
 from denseam.kernels.reference import ReferenceKernel
 
-__all__ = ["BACKENDS", "PRECISIONS", "Backend", "Choice", "by_name", "choose", "with_precision"]
-
 
 class Backend(NamedTuple):
     """A row of ``BACKENDS``."""

@@ -23,8 +23,6 @@ from torch import Tensor
 from denseam.kernels.cpu import CpuKernel
 from denseam.kernels.interface import Kernel, with_classes
 
-__all__ = ["EightBitKernel", "available"]
-
 _PIXEL_STEPS = 127.5
 _MEMORY_STEPS = 127.0
 _MOST_COMPONENTS = (2**31 - 1) // (127 * 128)  # whose largest sum fits 32 bits

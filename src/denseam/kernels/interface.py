@@ -19,8 +19,6 @@ from torch import Tensor
 
 from denseam.energies import EnergyFunction
 
-__all__ = ["Kernel", "Outcome", "Rule", "Sums", "field_shifts", "whole_rows", "with_classes"]
-
 
 @dataclass(frozen=True)
 class Sums:

@@ -20,18 +20,6 @@ from denseam.kernels.interface import Kernel, Sums
 from denseam.mesh import Axis
 from denseam.precision import full_precision
 
-__all__ = [
-    "Gradients",
-    "Look",
-    "energy_gap",
-    "gap_coefficients",
-    "joined",
-    "log_coefficients",
-    "log_energy",
-    "look_at",
-    "winners",
-]
-
 # Gradients sum a coefficient over classes and over memories or images; these sums stay finite too.
 _ROOM = 2.0**-40
 

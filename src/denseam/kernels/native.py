@@ -11,8 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["call", "knows", "library", "obstacle", "pointer", "rows", "vector_bits"]
-
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
 

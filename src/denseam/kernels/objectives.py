@@ -25,8 +25,6 @@ from denseam.energies import EnergyFunction
 from denseam.kernels import look
 from denseam.kernels.interface import Kernel, Outcome, Sums
 
-__all__ = ["LEAD", "OBJECTIVES", "Agreement", "CrossEntropy", "Margin", "Objective", "Paper"]
-
 LEAD = 8.0
 """Nats by which the right class leads in a calibrated classifier with an error of a few percent."""
 

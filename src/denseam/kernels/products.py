@@ -21,8 +21,6 @@ from torch import Tensor
 
 from denseam.kernels import native
 
-__all__ = ["FORMS", "TAKE_GAPS", "Product", "available_products", "default_product"]
-
 Product = Callable[[Tensor, Tensor], Tensor]  # (m, k), (n, k) -> (m, n): a @ b.T
 
 _MEASURED_WITH = 512  # bits: "dots" was not compared with shorter vectors

@@ -17,8 +17,6 @@ from denseam.kernels.look import look_at
 from denseam.kernels.objectives import Objective
 from denseam.mesh import Mesh
 
-__all__ = ["memory_gradient", "step"]
-
 
 def memory_gradient(
     kernel: Kernel,

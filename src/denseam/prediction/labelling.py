@@ -18,8 +18,6 @@ from denseam.prediction.rows import Row, batches
 from denseam.prediction.sources import rows_of
 from denseam.pretrained import load_any
 
-__all__ = ["predict"]
-
 
 def predict(
     what: object,

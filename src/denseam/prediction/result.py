@@ -10,8 +10,6 @@ from torch import Tensor
 from denseam.errors import InputError
 from denseam.showing import Drawn, Shown, Tabular
 
-__all__ = ["Memory", "Prediction", "Predictions"]
-
 _NAMED = 3  # rows in a line
 
 

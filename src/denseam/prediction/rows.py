@@ -13,8 +13,6 @@ from torch import Tensor
 from denseam.data import pictures
 from denseam.errors import DenseAMError
 
-__all__ = ["Row", "batches", "expanded", "picture_rows"]
-
 
 @dataclass(frozen=True)
 class Row:

@@ -22,8 +22,6 @@ from denseam.fronts.centring import Invert
 from denseam.fronts.preparing import preparation_of, prepared
 from denseam.prediction.rows import Row, expanded, picture_rows
 
-__all__ = ["rows_of"]
-
 _SETS = (".npz", ".npy", ".safetensors", ".csv", ".tsv", ".parquet", ".feather", ".gz")
 
 

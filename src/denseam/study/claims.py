@@ -15,8 +15,6 @@ from typing import Any, Literal
 
 from denseam.study.findings import Row
 
-__all__ = ["CLAIMS", "Claim", "Verdict", "judged"]
-
 Verdict = Literal["reproduced", "better", "not reproduced", "cannot be compared"]
 
 

@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from denseam.errors import InputError
 
-__all__ = ["Figure", "Findings", "Line", "Row", "Table", "Unit"]
-
 Unit = Literal["%", "", "visible units", "s"]  # "%": values are fractions of 1
 Line = tuple[str, tuple[str | Mapping[str, str] | None, ...]]  # of a table: head, cells
 

@@ -5,8 +5,6 @@ from typing import Any
 
 from denseam.data import ImageSet
 
-__all__ = ["Plan"]
-
 
 @dataclass(frozen=True)
 class Plan:

@@ -15,8 +15,6 @@ from denseam.study.stage import Stage
 from denseam.study.stages import all_stages
 from denseam.study.study import Study
 
-__all__ = ["PROGRAMMES", "Programme", "programme_of"]
-
 
 @dataclass(frozen=True)
 class Programme:

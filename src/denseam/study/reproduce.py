@@ -16,8 +16,6 @@ from denseam.study.results import results_of
 from denseam.study.stage import Observer, Outcome, Stage, run_stages
 from denseam.study.study import Study
 
-__all__ = ["Reproduction", "names_wanted", "reproduce"]
-
 
 @dataclass(frozen=True)
 class Reproduction:

@@ -18,8 +18,6 @@ from denseam.study.subjects import Subject
 from denseam.training.environment import processor
 from denseam.version import __version__
 
-__all__ = ["results_of"]
-
 
 def results_of(study: Study, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
     """Return rows, tables, figures, claims with verdicts, models, machine and stages.

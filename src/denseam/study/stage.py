@@ -22,8 +22,6 @@ from denseam.files import held_if_free, read_json, write_bytes, write_json
 from denseam.study.findings import Findings
 from denseam.version import __version__
 
-__all__ = ["Observer", "Outcome", "Place", "Stage", "run_stages"]
-
 _LIST = "stage.json"
 _BEGUN = "begun"  # holds the key while the stage runs
 _PAUSE = 0.2  # seconds between looks at what other processes have done

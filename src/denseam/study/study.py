@@ -13,8 +13,6 @@ from denseam.pretrained import baseline_names, pretrained_names
 from denseam.study.plan import Plan
 from denseam.study.subjects import Subject
 
-__all__ = ["Study", "default_out"]
-
 
 def default_out(*, quick: bool, programme: str = "paper") -> str:
     """Return the folder of a study; a quick one does not overwrite a whole one."""

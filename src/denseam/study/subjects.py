@@ -27,8 +27,6 @@ from denseam.pretrained import (
 from denseam.saved import describe_model
 from denseam.training import Callback, Recipe, train
 
-__all__ = ["Subject", "networks_of_package", "of_models", "of_package", "train_models"]
-
 _Loaded = tuple[Classifier, str, Mapping[str, Any]]  # a model, its source and its card
 
 

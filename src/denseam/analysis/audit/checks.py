@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Check", "Verdict"]
-
 USELESS_GRADIENTS = 0.01  # fraction of images, or of steps
 ROUNDED_DECISIONS = 0.001  # fraction of images labelled otherwise in float64
 POINTS = 0.02  # how much better a weaker kind of attack may be: noise

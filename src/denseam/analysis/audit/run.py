@@ -34,8 +34,6 @@ from denseam.precision import in_full_precision
 from denseam.saved import describe_model
 from denseam.showing import Drawn, Shown, Tabular, room
 
-__all__ = ["Attempt", "Audit", "SurfaceFacts", "audit"]
-
 STEPS = 40  # of the iterative attack, each 2.5 eps / STEPS long (Madry et al. 2018)
 _STRETCH = 2.5
 EVERYTHING = 2.0  # visible units: any pixel may become any other

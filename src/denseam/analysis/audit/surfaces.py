@@ -19,8 +19,6 @@ from denseam.descent.heads import head_of
 from denseam.heads import logits_of
 from denseam.image_classifier import ImageClassifier, logit_scale
 
-__all__ = ["Climb", "GradientFacts", "Surface", "climb", "gradient_of", "surfaces_of"]
-
 
 @dataclass(frozen=True)
 class Surface:

@@ -22,8 +22,6 @@ from denseam.guard.samples import converted
 from denseam.guard.saving import Saved
 from denseam.precision import in_full_precision
 
-__all__ = ["TAKES", "Member", "Takes", "shown"]
-
 Takes = Literal["visible", "flat", "images", "bytes"]
 TAKES: tuple[Takes, ...] = get_args(Takes)
 

@@ -20,8 +20,6 @@ from denseam.guard.members.base import Member
 from denseam.guard.members.layout import Input, answer
 from denseam.guard.saving import Saved
 
-__all__ = ["Endpoint"]
-
 _TYPES: dict[str, type[np.generic]] = {"FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8}
 _ANSWERS: dict[str, type[np.generic]] = {
     **_TYPES, "FP16": np.float16, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64,

@@ -9,8 +9,6 @@ from denseam.errors import AnswerError, InputError
 from denseam.guard.answers import are_scores, label_numbers
 from denseam.guard.members.base import Member, Takes
 
-__all__ = ["Estimator", "Function"]
-
 
 class Estimator(Member):
     """Anything with scikit-learn's ``predict``, whose labels stay its own; see ``label_number``.

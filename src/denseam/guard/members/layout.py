@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from denseam.errors import AnswerError, InputError
 from denseam.guard.members.base import Takes
 
-__all__ = ["Input", "answer"]
-
 T = TypeVar("T")
 
 _LABELS = ("label", "labels", "output_label")

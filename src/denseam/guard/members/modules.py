@@ -17,8 +17,6 @@ from denseam.heads import check_deterministic, logits_of, with_logits
 from denseam.pretrained import load_any
 from denseam.saved import describe_model, restore
 
-__all__ = ["Module", "Network"]
-
 _CHUNK = 256  # images at once, whose overlaps stay in the cache
 
 

@@ -16,8 +16,6 @@ from denseam.guard.members.base import Member
 from denseam.guard.members.layout import Input, answer
 from denseam.guard.saving import Saved
 
-__all__ = ["OnnxFile"]
-
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
 
 # In an ONNX file: key "location" and its value, the name of a file of weights, in protobuf's bytes.

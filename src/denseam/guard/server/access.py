@@ -9,8 +9,6 @@ from pathlib import Path
 from denseam.errors import DataUnavailableError, InputError
 from denseam.guard.server.refusals import RefusedError
 
-__all__ = ["Access", "read_keys"]
-
 _LINE = re.compile(r"([A-Za-z0-9_.-]{1,64}) +([\x21-\x7e]{16,256})")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PORT = re.compile(r":\d*$")

@@ -22,11 +22,6 @@ from denseam.guard.server.tensors import Parameters
 from denseam.model import DenseAM
 from denseam.version import __version__
 
-__all__ = [
-    "VERSION", "Error", "Explanation", "InferResponse", "Items", "Json", "Live", "Model",
-    "ModelReady", "Ready", "Server", "explanation", "infer_response", "metadata", "server_metadata",
-]  # fmt: skip
-
 VERSION = "1"
 """The only version of the model that a server has: paths may name it."""
 

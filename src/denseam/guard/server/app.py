@@ -18,8 +18,6 @@ from denseam.guard.server.gate import HANDLERS, Gate
 from denseam.guard.server.service import Service
 from denseam.guard.server.settings import Settings
 
-__all__ = ["create_app"]
-
 
 def create_app(guard: Guard, settings: Settings) -> Starlette:
     """Return the application of a guard; it holds the quarantine until it is shut down.

@@ -25,8 +25,6 @@ from torch import Tensor
 from denseam.guard import Verdicts
 from denseam.guard.server.refusals import RefusedError
 
-__all__ = ["ENOUGH", "FEW", "MOMENT", "Batcher"]
-
 ENOUGH = 64
 """Images."""
 

@@ -21,8 +21,6 @@ from denseam.guard.server.quarantine.items import Source
 from denseam.guard.server.receiving import Bodies
 from denseam.guard.server.refusals import RefusedError
 
-__all__ = ["HANDLERS", "OPEN", "Gate", "source_of"]
-
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 OPEN = frozenset({"/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})

@@ -17,8 +17,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["LEVELS", "logging_as_json"]
-
 LEVELS = ("debug", "info", "warning", "error")
 
 _WAITING = 1000  # records

@@ -15,8 +15,6 @@ from prometheus_client import (
 
 from denseam.guard import Verdicts
 
-__all__ = ["Metrics"]
-
 _SPACE = "denseam_guard"
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

@@ -12,8 +12,6 @@ from denseam.guard.server.gate import OPEN
 from denseam.guard.server.settings import Settings
 from denseam.version import __version__
 
-__all__ = ["DocumentedRoute", "document"]
-
 _ERRORS = {
     400: "The request is not as it should be.",
     401: "An API key is wanted.",

@@ -18,8 +18,6 @@ from denseam.guard.server.inference import of_model
 from denseam.guard.server.openapi import DocumentedRoute
 from denseam.guard.server.refusals import RefusedError
 
-__all__ = ["ROUTES"]
-
 _PIXELS = 25_000_000  # of a page: larger than what cameras of telephones make
 _ANSWERS: dict[str, Invert] = {"auto": "auto", "true": True, "false": False}
 _Answer = Literal["auto", "true", "false"]

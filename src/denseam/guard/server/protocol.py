@@ -17,8 +17,6 @@ from torch import Tensor
 from denseam.guard.server.refusals import RefusedError
 from denseam.guard.server.tensors import Input, Parameters, decode_part, images_of
 
-__all__ = ["BINARY", "OUTPUTS", "InferRequest", "Output", "OutputName", "Question", "decode"]
-
 BINARY = "inference-header-content-length"
 """The header that says how many bytes of a body are JSON; what follows are tensors."""
 

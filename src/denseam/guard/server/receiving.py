@@ -10,8 +10,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from denseam.guard.server.refusals import RefusedError
 from denseam.guard.server.settings import Settings
 
-__all__ = ["Bodies", "Connection", "connection_class"]
-
 _HEAD_BYTES = 64 << 10
 _PLAIN = ("", "identity")
 _LISTENED = 4  # times the longest body, that are read of one that is refused

@@ -2,8 +2,6 @@
 
 from denseam.errors import DenseAMError
 
-__all__ = ["RefusedError"]
-
 
 class RefusedError(DenseAMError):
     """A refusal with a status of HTTP, answered in the protocol's form: ``{"error": message}``.

@@ -17,8 +17,6 @@ from denseam.guard.server.quarantine.items import Item, ItemView, view_of
 from denseam.guard.server.refusals import RefusedError
 from denseam.guard.server.service import Service
 
-__all__ = ["ROUTES", "Label"]
-
 
 class Label(msgspec.Struct, forbid_unknown_fields=True):
     """A reviewer's label: a class, -1 for junk, or null to take it back."""

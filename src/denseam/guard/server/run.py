@@ -15,8 +15,6 @@ from denseam.guard.server.app import create_app
 from denseam.guard.server.receiving import connection_class
 from denseam.guard.server.settings import Settings
 
-__all__ = ["serve"]
-
 _FILES = 256  # open ones besides connections
 
 

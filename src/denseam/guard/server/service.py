@@ -20,8 +20,6 @@ from denseam.guard.server.receiving import Bodies
 from denseam.guard.server.refusals import RefusedError
 from denseam.guard.server.settings import Settings
 
-__all__ = ["Service"]
-
 T = TypeVar("T")
 
 _ASIDE = 16  # questions besides inference that may wait

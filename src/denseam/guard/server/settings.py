@@ -8,8 +8,6 @@ from typing import Any, Self
 from denseam.checks import number, whole
 from denseam.errors import InputError
 
-__all__ = ["Settings"]
-
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HOST = re.compile(r"([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 _DAY, _MANY, _BYTES = 86_400, 2**31 - 1, 2**40

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from denseam.guard.server.refusals import RefusedError
 
-__all__ = ["Input", "Parameters", "Scalar", "decode_part", "images_of", "plain"]
-
 _TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
 _MOST = float(np.finfo(np.float32).max)
 _PART = 16 << 10  # bytes of JSON that may be in a part that holds no pixels

@@ -25,8 +25,6 @@ from denseam.kernels.triton.device.loops import (
 from denseam.kernels.triton.device.rule import max_norm_step
 from denseam.kernels.triton.products import Products, multiply, on_device_of
 
-__all__ = ["TritonKernel"]
-
 _BLOCK_C = 16  # class components that are loaded at once
 _ROOM = 40  # powers of two that gradients may grow by in sums over memories and classes
 

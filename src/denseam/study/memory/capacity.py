@@ -12,8 +12,6 @@ from denseam.study.memory.plan import MemoryPlan
 from denseam.study.stage import Place, Stage
 from denseam.study.stages.common import proportion
 
-__all__ = ["capacity_stages"]
-
 
 def capacity_stages(plan: MemoryPlan, command: str) -> list[Stage]:
     """Return the stages that measure capacities; ``command`` runs them."""

@@ -11,8 +11,6 @@ from itertools import pairwise
 from denseam.study.claims import Claim, Verdict
 from denseam.study.findings import Row
 
-__all__ = ["CLAIMS"]
-
 _Judge = Callable[[Sequence[Row]], Verdict]
 
 

@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-__all__ = ["MemoryPlan"]
-
 
 @dataclass(frozen=True)
 class MemoryPlan:

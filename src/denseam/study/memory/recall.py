@@ -21,8 +21,6 @@ from denseam.study.stage import Place, Stage
 from denseam.study.stages.common import mean, proportion
 from denseam.study.study import Study
 
-__all__ = ["recall_stages"]
-
 
 @dataclass(frozen=True)
 class _Work:

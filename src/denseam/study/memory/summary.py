@@ -8,8 +8,6 @@ from denseam.figures.panels import Curve, Panel
 from denseam.retrieval import capacity as measure
 from denseam.study.findings import Row
 
-__all__ = ["save_summary"]
-
 
 def save_summary(rows: Iterable[Row], path: str | os.PathLike[str]) -> None:
     """Draw what there is of growth, transition, sphere and basins; errors as in ``canvas.save``."""

@@ -11,8 +11,6 @@ from denseam.files import write_bytes
 from denseam.study.report.pages import embed, template
 from denseam.version import __version__
 
-__all__ = ["render_audit", "save_page"]
-
 
 def save_page(
     audit: Audit,

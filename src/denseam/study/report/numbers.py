@@ -9,8 +9,6 @@ and more keep two decimals at most. A number without an interval keeps three dig
 import math
 from typing import NamedTuple
 
-__all__ = ["Quantity", "duration", "plain", "quantity"]
-
 _SIGNIFICANT = 3
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SMALLEST, _LARGEST = 1e-4, 1e9  # outside of these, powers of ten are written

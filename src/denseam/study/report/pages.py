@@ -21,8 +21,6 @@ from denseam.errors import InputError
 from denseam.study.claims import Verdict
 from denseam.study.report import numbers
 
-__all__ = ["as_markdown", "counts_of", "embed", "render", "template"]
-
 _FOLDER = Path(__file__).parent
 _VERDICTS: tuple[str, ...] = get_args(Verdict)
 _GLYPHS = dict(zip((*_VERDICTS, "passed", "flagged", "not checked"), "✓▲✗○✓✗○", strict=True))

@@ -11,8 +11,6 @@ from denseam.study.stages.common import part_of, proportion
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["stage"]
-
 _COLUMNS = {
     "zero": "gradients of C that are zero in float32",
     "objective": "steps on the paper's C leave",

@@ -15,8 +15,6 @@ from denseam.study.stages.common import SET_FILE, part_of, proportion, quartiles
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["set_name", "set_stages", "ways_stage"]
-
 _SHOWN = 3  # images of Fig. 4
 
 

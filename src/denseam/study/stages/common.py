@@ -13,8 +13,6 @@ from denseam.evaluation import wilson_interval
 from denseam.study.findings import Line, Row, Unit
 from denseam.study.stage import Place
 
-__all__ = ["SET_FILE", "mean", "part_of", "proportion", "quartiles", "read_set", "transferred"]
-
 SET_FILE = "images.safetensors"
 
 

@@ -24,8 +24,6 @@ from denseam.study.stages.common import mean, proportion
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["stage"]
-
 _CHUNK = 1000
 Cells = tuple[str | None, ...]  # ids of rows, or nothing
 _WAYS = {

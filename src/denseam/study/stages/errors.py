@@ -11,8 +11,6 @@ from denseam.study.stages.common import proportion
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["stage"]
-
 
 def stage(study: Study) -> Stage:
     """Measure the errors of every model on the test images."""

@@ -15,8 +15,6 @@ from denseam.study.stages.common import proportion, read_set
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["stages"]
-
 # The paper's own quantity, and the guard's default.
 _SCORES = {"confidence": "the paper's Z", "profile": "the guard's profile"}
 _WHAT = {"rejected": "set aside", "noticed": "set aside or marked"}

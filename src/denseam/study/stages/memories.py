@@ -16,8 +16,6 @@ from denseam.study.stages.common import proportion
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["stage"]
-
 _COLUMNS = {
     "one-vote": "vote for one class",
     "one-firm-vote": "vote firmly for one",

@@ -21,8 +21,6 @@ from denseam.study.stages.common import proportion, quartiles, read_set, transfe
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["stages"]
-
 _CURVES = 8  # that can be told apart in a figure
 _NORMS: tuple[Norm, ...] = ("l2", "linf")
 _WORDS = {"l2": "L2", "linf": "Linf"}

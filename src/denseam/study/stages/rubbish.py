@@ -18,8 +18,6 @@ from denseam.study.stages.common import SET_FILE, mean, proportion, read_set, tr
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["set_name", "set_stages", "transfer_stage"]
-
 _REFERENCE = 10_000  # training images that rubbish is compared with
 _SHOWN = 1  # rows of Fig. 3 for each model
 _SAMPLES = 5  # images in each row of Fig. 7

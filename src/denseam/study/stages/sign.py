@@ -21,8 +21,6 @@ from denseam.study.stages.common import mean, part_of, proportion
 from denseam.study.study import Study
 from denseam.study.subjects import Subject
 
-__all__ = ["HEADS", "attack_of", "measure", "stages"]
-
 HEADS = {
     "tanh": "the paper's objective on Y, exact directions",
     "log_energy": "cross-entropy on the log-energy, whose gradient does not vanish",

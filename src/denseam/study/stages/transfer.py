@@ -14,8 +14,6 @@ from denseam.study.stages.boundary import set_name
 from denseam.study.stages.common import SET_FILE, read_set, transferred
 from denseam.study.study import Study
 
-__all__ = ["stage"]
-
 _SHOWN = 4  # images of each set in Fig. 5
 
 

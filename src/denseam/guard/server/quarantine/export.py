@@ -12,8 +12,6 @@ from denseam.data.pixels import to_visible
 from denseam.errors import InputError
 from denseam.guard.server.quarantine.items import Item
 
-__all__ = ["image_set", "in_blocks", "png"]
-
 _BLOCKS = " ░▒▓█"
 
 

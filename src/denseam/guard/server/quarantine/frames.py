@@ -9,8 +9,6 @@ something behind it is damage.
 import struct
 import zlib
 
-__all__ = ["framed", "whole"]
-
 _HEAD = struct.Struct("<II")
 _LOOKED_AT = 16  # times the length of a damaged file, at most
 

@@ -14,8 +14,6 @@ from torch import Tensor
 from denseam.data.pixels import to_bytes
 from denseam.guard import REASONS, Verdicts
 
-__all__ = ["Item", "ItemView", "Source", "items_of", "view_of"]
-
 _DTYPES = {torch.uint8: "uint8", torch.float32: "float32"}
 _Name = Annotated[str, Meta(max_length=64)]
 _Text = Annotated[str, Meta(max_length=128)]

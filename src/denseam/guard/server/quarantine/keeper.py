@@ -13,8 +13,6 @@ from denseam.guard.server.quarantine.items import Item
 from denseam.guard.server.quarantine.spool import Spool
 from denseam.guard.server.quarantine.store import DatabaseAwayError, Store
 
-__all__ = ["Keeper"]
-
 _log = logging.getLogger(__name__)
 
 _PAUSE = 0.2  # seconds between two moves, so that there is something to move

@@ -13,8 +13,6 @@ from sqlalchemy.pool import NullPool
 from denseam.errors import DataUnavailableError, FileFormatError, InputError, MissingPackageError
 from denseam.guard.server.quarantine.items import Item
 
-__all__ = ["ITEMS", "VERSION", "VERSIONS", "check_file", "create", "engine_of", "url_of"]
-
 VERSION = 1
 _MAGIC = b"SQLite format 3\0"
 

@@ -26,8 +26,6 @@ from denseam.files import held_folder
 from denseam.guard.server.quarantine.frames import framed, whole
 from denseam.guard.server.quarantine.items import Item
 
-__all__ = ["Contents", "Spool"]
-
 _FILE_BYTES = 4 << 20
 _FOLDER = re.compile(r"[0-9a-f]{32}")
 _LOCK = ".lock"  # of ``held_folder``

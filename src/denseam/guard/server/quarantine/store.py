@@ -16,8 +16,6 @@ from denseam.guard.server.quarantine import schema
 from denseam.guard.server.quarantine.items import Item
 from denseam.guard.server.quarantine.schema import ITEMS
 
-__all__ = ["DatabaseAwayError", "Store"]
-
 _MOST = 2**31 - 1  # items of a list
 _ROWS = 500  # of one insertion, or of one export's step
 
