@@ -191,49 +191,23 @@ def _gradients_op(
 
 
 @_gap_op.register_fake
-def _(
-    visible: Tensor,
-    memories: Tensor,
-    energy: str,
-    parameters: list[float],
-    temperature: float,
-    backend: str,
-    keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _shapes(visible, memories, keep, scales=1)
+def _(visible: Tensor, memories: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _shapes(visible, memories, keep=others[-1], scales=1)
 
 
 @_log_op.register_fake
-def _(
-    visible: Tensor,
-    memories: Tensor,
-    energy: str,
-    parameters: list[float],
-    backend: str,
-    keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _shapes(visible, memories, keep)
+def _(visible: Tensor, memories: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _shapes(visible, memories, keep=others[-1])
 
 
 @_labels_op.register_fake
-def _(
-    visible: Tensor, memories: Tensor, energy: str, parameters: list[float], backend: str
-) -> Tensor:
+def _(visible: Tensor, *_others: Any) -> Tensor:
     return visible.new_empty(visible.shape[0], dtype=torch.int64)
 
 
 @_gradients_op.register_fake
-def _(
-    coefficients: Tensor,
-    scale: Tensor,
-    overlaps: Tensor,
-    visible: Tensor,
-    memories: Tensor,
-    energy: str,
-    parameters: list[float],
-    backend: str,
-    needed: list[bool],
-) -> tuple[Tensor, Tensor]:
+def _(*arguments: Any) -> tuple[Tensor, Tensor]:
+    _, _, _, visible, memories, *_, needed = arguments
     nothing = visible.new_empty(0)
     return (
         visible.new_empty(visible.shape) if needed[0] else nothing,
