@@ -6,7 +6,7 @@ import pytest
 from rich.text import Text
 
 from denseam.cli.console import Console
-from denseam.cli.tables import table
+from denseam.cli.tables import FittedTable
 
 HEADS = ("name", "count", "where", "licence")
 ROWS = [
@@ -25,7 +25,7 @@ def printed(what, width, **options):
 @pytest.mark.parametrize("width", [25, 40, 60, 80, 120])
 def test_columns_are_whole_or_named_below(width, terminal):
     out = printed(
-        table("title", HEADS, ROWS, left=[0, 2, 3], drop=[3, 2, 1]), width,
+        FittedTable("title", HEADS, ROWS, left=[0, 2, 3], drop=[3, 2, 1]), width,
         force_terminal=terminal, color_system=None,
     )  # fmt: skip
     assert max(map(len, out.splitlines())) <= width or not terminal
@@ -38,15 +38,15 @@ def test_columns_are_whole_or_named_below(width, terminal):
 
 
 def test_lines_go_before_columns_do():
-    assert "│" in printed(table(None, HEADS, ROWS, drop=[3]), 84)
-    narrow = printed(table(None, HEADS, ROWS, drop=[3]), 78)
+    assert "│" in printed(FittedTable(None, HEADS, ROWS, drop=[3]), 84)
+    narrow = printed(FittedTable(None, HEADS, ROWS, drop=[3]), 78)
     assert "│" not in narrow
     assert "licence" in narrow.splitlines()[0]
 
 
 def test_columns_that_all_matter_go_on_below():
     heads = ["set", *(f"model {k}" for k in range(12))]
-    whole = table(None, heads, [["clean", *(f"{k}.5 %" for k in range(12))]], repeated=1)
+    whole = FittedTable(None, heads, [["clean", *(f"{k}.5 %" for k in range(12))]], repeated=1)
     whole.add_section([["junk", *["9"] * 12]])
     out = printed(whole, 60)
     assert max(map(len, out.splitlines())) <= 60
@@ -56,7 +56,7 @@ def test_columns_that_all_matter_go_on_below():
 
 def test_a_key_without_room_is_still_whole():
     name = "x" * 90
-    assert name in printed(table(None, ["file", "n"], [[Text(name), "1"]], drop=[1]), 60)
+    assert name in printed(FittedTable(None, ["file", "n"], [[Text(name), "1"]], drop=[1]), 60)
 
 
 def test_a_terminal_breaks_lines_at_blanks_and_a_file_not_at_all():

@@ -29,11 +29,11 @@ from denseam.cli.common import (
     same_data,
     say_next,
     stdout,
-    table,
 )
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.own import chosen_for
 from denseam.cli.progress import parts_bar
+from denseam.cli.tables import FittedTable
 from denseam.figures.canvas import need_matplotlib
 from denseam.pretrained import load_any
 from denseam.study.report.audit import save_page
@@ -98,7 +98,7 @@ def _print(result: Audit, args: argparse.Namespace) -> None:
         )
     rows += [(attempt.name, "", percent(attempt.accuracy), "") for attempt in result.others]
     columns = ("attack through", "zero or useless gradients", "leaves", "verdict")
-    stdout.print(table(None, columns, rows, left=[0], drop=[1]))
+    stdout.print(FittedTable(None, columns, rows, left=[0], drop=[1]))
     for check in result.flagged:
         sentence = f" {check.surface or 'the model'}, {check.name}: {check.says}"
         stdout.print(Text.assemble(("flagged", _COLOURS["flagged"]), sentence))

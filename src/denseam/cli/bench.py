@@ -41,7 +41,7 @@ from denseam.bench import (
 )
 from denseam.checks import whole
 from denseam.classifier import check_device
-from denseam.cli.common import print_json, stdout, table
+from denseam.cli.common import print_json, stdout
 from denseam.cli.flags import add_flags, from_fields
 from denseam.cli.progress import counted
 from denseam.cli.tables import FittedTable
@@ -181,7 +181,7 @@ def _step_table(rows: list[Row]) -> FittedTable:
         ])  # fmt: skip
     title = f"one training step, B = 1000, N = 784: ms, and by how much {ours} is faster"
     columns = ("n", "K", "C", "prod", ours, "ratio", "peak", *(_SHORT[form] for form in others))
-    return table(title, columns, cells, drop=range(len(columns) - 1, 5, -1))
+    return FittedTable(title, columns, cells, drop=range(len(columns) - 1, 5, -1))
 
 
 def _digits(milliseconds: float) -> str:
@@ -199,7 +199,7 @@ def _inference_table(rows: list[Row]) -> FittedTable:
         ratio, peak = f"{cpu / alone:.2f}", f"{row['peak_floats']:.2f}"
         cells.append([f"{row['power']:g}", f"{alone:.0f}", f"{cpu:.0f}", ratio, peak])
     title = "labels of 10,000 images, K = 2000; the product is its one matrix product"
-    return table(title, ("n", "product", "cpu", "/ product", "peak"), cells)
+    return FittedTable(title, ("n", "product", "cpu", "/ product", "peak"), cells)
 
 
 def _iteration_table(rows: list[Row]) -> FittedTable:
@@ -208,7 +208,7 @@ def _iteration_table(rows: list[Row]) -> FittedTable:
         times = [f"{row['milliseconds'][name]:.1f}" for name in ("kernels", "iteration")]
         cells.append([f"{row['power']:g}", *times, f"{row['to_kernels']:.2f}"])
     title = "one iteration of Eq. 3.2 on 1000 images, and its kernels alone"
-    return table(title, ("n", "kernels", "iteration", "/ kernels"), cells)
+    return FittedTable(title, ("n", "kernels", "iteration", "/ kernels"), cells)
 
 
 def _crossing_table(rows: list[Row]) -> FittedTable:
@@ -219,7 +219,7 @@ def _crossing_table(rows: list[Row]) -> FittedTable:
         for mode, rate in row["images_per_second"].items()
     ]  # fmt: skip
     title = f"{rows[0]['n_images']} images to the boundary of their second choice"
-    return table(title, ("n", "mode", "images / s", "gradients each", "crossed"), cells)
+    return FittedTable(title, ("n", "mode", "images / s", "gradients each", "crossed"), cells)
 
 
 def _training_line(row: Row) -> str:

@@ -18,8 +18,9 @@ import shlex
 from pathlib import Path
 
 from denseam.checks import numbers, whole
-from denseam.cli.common import print_json, say_next, stderr, stdout, table
+from denseam.cli.common import print_json, say_next, stderr, stdout
 from denseam.cli.reproduce import StageLines
+from denseam.cli.tables import FittedTable
 from denseam.errors import InputError
 from denseam.figures.canvas import need_matplotlib
 from denseam.files import held_folder, write_json
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
              for n in plan.powers if f"scaling/n{n}/exponent" in by_id]  # fmt: skip
     if shown:
         stdout.print(
-            table(
+            FittedTable(
                 "K_max = alpha_n N^x, at 0.36 % of wrong bits", ("n", "x", "law", "alpha_n"),
                 [(str(n), str(quantity(e.value, e.low, e.high, "")), str(n - 1),
                   str(quantity(a.value, a.low, a.high, ""))) for e, a, n in shown],

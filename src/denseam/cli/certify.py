@@ -40,10 +40,10 @@ from denseam.cli.common import (
     say_next,
     stderr,
     stdout,
-    table,
 )
 from denseam.cli.own import examples_for
 from denseam.cli.progress import images_bar
+from denseam.cli.tables import FittedTable
 from denseam.data import Examples
 from denseam.descent import minimum_norm
 from denseam.errors import InputError
@@ -222,7 +222,7 @@ def _print(
             row += [percent(facts[name][f"{eps:g}"]) for name in ("certified", "left")]
         if facts["inside"]:
             stderr.print(f"{facts['inside']} attacks are inside of a certificate: report this")
-    stdout.print(table(None, columns, rows))
+    stdout.print(FittedTable(None, columns, rows))
     for what, path in (("proofs", args.save), ("curves", args.out)):
         if path is not None:
             stdout.print(f"{what} in {path}")

@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import csv
+import io
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +15,6 @@ from denseam import data, mesh
 from denseam.checks import whole
 from denseam.classifier import check_device
 from denseam.cli.console import foreign, percent, stderr, stdout
-from denseam.cli.tables import table
 from denseam.data import Dataset, Examples
 from denseam.data.assembly import Kind
 from denseam.data.pixels import Scale
@@ -39,12 +40,12 @@ __all__ = [
     "percent",
     "print_errors",
     "print_json",
+    "rows_text",
     "same_data",
     "say_error",
     "say_next",
     "stderr",
     "stdout",
-    "table",
 ]
 
 _REASONS = 10  # lines of errors
@@ -225,6 +226,17 @@ def print_json(value: Any) -> None:
     """Print one JSON value on the standard output."""
     if not stdout.quiet:
         sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def rows_text(suffix: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Return rows as the text of a .csv file with these columns, or of a .jsonl file."""
+    if suffix == ".jsonl":
+        return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode(errors="backslashreplace").decode()  # names that are no UTF-8
 
 
 def print_errors(what: str, errors: Sequence[str]) -> None:

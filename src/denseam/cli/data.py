@@ -31,7 +31,6 @@ from denseam.cli.common import (
     same_data,
     say_next,
     stdout,
-    table,
 )
 from denseam.cli.tables import FittedTable
 from denseam.data import Dataset, Examples, ImageSet
@@ -107,7 +106,7 @@ def _describe(args: argparse.Namespace) -> int:
     for note in notes:
         stdout.print(foreign(f"{'note':<10} {note}"))
     rows: list[list[str | Text]] = [[foreign(name), *map(str, counts)] for name, *counts in classes]
-    stdout.print(table(None, ["class", *parts], rows, left=[0]))
+    stdout.print(FittedTable(None, ["class", *parts], rows, left=[0]))
     _say_next(args)
     return 0
 
@@ -149,4 +148,4 @@ def _table(sets: list[data.SetStatus]) -> FittedTable:
         for each in sets
     ]  # fmt: skip
     columns = ("name", "here", "train", "test", "classes", "where", "licence")
-    return table(None, columns, rows, left=[0, 1, 5, 6], drop=[6, 5, 4])
+    return FittedTable(None, columns, rows, left=[0, 1, 5, 6], drop=[6, 5, 4])

@@ -24,7 +24,6 @@ from denseam.cli.common import (
     same_data,
     say_next,
     stdout,
-    table,
 )
 from denseam.cli.own import examples_for
 from denseam.cli.tables import FittedTable
@@ -87,7 +86,7 @@ def _confusions(evaluation: Evaluation, names: tuple[str, ...]) -> FittedTable:
         cells = [Text(f"{n}" if n else "", "bold" if i == j else "") for j, n in enumerate(counts)]
         rows.append([names[i], *cells[: len(names)], _error(evaluation, i)])
     title = "right class (rows), predicted class (columns)"
-    matrix = table(title, ["", *names, "error"], rows, left=[0])
+    matrix = FittedTable(title, ["", *names, "error"], rows, left=[0])
     return matrix if matrix.fits(stdout) else _by_class(evaluation, names)
 
 
@@ -98,7 +97,7 @@ def _by_class(evaluation: Evaluation, names: tuple[str, ...]) -> FittedTable:
         taken = ", ".join(f"{names[j]} ({-n})" for n, j in wrong[:_MOST])
         rows.append([names[i], f"{sum(counts)}", _error(evaluation, i), taken])
     columns = ("class", "images", "error", f"taken for (the {_MOST} most frequent)")
-    return table(None, columns, rows, left=[0, 3], drop=[3])
+    return FittedTable(None, columns, rows, left=[0, 3], drop=[3])
 
 
 def _error(evaluation: Evaluation, label: int) -> str:

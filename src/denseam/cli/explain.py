@@ -24,7 +24,6 @@ from denseam.cli.common import (
     same_data,
     say_next,
     stdout,
-    table,
 )
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.own import examples_for
@@ -133,4 +132,6 @@ def _votes(explanation: Explanation, votes: ClassVotes, names: tuple[str, ...]) 
         for position, share, contribution, classes in memories
     ]  # fmt: skip
     columns = ("memory", "share", "contribution", "votes for")
-    return table(figure.headline(explanation, votes, names), columns, rows, left=[3], drop=[3])
+    return FittedTable(
+        figure.headline(explanation, votes, names), columns, rows, left=[3], drop=[3]
+    )

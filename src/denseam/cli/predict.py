@@ -19,12 +19,9 @@ Examples:
 """
 
 import argparse
-import csv
-import io
 import json
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +34,8 @@ from denseam.cli.common import (
     percent,
     print_errors,
     print_json,
+    rows_text,
     stdout,
-    table,
 )
 from denseam.cli.own import say_evaluate
 from denseam.cli.sets import check_picture
@@ -46,7 +43,7 @@ from denseam.cli.tables import FittedTable
 from denseam.errors import DataUnavailableError, InputError
 from denseam.figures.grid import record_of, save_grid
 from denseam.files import write_bytes
-from denseam.prediction import Prediction, Predictions, predict
+from denseam.prediction import Predictions, predict
 from denseam.pretrained import load_any
 
 _LISTED = 40  # rows of the table
@@ -90,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result.to_json())
     elif args.csv:
-        sys.stdout.write(_csv(result))
+        sys.stdout.write(_written(result, ".csv"))
     else:
         _report(args, result)
     if len(result.errors) == len(result):
@@ -125,22 +122,14 @@ def _listed(file: str) -> list[str]:
 
 
 def _written(result: Predictions, suffix: str) -> str:
-    if suffix == ".csv":
-        return _csv(result)
+    """Return rows as the text of a file; in .csv memories are "position:share", with blanks."""
+    rows = [row.to_json() for row in result]
     if suffix == ".json":
         return json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
-    return "".join(json.dumps(row.to_json(), allow_nan=False) + "\n" for row in result)
-
-
-def _csv(rows: Iterable[Prediction]) -> str:
-    """Return rows as CSV; memories are "position:share", divided by blanks."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        memories = " ".join(f"{memory.position}:{memory.share:.4f}" for memory in row.memories)
-        writer.writerow({**row.to_json(), "memories": memories})
-    return text.getvalue().encode(errors="backslashreplace").decode()  # names that are no UTF-8
+    if suffix == ".csv":
+        for row, prediction in zip(rows, result, strict=True):
+            row["memories"] = " ".join(f"{m.position}:{m.share:.4f}" for m in prediction.memories)
+    return rows_text(suffix, rows, _COLUMNS)
 
 
 def _report(args: argparse.Namespace, result: Predictions) -> None:
@@ -174,4 +163,4 @@ def _table(result: Predictions) -> FittedTable:
         rows.append((f"... and {len(result) - _LISTED} more", "", "", "", ""))
     columns = ("picture", "label", "confidence", "runner-up", "memories")
     title = foreign(f"in {folder}").plain if folder else None
-    return table(title, columns, rows, left=[0, 4], drop=[4, 3])
+    return FittedTable(title, columns, rows, left=[0, 4], drop=[4, 3])

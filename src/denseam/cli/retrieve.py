@@ -30,10 +30,10 @@ from denseam.cli.common import (
     print_json,
     say_next,
     stdout,
-    table,
 )
 from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.sets import check_picture
+from denseam.cli.tables import FittedTable
 from denseam.data import Examples
 from denseam.data.pictures import pages
 from denseam.data.pixels import to_visible
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     ]  # fmt: skip
     columns = ["state", "stopped", "steps", "nearest", "overlap", "as before"]
     columns += [] if result.labels is None else ["label"]
-    stdout.print(table(None, columns, rows, left=(0, 1)))
+    stdout.print(FittedTable(None, columns, rows, left=(0, 1)))
     if args.out is not None:
         stdout.print(f"figure in {args.out}")
     say_next("capacity", "--quick")

@@ -15,22 +15,19 @@ from rich.text import Text
 
 from denseam.cli.console import broken
 
-__all__ = ["FittedTable", "table"]
-
 _LINE, _GAP = 3, 2  # between two columns: " | ", and two blanks
 
 
 class FittedTable:
     """A table that chooses its columns when it is printed.
 
-    Attributes:
+    Args:
         title: a line above it, or None.
         columns: heads of all columns.
         rows: cells, one for each column; text of several lines is as wide as its longest.
-        left: positions of the columns that are set to the left.
+        left: positions of the columns that are set to the left; others are set to the right.
         drop: positions of the columns that may go, those that go first in front.
         repeated: where no column may go: this many are repeated in front of every table.
-        sections: numbers of rows before which a line is drawn.
     """
 
     def __init__(
@@ -113,19 +110,6 @@ class FittedTable:
                 result.add_section()
             result.add_row(*(row[i] for i in columns))
         return result
-
-
-def table(
-    title: str | None,
-    columns: Sequence[str | Text],
-    rows: Iterable[Sequence[str | Text]],
-    *,
-    left: Sequence[int] = (),
-    drop: Sequence[int] = (),
-    repeated: int = 0,
-) -> FittedTable:
-    """Return a table of cells; columns are set to the right but those at ``left``."""
-    return FittedTable(title, columns, rows, left=left, drop=drop, repeated=repeated)
 
 
 def _text(cell: str | Text) -> Text:

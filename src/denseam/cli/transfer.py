@@ -40,7 +40,6 @@ from denseam.cli.common import (
     print_json,
     say_next,
     stdout,
-    table,
 )
 from denseam.cli.own import examples_for
 from denseam.cli.progress import counted
@@ -243,7 +242,7 @@ def _printed(measured: _Measured) -> FittedTable:
         beta = "" if measured.betas is None else f"\nbeta_sm {measured.betas[v]:.4g}"
         names.append(Text(name + beta))
     rows = [_cells(measured.table, r, row.source) for r, row in enumerate(measured.rows)]
-    printed = table(title, names, rows, left=[0], repeated=2)
+    printed = FittedTable(title, names, rows, left=[0], repeated=2)
     if measured.clean is not None:
         printed.add_section([_cells(measured.clean, 0, None)])
     return printed

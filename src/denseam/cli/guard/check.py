@@ -13,9 +13,6 @@ Examples:
 """
 
 import argparse
-import csv
-import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +32,9 @@ from denseam.cli.common import (
     percent,
     print_errors,
     print_json,
+    rows_text,
     say_next,
     stdout,
-    table,
 )
 from denseam.cli.progress import images_bar
 from denseam.cli.sets import check_picture
@@ -113,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(checked[0].error if checked else f"{args.images[0]}: no picture there")
     verdicts = Verdicts.concatenate(verdicts_of)
     if args.out is not None:
-        write_bytes(args.out, _written(checked, args.out.suffix.lower()))
+        lines = [each.to_json() for each in checked]
+        write_bytes(args.out, rows_text(args.out.suffix.lower(), lines, _COLUMNS).encode())
     drawn = _draw(args.sheet, sheet, [v for v in verdicts if not v.accepted])
     _report(args, checked, verdicts, drawn=drawn)
     if not args.json:
@@ -163,17 +161,6 @@ def _picture_batches(
 def _pixels(images: Tensor | ImageSet) -> Tensor:
     """Return pixels (B, H, W) for a contact sheet."""
     return images.images if isinstance(images, ImageSet) else images
-
-
-def _written(checked: Sequence[_Checked], suffix: str) -> bytes:
-    rows = [each.to_json() for each in checked]
-    if suffix == ".jsonl":
-        return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode(errors="backslashreplace")  # names that are no UTF-8
 
 
 def _draw(path: Path | None, sheet: Sequence[Tensor], junk: Sequence[Verdict]) -> bool:
@@ -236,4 +223,4 @@ def _table(checked: Sequence[_Checked]) -> FittedTable:
     if len(checked) > _LISTED:
         rows.append((f"... and {len(checked) - _LISTED} more", "", "", "", "", ""))
     columns = ("image", "label", "p-value", "score", "detector", "reason")
-    return table(None, columns, rows, left=[0, 5], drop=[4, 3, 2])
+    return FittedTable(None, columns, rows, left=[0, 5], drop=[4, 3, 2])

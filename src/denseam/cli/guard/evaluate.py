@@ -32,7 +32,6 @@ from denseam.cli.common import (
     say_next,
     stderr,
     stdout,
-    table,
 )
 from denseam.cli.own import chosen_for
 from denseam.cli.progress import images_bar
@@ -112,7 +111,7 @@ def _table(evaluation: GuardEvaluation) -> FittedTable:
         auroc = "" if row.separation is None else f"{row.separation.auroc:.3f}"
         rows.append((foreign(row.name), f"{row.count}", *shares, auroc))
     columns = ("", "images", "rejected", "right", "wrong", "alone", "AUROC")
-    return table("% of the images", columns, rows, left=[0], drop=[1, 5, 6])
+    return FittedTable("% of the images", columns, rows, left=[0], drop=[1, 5, 6])
 
 
 def _share(value: float | None) -> str:

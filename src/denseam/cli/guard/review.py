@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denseam.cli.common import check_count, check_file, foreign, print_json, say_next, stdout, table
+from denseam.cli.common import check_count, check_file, foreign, print_json, say_next, stdout
 from denseam.cli.parsing import add_command, add_group
+from denseam.cli.tables import FittedTable
 from denseam.errors import InputError
 from denseam.files import write_bytes
 from denseam.guard import REASONS
@@ -90,7 +91,7 @@ def _list(args: argparse.Namespace) -> int:
     ]  # fmt: skip
     columns = ("id", "received (UTC)", "reason", "score", "p-value", "detector", "source", "label")
     title = f"{len(items)} of {total} items"
-    stdout.print(table(title, columns, rows, left=[0, 1, 2, 6, 7], drop=[6, 3, 5, 1]))
+    stdout.print(FittedTable(title, columns, rows, left=[0, 1, 2, 6, 7], drop=[6, 3, 5, 1]))
     if items:
         _say_next(args, "show", rows[0][0])
     else:
