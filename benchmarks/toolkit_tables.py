@@ -31,6 +31,7 @@ from tables import Page, command, markdown
 from torch import Tensor
 
 import denseam
+from denseam.pretrained import load_any
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,15 +47,17 @@ Norm = Literal["l2", "linf"]
 
 
 class Subject:
-    """A model of the package, the test images it is attacked on, and what counts as success."""
+    """A model, the test images it is attacked on, and what counts as success."""
 
-    def __init__(self, name: str, count: int, dtype: torch.dtype = torch.float32) -> None:
-        self.network = denseam.load_pretrained(name).to(dtype).requires_grad_(False)
+    def __init__(
+        self, name: str, count: int, dtype: torch.dtype = torch.float32, first: int = 0
+    ) -> None:
+        self.network = load_any(name).to(dtype).requires_grad_(False)
         self.model = denseam.ImageClassifier(self.network)
-        self.exact = denseam.ImageClassifier(denseam.load_pretrained(name).double())
-        test = mnist().test
-        self.images = test.visible()[:count].to(dtype).reshape(-1, 1, 28, 28) / 2 + 0.5
-        self.labels = test.labels[:count]
+        self.exact = denseam.ImageClassifier(load_any(name).double())
+        test = mnist().test.subset(slice(first, first + count))
+        self.images = test.visible().to(dtype).reshape(-1, 1, 28, 28) / 2 + 0.5
+        self.labels = test.labels
         self.correct = ~self.fooled(self.images)
 
     def fooled(self, images: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ Examples:
     denseam reproduce --train --epochs 300 --out results-mine
     denseam reproduce --only transfer confidence
     denseam reproduce --study memory
+    denseam reproduce --study robust --models mnist-n30 runs/n30-l2 runs/n30-linf
     torchrun --nproc-per-node 4 -m denseam reproduce
 """
 

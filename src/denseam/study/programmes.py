@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from denseam.errors import InputError
-from denseam.study import claims, memory
+from denseam.study import claims, memory, robust
 from denseam.study.claims import Claim
 from denseam.study.memory import MemoryPlan
 from denseam.study.stage import Stage
@@ -57,6 +57,14 @@ PROGRAMMES: dict[str, Programme] = {
         memory.CLAIMS,
         lambda study: _memory_plan(study).note(),
         lambda study: _memory_plan(study).to_json(),
+    ),
+    "robust": Programme(
+        "Adversarial training of dense associative memories, measured",
+        "adversarial training (section 7), of --models: of each power the plain model first",
+        robust.robust_stages,
+        robust.CLAIMS,
+        lambda study: study.plan.note(),
+        lambda study: study.plan.to_json(),
     ),
 }
 """Every study, by its name."""

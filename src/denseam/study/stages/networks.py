@@ -68,20 +68,10 @@ def _distances(study: Study, place: Place) -> Findings:
             )
         )
         cells = [rows[-1].id]
-        for norm in _NORMS:
-            distances = _nearest(subject, images, norm)
-            options = ["--method", "minimum", "--norm", norm, "--count", len(images)]
-            rows.append(
-                quartiles(
-                    f"networks/{norm}/{name}",
-                    f"median {_WORDS[norm]} distance of the nearest wrong image, {label}",
-                    distances.clamp(max=_farthest(norm, images.n_visible)),
-                    study.command("attack", subject, *options, "--out", "SET.safetensors"),
-                )
-            )
-            cells.append(rows[-1].id)
-            if norm == "l2":
-                curves.append((label, distances / 2))
+        distances, l2 = distance_rows(study, subject, images, "networks")
+        rows += distances
+        cells += [row.id for row in distances]
+        curves.append((label, l2))
         lines.append((label, tuple(cells)))
         place.progress(i + 1, len(everyone))
     names, nearest = zip(*curves[-_CURVES:], strict=True)
@@ -100,6 +90,27 @@ def _distances(study: Study, place: Place) -> Findings:
         "by the minimum-norm attack.",
     )  # fmt: skip
     return Findings(tuple(rows), (table,), (picture,))
+
+
+def distance_rows(
+    study: Study, subject: Subject, images: ImageSet, prefix: str
+) -> tuple[list[Row], Tensor]:
+    """Return median L2 and Linf distances of wrong images, and all L2 ones, (M,) in [0, 1] units.
+
+    Ids of the rows begin with a prefix.
+    """
+    rows, nearest = [], {norm: _nearest(subject, images, norm) for norm in _NORMS}
+    for norm, distances in nearest.items():
+        options = ["--method", "minimum", "--norm", norm, "--count", len(images)]
+        rows.append(
+            quartiles(
+                f"{prefix}/{norm}/{subject.name}",
+                f"median {_WORDS[norm]} distance of the nearest wrong image, {subject.label}",
+                distances.clamp(max=_farthest(norm, images.n_visible)),
+                study.command("attack", subject, *options, "--out", "SET.safetensors"),
+            )
+        )
+    return rows, nearest["l2"] / 2
 
 
 def _nearest(subject: Subject, images: ImageSet, norm: Norm) -> Tensor:
