@@ -59,7 +59,7 @@ def main() -> None:
     memories = torch.randn(K, N, generator=generator)
     memories = memories / memories.norm(dim=1, keepdim=True) * 3
     states = memories[:B] + 0.02 * torch.randn(B, N, generator=generator)
-    beta = 4.0
+    beta = 0.5
     rows = {
         "Exponential": Exponential(beta), "RectifiedPolynomial": RectifiedPolynomial(30),
         "Polynomial": Polynomial(4), "Entmax 1.5": Entmax(beta), "Entmax 2": Entmax(beta, 2.0),

@@ -14,7 +14,7 @@ To add a back end: see ``choice.BACKENDS``; tests/kernels/test_kernels.py tests 
 
 from denseam.kernels.autograd import energy_gap, exact_log_energy, labels, log_energy
 from denseam.kernels.choice import Choice, by_name, choose
-from denseam.kernels.interface import Kernel, Rule, Sums
+from denseam.kernels.interface import Gathered, Kernel, Rule, Sums
 from denseam.kernels.look import Look, look_at
 from denseam.kernels.objectives import OBJECTIVES, Agreement, CrossEntropy, Margin, Objective, Paper
 from denseam.kernels.steps import memory_gradient, step
@@ -24,6 +24,7 @@ __all__ = [
     "Agreement",
     "Choice",
     "CrossEntropy",
+    "Gathered",
     "Kernel",
     "Look",
     "Margin",

@@ -12,7 +12,15 @@ from torch import Tensor
 
 from denseam.energies import EnergyFunction
 from denseam.kernels import native
-from denseam.kernels.interface import Kernel, Outcome, Rule, Sums, whole_rows, with_classes
+from denseam.kernels.interface import (
+    Gathered,
+    Kernel,
+    Outcome,
+    Rule,
+    Sums,
+    whole_rows,
+    with_classes,
+)
 from denseam.kernels.native import call, pointer, rows
 from denseam.kernels.products import FORMS, TAKE_GAPS, available_products, default_product
 
@@ -115,8 +123,36 @@ class CpuKernel(Kernel):
               to_classes)  # fmt: skip
         return weights, to_classes
 
+    def gather(
+        self,
+        states: Tensor,
+        memories: Tensor,
+        F: EnergyFunction,
+        *,
+        drop: Tensor | None = None,
+        offsets: Tensor | None = None,
+        pull: bool = True,
+        least: float = 0.0,
+    ) -> Gathered:
+        if self.product not in TAKE_GAPS:  # others are faster here than our own product in C
+            return super().gather(
+                states, memories, F, drop=drop, offsets=offsets, pull=pull, least=least
+            )
+        states, memories = states.contiguous(), whole_rows(memories)
+        (B, N), K = states.shape, len(memories)
+        scale, (total, slopes) = states.new_empty(B), torch.empty(2, B, dtype=torch.float64)
+        pulled = torch.empty_like(states) if pull else None
+        call(f"{F.name}_gather", states, *rows(memories), K, B, N, parameters(F),
+             _dense(offsets, states), _dense(drop, states), float(least), scale,
+             pointer(total, torch.float64), pointer(slopes, torch.float64), pulled)  # fmt: skip
+        return Gathered(scale, total, slopes, pulled)
+
     def update(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Rule) -> None:
         call("update", memories, velocity, gradient, *memories.shape, *map(float, rule))
+
+
+def _dense(x: Tensor | None, like: Tensor) -> Tensor | ctypes.c_void_p:
+    return ctypes.c_void_p() if x is None else x.to(like.dtype).contiguous()
 
 
 @cache

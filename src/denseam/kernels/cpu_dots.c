@@ -1,4 +1,5 @@
-/* A batch-invariant matrix product: out[i, j] = a[i] . b[j].
+/* A batch-invariant matrix product, out[i, j] = a[i] . b[j], and at the end of cpu_dots.h the one
+ * that goes back, sums of weighted rows.
  *
  * Libraries choose the order of additions by the shape of a product, so that the overlaps of an
  * image depend on its batch. Here each is LANES chains of fused additions, lane l over
@@ -16,6 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "cpu_products.h"
 #include "cpu_threads.h"
 
 /* Round a * b + c once wherever there is an instruction for it. */

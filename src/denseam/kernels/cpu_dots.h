@@ -88,10 +88,61 @@ INLINE void NAME(block)(const task *t, int64_t index, int tall, int wide) {
     }
 }
 
+/* Add weighted rows, to sums in whole vectors: out[s, i] += sum_j weights[list[j], s] rows[list[j], i]
+ * for `tall` states from s = 0 on and `wide` vectors from the first on. */
+INLINE void NAME(add_tile)(REAL *out, int64_t out_stride, const REAL *weights, int64_t weights_stride,
+                           const REAL *rows, int64_t stride, const int32_t *list, int64_t count,
+                           int tall, int wide) {
+    vec sums[GROUP][WIDE], x[WIDE];
+    for (int s = 0; s < tall; s++)
+        for (int c = 0; c < wide; c++) sums[s][c] = *(vec *)(out + s * out_stride + c * LANES);
+    for (int64_t j = 0; j < count; j++) {
+        const REAL *row = rows + list[j] * stride, *w = weights + list[j] * weights_stride;
+        for (int c = 0; c < wide; c++) x[c] = *(const loose_vec *)(row + c * LANES);
+        for (int s = 0; s < tall; s++)
+            for (int c = 0; c < wide; c++) sums[s][c] += w[s] * x[c];
+    }
+    for (int s = 0; s < tall; s++)
+        for (int c = 0; c < wide; c++) *(vec *)(out + s * out_stride + c * LANES) = sums[s][c];
+}
+
+INLINE void NAME(add_group)(REAL *out, int64_t out_stride, const REAL *weights,
+                            int64_t weights_stride, const REAL *rows, int64_t stride,
+                            const int32_t *list, int64_t count, int64_t length, int tall) {
+    for (int s = 0; s < GROUP; s += tall) {
+        REAL *sums = out + s * out_stride;
+        int64_t i = 0;
+        for (; i + 3 * LANES <= length; i += 3 * LANES)
+            NAME(add_tile)(sums + i, out_stride, weights + s, weights_stride, rows + i, stride, list,
+                           count, tall, 3);
+        for (; i + LANES <= length; i += LANES)
+            NAME(add_tile)(sums + i, out_stride, weights + s, weights_stride, rows + i, stride, list,
+                           count, tall, 1);
+        for (int64_t j = 0; i < length && j < count; j++) {
+            vec x = {0};
+            memcpy(&x, rows + list[j] * stride + i, (size_t)(length - i) * sizeof(REAL));
+            for (int r = 0; r < tall; r++)
+                *(vec *)(sums + r * out_stride + i) += weights[list[j] * weights_stride + s + r] * x;
+        }
+    }
+}
+
 #if BY_TARGET
 AVX512 static void NAME(avx512_item)(const void *work, int64_t index, void *scratch) {
     (void)scratch;
     NAME(block)(work, index, 5, 5);
+}
+
+AVX512 static void NAME(avx512_add)(REAL *out, int64_t out_stride, const REAL *weights,
+                                    int64_t weights_stride, const REAL *rows, int64_t stride,
+                                    const int32_t *list, int64_t count, int64_t length) {
+    NAME(add_group)(out, out_stride, weights, weights_stride, rows, stride, list, count, length, 8);
+}
+
+AVX2 static void NAME(avx2_add)(REAL *out, int64_t out_stride, const REAL *weights,
+                                int64_t weights_stride, const REAL *rows, int64_t stride,
+                                const int32_t *list, int64_t count, int64_t length) {
+    NAME(add_group)(out, out_stride, weights, weights_stride, rows, stride, list, count, length, 2);
 }
 
 AVX2 static void NAME(avx2_item)(const void *work, int64_t index, void *scratch) {
@@ -120,6 +171,21 @@ EXPORT int NAME(denseam_dots)(const REAL *a, int64_t a_stride, const REAL *b, in
     else if (has_avx2()) q.item = NAME(avx2_item);
 #endif
     return run(&q, (parallel_fn)parallel, threads);
+}
+
+/* out[s, i] += sum_j weights[list[j], s] rows[list[j], i] for the GROUP states s; `out` is aligned,
+ * and its rows have room for whole vectors. */
+void NAME(denseam_add_rows)(REAL *out, int64_t out_stride, const REAL *weights,
+                            int64_t weights_stride, const REAL *rows, int64_t stride,
+                            const int32_t *list, int64_t count, int64_t length) {
+#if BY_TARGET
+    if (has_avx512())
+        NAME(avx512_add)(out, out_stride, weights, weights_stride, rows, stride, list, count, length);
+    else if (has_avx2())
+        NAME(avx2_add)(out, out_stride, weights, weights_stride, rows, stride, list, count, length);
+    else
+#endif
+        NAME(add_group)(out, out_stride, weights, weights_stride, rows, stride, list, count, length, 2);
 }
 
 #undef LANES

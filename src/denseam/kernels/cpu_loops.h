@@ -4,6 +4,7 @@
  *
  *   term           the constants of F, or of its slope F', for the loops
  *   value_term(parameters), slope_term(parameters), variant_of(term)
+ *   SLOPE_IS_VALUE               1 where F'(x) / F'(y) = F(x) / F(y)
  *   ratio(parameters, x, y)      F(x) / F(y); 0 where both are 0
  *   pull_of(parameters, x, y)     F'(x) / F(y)
  *   log_value(parameters, x)     log F(x)
@@ -25,12 +26,16 @@
 #include <string.h>
 
 #include "cpu_powers.h"
+#include "cpu_products.h"
 #include "cpu_threads.h"
 
 enum { VECTORS = 4 };    /* independent chains hide the latency of a product */
 enum { CHUNK = 64 };     /* memories per tile of the forward pass: a tile fits the first cache */
 enum { AHEAD = 12 };     /* memories between asking for overlaps and using them */
 enum { ROWS = 8 };       /* memories per item of the backward pass */
+
+enum { MEMORIES = 64 };  /* whose fields with a tile of states are gathered at once */
+enum { SPAN = 4096, MOST_SPANS = 16 }; /* memories that an item gathers, at least; items of a tile */
 
 /* Gradients sum a coefficient over classes and over memories or images; these sums stay finite. */
 #define ROOM 0x1p-40

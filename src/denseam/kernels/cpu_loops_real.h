@@ -1,6 +1,7 @@
 /* Included twice by cpu_loops.h, with REAL = float and REAL = double. BODY defines for it
  *
  *   FLOOR                             the least scale; -INFINITY where there is none
+ *   NAME(size)(x), NAME(sizes)(vec)   x in the order of F, see energies/base.py
  *   NAME(active)(scale)               whether any memory has an energy at this scale
  *   NAME(prepared)(scale)             the form in which `relative` takes a scale; 0 pads
  *   NAME(relative)(out, field, prepared, variant, term)
@@ -98,15 +99,17 @@ INLINE void NAME(largest)(REAL *best, const task *t, int64_t tile, const REAL *s
     if (width < LANES) {
         const REAL *row = t->overlaps + tile * WIDTH;
         for (int64_t k = 0; k < t->K; k++, row += t->B, shifts += stride)
-            for (int64_t b = 0; b < width; b++)
-                best[b] = row[b] + *shifts > best[b] ? row[b] + *shifts : best[b];
+            for (int64_t b = 0; b < width; b++) {
+                const REAL size = NAME(size)(row[b] + *shifts);
+                best[b] = size > best[b] ? size : best[b];
+            }
         return;
     }
     memcpy(most, best, sizeof most);
     for (int64_t k = 0; k < t->K; k++, shifts += stride) {
         NAME(prefetch)(t, k + AHEAD, tile);
         NAME(load)(overlap, t, k, tile, width);
-        for (int v = 0; v < VECTORS; v++) most[v] = NAME(larger)(overlap[v] + *shifts, most[v]);
+        for (int v = 0; v < VECTORS; v++) most[v] = NAME(larger)(NAME(sizes)(overlap[v] + *shifts), most[v]);
     }
     memcpy(best, most, sizeof most);
 }
@@ -419,6 +422,8 @@ EXPORT int OPERATION(objective)(const REAL *sums, const REAL *scale, const int64
                .scratch = sizeof(double) * (size_t)(C + 1)};
     return run(&q, (parallel_fn)parallel, threads);
 }
+
+#include "cpu_gather.h"
 
 #undef LANES
 #undef WIDTH

@@ -37,6 +37,16 @@ class Outcome:
     objective: Tensor  # () float64: C
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """Sums over memories of F and F' of their fields x, for B states."""
+
+    scale: Tensor  # (B,): the largest size of a field
+    total: Tensor  # (B,) float64: sum_mu F(x_mu) / F(scale)
+    slopes: Tensor  # (B,) float64: sum_mu F'(x_mu) / F'(scale)
+    pull: Tensor | None = None  # (B, D): sum_mu F'(x_mu) / F'(scale) xi^mu
+
+
 class Rule(NamedTuple):
     """The numbers of the max-norm momentum rule, see ``training.optimizer``."""
 
@@ -128,6 +138,37 @@ class Kernel(Protocol):
     def to_images(self, weights: Tensor, visible_memories: Tensor) -> Tensor:
         """Return weights.T @ visible_memories, (K, B), (K, N) -> (B, N)."""
         ...
+
+    def gather(
+        self,
+        states: Tensor,  # (B, D)
+        memories: Tensor,  # (K, D)
+        F: EnergyFunction,
+        *,
+        drop: Tensor | None = None,  # (B,), subtracted from the overlaps of a state
+        offsets: Tensor | None = None,  # (K,), subtracted from the overlaps of a memory
+        pull: bool = True,
+        least: float = 0.0,  # weights up to it add less to the pull than rounding
+    ) -> Gathered:
+        """Return the sums of one pass over memories, and with ``pull`` what they add up to.
+
+        Here by the other operations, which hold fields (K, B).
+        """
+        del least
+        fields = self.overlaps(states, memories)
+        if drop is not None:
+            fields.sub_(drop)
+        if offsets is not None:
+            fields.sub_(offsets[:, None])
+        no_classes, ones = memories.new_empty(len(memories), 0), states.new_ones(1, len(states))
+        sums = self.sums(fields, no_classes, F, every_class=False)
+        scale, total = sums.scale[0], sums.values[0].double()
+        weights, _ = self.weights(
+            fields, no_classes, ones, sums.scale, F, class_gradient=False, out=fields
+        )
+        slopes = weights.sum(dim=0, dtype=torch.float64)
+        pulled = self.to_images(weights, memories) if pull else None
+        return Gathered(scale, total, slopes, pulled)
 
     def update(self, memories: Tensor, velocity: Tensor, gradient: Tensor, rule: Any) -> None:
         """Take a step of the max-norm momentum rule in place; all three are (K, N + C)."""

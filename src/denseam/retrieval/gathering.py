@@ -1,42 +1,27 @@
 """One pass over all memories for a batch of states: sums of F, and the pull of the memories.
 
-Memories come in blocks, and overlaps of one block at a time are held, never an array of (B, K).
-Everything is relative to the largest field so far: when a later block has a larger one, sums and
-pull are brought to its scale, as online softmax does it, for any F.
+Memories come in blocks, never an array of (B, K). Each block is relative to its largest field: when
+a later one has a larger field, sums and pull are brought to its scale, as online softmax does it,
+for any F.
 """
 
-from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from denseam.energies import EnergyFunction, RectifiedPolynomial
-from denseam.kernels import Kernel, by_name, choose
+from denseam.kernels import Gathered, Kernel, choose
 from denseam.retrieval.patterns import Patterns
 
-__all__ = ["Gathered", "gather", "kernel_for", "nearest_of"]
-
+__all__ = ["gather", "joined", "kernel_for", "nearest_of"]
 
 _FASTEST = RectifiedPolynomial(2)
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """Sums over all memories of F and F' of their fields x, for B states."""
-
-    scale: Tensor  # (B,): the largest size of a field
-    total: Tensor  # (B,) float64: sum_mu F(x_mu) / F(scale)
-    slopes: Tensor | None = None  # (B,) float64: sum_mu F'(x_mu) / F'(scale)
-    pull: Tensor | None = None  # (B, D): sum_mu F'(x_mu) / F'(scale) xi^mu
-
-
 def kernel_for(states: Tensor, F: EnergyFunction = _FASTEST) -> Kernel:
-    """Return the back end for a gathering: in C on processors, else plain PyTorch.
-
-    Matrix products do not depend on F: those of the fastest function serve all.
-    """
-    chosen = choose(states.device, states.dtype, F).kernel
-    return chosen if chosen.name == "cpu" else by_name("reference")
+    """Return the back end for these states; matrix products alone do not depend on F."""
+    return choose(states.device, states.dtype, F).kernel
 
 
 def gather(
@@ -44,44 +29,38 @@ def gather(
     states: Tensor,  # (B, D)
     F: EnergyFunction,
     *,
-    drop: Tensor | None = None,  # (B,), subtracted from the overlaps of a state
+    drop: Tensor | None = None,  # (B,), subtracted from the fields of a state
+    offsets: Tensor | None = None,  # (K,), subtracted from the fields of a memory
     factor: float = 1.0,  # of the overlaps, before that
     pull: bool = True,
-    slopes: bool = False,
 ) -> Gathered:
     """Return the sums over all memories, and with ``pull`` what the memories add up to."""
-    kernel, products, B = kernel_for(states, F), kernel_for(states), len(states)
-    scale, total = states.new_empty(B), torch.zeros(B, dtype=torch.float64, device=states.device)
-    slope_sum, pulled = total.clone(), torch.zeros_like(states) if pull else None
-    ones = states.new_ones(1, B)
-    for start, rows in patterns.blocks():
-        fields = products.overlaps(states, rows)  # (k, B)
-        if factor != 1:
-            fields.mul_(factor)
-        if drop is not None:
-            fields.sub_(drop)
-        no_classes = rows.new_empty(len(rows), 0)
-        sums = kernel.sums(fields, no_classes, F, every_class=False)
-        before, here = scale, sums.scale[0]
-        scale = here if start == 0 else torch.maximum(before, here)
-        total = _rescaled(total, F.ratio(before, scale), start)
-        total += sums.values[0].double() * F.ratio(here, scale).double()
-        if not pull and not slopes:
-            continue
-        weights, _ = kernel.weights(
-            fields, no_classes, ones, scale[None], F, class_gradient=False, out=fields
-        )
-        back = F.slope_ratio(before, scale)
-        if slopes:
-            slope_sum = _rescaled(slope_sum, back, start) + weights.sum(dim=0, dtype=torch.float64)
-        if pulled is not None:
-            pulled = _rescaled(pulled, back[:, None], start).add_(products.to_images(weights, rows))
-    return Gathered(scale, total, slope_sum if slopes else None, pulled)
+    kernel = kernel_for(states, F)
+    scaled = states if factor == 1 else states * factor
+    # Weights are 1 at most, and that of the largest field is: all dropped ones round to nothing.
+    least = torch.finfo(states.dtype).eps / (4 * len(patterns))
+    return reduce(
+        lambda before, here: joined(before, here, F),
+        (
+            kernel.gather(
+                scaled, rows, F, drop=drop, pull=pull, least=least,
+                offsets=None if offsets is None else offsets[start : start + len(rows)],
+            )
+            for start, rows in patterns.blocks()
+        ),
+    )  # fmt: skip
 
 
-def _rescaled(sums: Tensor, back: Tensor, start: int) -> Tensor:
-    """Return sums on a new scale; before the first block they are 0 on none."""
-    return sums if start == 0 else sums * back.to(sums.dtype)
+def joined(a: Gathered, b: Gathered, F: EnergyFunction) -> Gathered:
+    """Return the sums over the memories of both."""
+    scale = torch.maximum(a.scale, b.scale)
+    first, second = (each.total * F.ratio(each.scale, scale).double() for each in (a, b))
+    back = [F.slope_ratio(each.scale, scale) for each in (a, b)]
+    slopes = a.slopes * back[0].double() + b.slopes * back[1].double()
+    pull = None
+    if a.pull is not None and b.pull is not None:
+        pull = a.pull * back[0][:, None] + b.pull * back[1][:, None]
+    return Gathered(scale, first + second, slopes, pull)
 
 
 def nearest_of(

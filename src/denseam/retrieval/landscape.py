@@ -36,7 +36,8 @@ from denseam.energies import (
     RectifiedPolynomial,
 )
 from denseam.errors import InputError
-from denseam.retrieval.gathering import Gathered, gather, kernel_for
+from denseam.kernels import Gathered
+from denseam.retrieval.gathering import gather, kernel_for
 from denseam.retrieval.patterns import Patterns
 
 __all__ = ["Domain", "EnergyParts", "Landscape", "View", "landscape_of"]
@@ -44,6 +45,7 @@ __all__ = ["Domain", "EnergyParts", "Landscape", "View", "landscape_of"]
 Domain = Literal["binary", "box", "space"]
 
 _MOST = torch.finfo(torch.float64).max
+_LINEAR = RectifiedPolynomial(1)
 _SPARSE = 2**24  # scores within reach of an entmax that are held at once
 
 
@@ -82,16 +84,14 @@ class Landscape(ABC):
     def view(self, states: Tensor, *, target: bool = True) -> View:
         """Return energies, and with ``target`` the way down, of states (B, D)."""
 
-    def _gather(self, states: Tensor, *, pull: bool, slopes: bool = False) -> Gathered:
+    def _gather(self, states: Tensor, *, pull: bool) -> Gathered:
         """Gather over fields of centred overlaps; the pull is of centred memories."""
         if self.centre is None:
-            return gather(self.patterns, states, self.F, pull=pull, slopes=slopes)
+            return gather(self.patterns, states, self.F, pull=pull)
         centre = self.centre.to(states.dtype)
         moved = states - centre
-        sums = gather(
-            self.patterns, moved, self.F, drop=moved @ centre, pull=pull, slopes=pull or slopes
-        )
-        if sums.pull is None or sums.slopes is None:
+        sums = gather(self.patterns, moved, self.F, drop=moved @ centre, pull=pull)
+        if sums.pull is None:
             return sums
         pull_of_centred = sums.pull - sums.slopes[:, None].to(states.dtype) * centre
         return Gathered(sums.scale, sums.total, sums.slopes, pull_of_centred)
@@ -152,24 +152,18 @@ class Balls(Landscape):
 
     def view(self, states: Tensor, *, target: bool = True) -> View:
         beta = float(self.F.parameters[0])
-        kernel = kernel_for(states)
-        total = torch.zeros(len(states), dtype=torch.float64, device=states.device)
-        count, pull = total.clone(), torch.zeros_like(states)
-        of_state = 1 - beta / 2 * states.square().sum(dim=1)  # (B,)
-        of_memory = (beta * self.half_squares).to(states.dtype)  # (K,)
-        for start, rows in self.patterns.blocks():
-            values = kernel.overlaps(states, rows).mul_(beta).add_(of_state)
-            values.sub_(of_memory[start : start + len(rows), None]).clamp_(min=0)
-            total += values.sum(dim=0, dtype=torch.float64)
-            if target:
-                within = values.sign_()
-                count += within.sum(dim=0)
-                pull += kernel.to_images(within, rows)
+        # max(0, x) of x = 1 - beta |v - xi|^2 / 2 is F_1, and its slope is 1 within the radius.
+        sums = gather(
+            self.patterns, states, _LINEAR, factor=beta, pull=target,
+            drop=beta / 2 * states.square().sum(dim=1) - 1,
+            offsets=(beta * self.half_squares).to(states.dtype),
+        )  # fmt: skip
+        total = sums.scale.double() * sums.total
         parts = self._parts(-total.log() / beta, states, quadratic=False)
-        if not target:
+        if sums.pull is None:
             return View(parts)
-        active = count > 0
-        point = pull / count.clamp(min=1)[:, None].to(states.dtype)
+        active = total > 0
+        point = sums.pull / sums.slopes.clamp(min=1)[:, None].to(states.dtype)
         point = torch.where(active[:, None], point, states)
         return View(parts, point, point - states, active)
 
@@ -236,11 +230,10 @@ class Sparse(Landscape):
         largest = gather(self.patterns, states, Exponential(1.0), factor=factor, pull=False).scale
         tau = largest.double() - 1
         for _ in range(60):
-            sums = self._sums(states, RectifiedPolynomial(inner), factor, tau, slopes=True)
+            sums = self._sums(states, RectifiedPolynomial(inner), factor, tau)
             scale = sums.scale.double()
             total = scale**inner * sums.total
-            slopes = sums.slopes if sums.slopes is not None else total
-            step = (total - 1) / (inner * scale ** (inner - 1) * slopes)
+            step = (total - 1) / (inner * scale ** (inner - 1) * sums.slopes)
             tau = tau + step
             if bool((step.abs() <= torch.finfo(states.dtype).eps).all()):
                 break
@@ -254,11 +247,10 @@ class Sparse(Landscape):
         return View(parts, point, point - states, torch.ones_like(tau, dtype=torch.bool))
 
     def _sums(
-        self, states: Tensor, F: EnergyFunction, factor: float, tau: Tensor, *,
-        pull: bool = False, slopes: bool = False,
-    ) -> Gathered:  # fmt: skip
+        self, states: Tensor, F: EnergyFunction, factor: float, tau: Tensor, *, pull: bool = False
+    ) -> Gathered:
         drop = tau.to(states.dtype)
-        return gather(self.patterns, states, F, factor=factor, drop=drop, pull=pull, slopes=slopes)
+        return gather(self.patterns, states, F, factor=factor, drop=drop, pull=pull)
 
 
 def _weighted(

@@ -16,7 +16,7 @@ from denseam.errors import DataUnavailableError, FileFormatError, InputError
 
 __all__ = ["Facts", "FilePatterns", "Patterns", "facts_of", "stacked"]
 
-BLOCK = 2048  # memories at once: with 256 states, their overlaps take 2 MB and stay in the cache
+BLOCK = 16384  # memories at once: 16 MB of overlaps with 256 states, where these are held
 _FLOATS = (torch.float32, torch.float64)
 
 

@@ -25,6 +25,8 @@ static const double fit_double[] = {2.57335683087568912e-11, 4.45667534104920588
                                     0.240226506959100712,    0.693147180559945308,
                                     1.0};
 
+enum { SLOPE_IS_VALUE = 1 };
+
 static double ratio(const double *beta, double x, double y) { return exp(*beta * (x - y)); }
 static double pull_of(const double *beta, double x, double y) { return *beta * ratio(beta, x, y); }
 static double log_value(const double *beta, double x) { return *beta * (x - beta[1]); }
@@ -35,6 +37,8 @@ static double log_value(const double *beta, double x) { return *beta * (x - beta
 
 #define FLOOR (-(REAL)INFINITY)
 
+INLINE REAL NAME(size)(REAL x) { return x; }
+INLINE vec NAME(sizes)(vec x) { return x; }
 INLINE int NAME(active)(REAL scale) { return (void)scale, 1; }
 INLINE REAL NAME(prepared)(REAL scale) { return scale; }
 
