@@ -402,8 +402,12 @@ class Classifier(nn.Module, Shown, Drawn):
         """Take one training step on a batch; return its outcome before the step."""
         gradient, outcome = self._gradient(kernel, neurons, labels, objective, mesh)
         mesh.data.add(gradient)
-        kernel.update(self.memories.data, velocity, gradient, rule)
+        self._step(kernel, velocity, gradient, rule)
         return outcome
+
+    def _step(self, kernel: Kernel, velocity: Tensor, gradient: Tensor, rule: Rule) -> None:
+        """Change memories and velocity by a gradient, (K, N + C) each."""
+        kernel.update(self.memories.data, velocity, gradient, rule)
 
     @in_full_precision
     def _gradient(

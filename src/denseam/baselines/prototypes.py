@@ -124,19 +124,11 @@ class Prototypes(DenseAM):
         with torch.no_grad():
             self._vote(slice(None))
 
-    def learn(
-        self,
-        kernel: Kernel,
-        neurons: Tensor,
-        labels: Tensor,
-        velocity: Tensor,
-        rule: Rule,
-        *,
-        objective: Objective,
-        mesh: Mesh,
-    ) -> Outcome:
-        """Take one step towards the target radius; only the pairs that bind have a gradient."""
-        del kernel, objective
+    def _gradient(
+        self, kernel: Kernel, neurons: Tensor, labels: Tensor, objective: Objective, mesh: Mesh
+    ) -> tuple[Tensor, Outcome]:
+        """Return the gradient of what radii lack to the target; only pairs that bind have one."""
+        del kernel, objective, mesh
         v, p = neurons[:, : self.n_visible], self.prototypes
         h = v @ p.T - p.square().sum(dim=1) / 2
         own, rival, predicted = self._binding(h, p, labels)
@@ -147,18 +139,21 @@ class Prototypes(DenseAM):
         radius = (h.gather(1, own[:, None]) - h.gather(1, rival[:, None])) / length  # (B, 1)
         short = (self.target - radius).clamp(min=0)
         share = (short > 0) / length
-        gradient = torch.zeros_like(velocity)
+        gradient = torch.zeros_like(self.memories.data)
         towards = gradient[:, : self.n_visible]
         towards.index_add_(0, own, -share * (v - p[own] - radius * slope))
         towards.index_add_(0, rival, share * (v - p[rival] - radius * slope))
-        mesh.data.add(gradient)
+        activity = torch.zeros(len(v), self.n_classes, dtype=torch.float64, device=v.device)
+        return gradient, Outcome(activity, predicted, short.double().sum())
+
+    def _step(self, kernel: Kernel, velocity: Tensor, gradient: Tensor, rule: Rule) -> None:
+        """Take a step with Nesterov's momentum; votes follow."""
+        del kernel
         velocity.mul_(rule.momentum).add_(gradient)
         step = rule.learning_rate * (gradient + rule.momentum * velocity)
         moved = (gradient != 0).any(dim=1) | (velocity != 0).any(dim=1)
         self.visible_memories.data.sub_(_SCALE * step[:, : self.n_visible])
         self._vote(moved)
-        activity = torch.zeros(len(v), self.n_classes, dtype=torch.float64, device=v.device)
-        return Outcome(activity, predicted, short.double().sum())
 
     def _binding(self, h: Tensor, p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the pairs with the least bound, (B,) own and (B,) rival, and labels (B,)."""

@@ -33,14 +33,7 @@ from denseam.analysis import (
     transfer_errors,
 )
 from denseam.classifier import Classifier
-from denseam.cli.common import (
-    add_dataset,
-    add_model,
-    percent,
-    print_json,
-    say_next,
-    stdout,
-)
+from denseam.cli.common import add_dataset, add_model, percent, print_json, say_next, stdout
 from denseam.cli.own import examples_for
 from denseam.cli.progress import counted
 from denseam.cli.rows import Row, first_distinct, read_rows, row_names, samples

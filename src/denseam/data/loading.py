@@ -37,20 +37,14 @@ _IDX_NAME = re.compile(
 _PARQUET = (".parquet", ".pq")
 _TEXT = (".csv", ".tsv", ".txt", ".data", ".dat", ".tab")
 _PACKED = (".gz", ".bz2", ".xz")
+_PICKLE = "which is not loaded, as that could run code: save arrays by numpy.savez"
 _OTHERS = {
     ".mat": "a file of MATLAB: load it with scipy.io.loadmat and save its arrays by numpy.savez",
-    ".h5": "an HDF5 file: save its arrays by numpy.savez",
-    ".hdf5": "an HDF5 file: save its arrays by numpy.savez",
-    ".pkl": "a pickle, which is not loaded, as that could run code: save arrays by numpy.savez",
-    ".pickle": "a pickle, which is not loaded, as that could run code: save arrays by numpy.savez",
-    ".pt": "a file of PyTorch, which is not loaded, as that could run code: save arrays by "
-    "numpy.savez",
-    ".pth": "a file of PyTorch, which is not loaded, as that could run code: save arrays by "
-    "numpy.savez",
-    ".zip": "an archive: unpack it and give its folder",
-    ".tar": "an archive: unpack it and give its folder",
-    ".xlsx": "a file of Excel: save the sheet as CSV",
-    ".xls": "a file of Excel: save the sheet as CSV",
+    **dict.fromkeys((".h5", ".hdf5"), "an HDF5 file: save its arrays by numpy.savez"),
+    **dict.fromkeys((".pkl", ".pickle"), f"a pickle, {_PICKLE}"),
+    **dict.fromkeys((".pt", ".pth"), f"a file of PyTorch, {_PICKLE}"),
+    **dict.fromkeys((".zip", ".tar"), "an archive: unpack it and give its folder"),
+    **dict.fromkeys((".xlsx", ".xls"), "a file of Excel: save the sheet as CSV"),
     ".json": "a JSON file: wanted a table, such as CSV",
 }
 

@@ -140,10 +140,7 @@ class Batch:
 
 
 def in_chunks(
-    run: Callable[[slice], Result],
-    count: int,
-    chunk: int,
-    on_progress: Progress | None = None,
+    run: Callable[[slice], Result], count: int, chunk: int, on_progress: Progress | None = None
 ) -> Result:
     """Run over consecutive slices of ``chunk`` images and join the results."""
     results = []

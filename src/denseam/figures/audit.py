@@ -8,7 +8,7 @@ from torch import Tensor
 
 from denseam.analysis.audit import Audit
 from denseam.figures import canvas
-from denseam.figures.budget import accuracy_left
+from denseam.figures.budget import accuracy_left, frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,11 +49,7 @@ def plot(record: Any, ax: "Axes") -> None:
     )  # fmt: skip
     for look, row in canvas.curves(record.names, record.accuracies.tolist()):
         ax.plot(record.eps, [100 * value for value in row], **look)
-    ax.set(
-        ylim=(-3, 103), xlabel=r"$\epsilon$ ($L_\infty$), [0, 1] units",
-        ylabel=f"accuracy left, %\n({len(record.nearest)} images)",
-    )  # fmt: skip
-    canvas.legend(ax)
+    frame(ax, r"$\epsilon$ ($L_\infty$), [0, 1] units", len(record.nearest))
 
 
 layout = canvas.fixed(size=(6.3, 2.7))

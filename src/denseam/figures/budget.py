@@ -42,10 +42,13 @@ def plot(record: BudgetCurves, ax: "Axes") -> None:
     for look, distances in canvas.curves(record.names, record.distances):
         left = accuracy_left(distances, budgets)
         ax.plot(budgets.tolist(), left, markevery=math.ceil(_POINTS / 10), **look)
-    ax.set(
-        ylim=(-3, 103), xlabel=f"{_LABELS[record.norm]} that an image may be moved, [0, 1] units",
-        ylabel=f"accuracy left, %\n({len(record.distances[0])} images)",
-    )  # fmt: skip
+    words = f"{_LABELS[record.norm]} that an image may be moved, [0, 1] units"
+    frame(ax, words, len(record.distances[0]))
+
+
+def frame(ax: "Axes", words: str, count: int) -> None:
+    """Label Axes of the accuracy left on so many images, in %."""
+    ax.set(ylim=(-3, 103), xlabel=words, ylabel=f"accuracy left, %\n({count} images)")
     canvas.legend(ax)
 
 

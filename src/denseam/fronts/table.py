@@ -84,11 +84,7 @@ class Table(Front):
         return torch.cat([v, height.expand(-1, self._height_neurons)], dim=1)
 
     def settings(self) -> dict[str, Any]:
-        return {
-            "n_features": self.input_shape[0],
-            "repeats": self.repeats,
-            "radius": self.radius,
-        }
+        return {"n_features": self.input_shape[0], "repeats": self.repeats, "radius": self.radius}
 
     def onnx(self, graph: OnnxGraph, inputs: str) -> str:
         factor = self.factor.clamp(max=torch.finfo(torch.float32).max)

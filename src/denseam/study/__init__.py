@@ -14,13 +14,7 @@ from denseam.study.programmes import PROGRAMMES, programme_of
 from denseam.study.reproduce import Reproduction, names_wanted, reproduce
 from denseam.study.stages import all_stages
 from denseam.study.study import Study, default_out
-from denseam.study.subjects import (
-    Subject,
-    networks_of_package,
-    of_models,
-    of_package,
-    train_models,
-)
+from denseam.study.subjects import Subject, networks_of_package, of_models, of_package, train_models
 
 __all__ = [
     "PROGRAMMES",
