@@ -7,7 +7,7 @@ same bits as those of blocks of ``REFERENCE`` images, wherever in a block an ima
 """
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 
 import torch
 from torch import Tensor
@@ -96,9 +96,16 @@ def in_turn(ask: Ask, images: Tensor, plan: list[int], black: float) -> tuple[Te
     count, padding = len(images), sum(plan) - len(images)
     if padding:
         images = torch.cat([images, images.new_full((padding, *images.shape[1:]), black)])
-    answers = [ask(block) for block in torch.split(images, plan)]
-    columns = (torch.cat(column) for column in zip(*answers, strict=True))
-    return tuple(column[:count] for column in columns)
+    return tuple(column[:count] for column in _joined(ask, torch.split(images, plan)))
+
+
+def in_chunks(ask: Ask, images: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Ask about at most ``size`` images at once: memory does not grow with their number."""
+    return ask(images) if len(images) <= size else _joined(ask, torch.split(images, size))
+
+
+def _joined(ask: Ask, parts: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(map(torch.cat, zip(*map(ask, parts), strict=True)))
 
 
 def random_images(count: int, like: Tensor, black: float) -> Tensor:

@@ -10,7 +10,7 @@ from denseam.classifier import Classifier
 from denseam.data.arrays import square
 from denseam.errors import InputError
 from denseam.guard.answers import checked_scores
-from denseam.guard.blocks import SIZES, Blocks
+from denseam.guard.blocks import SIZES, Blocks, in_chunks
 from denseam.guard.evidence import Evidence, evidence, gather
 from denseam.guard.scores import Score
 from denseam.guard.verdict import Reason
@@ -131,10 +131,7 @@ class NetworkDetector(Detector):
         if not self.network.batch_invariant:
             scores, labels, *_ = self._blocks(visible, device)
             return scores, labels
-        if len(visible) <= _CHUNK:
-            return self._judge(visible)[:2]
-        columns = [self._judge(part)[:2] for part in torch.split(visible, _CHUNK)]
-        scores, labels = (torch.cat(column) for column in zip(*columns, strict=True))
+        scores, labels = in_chunks(lambda chunk: self._judge(chunk)[:2], visible, _CHUNK)
         return scores, labels
 
     def describe(self) -> dict[str, Any]:

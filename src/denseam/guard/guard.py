@@ -17,6 +17,7 @@ from denseam.data.arrays import square
 from denseam.errors import DenseAMWarning, InputError
 from denseam.fronts.preparing import Preparation, preparation_of
 from denseam.guard import conformal, saving
+from denseam.guard.blocks import in_chunks
 from denseam.guard.calibration import ASKED, CalibratedOn, image_digests, measured
 from denseam.guard.detector import Detector, NetworkDetector, detector_of
 from denseam.guard.members import MEMBERS, Member, Takes, member_of
@@ -462,11 +463,8 @@ def _alike(now: Any, saved: Any) -> bool:
 
 
 def _look(detector: Detector, visible: Tensor) -> tuple[Tensor, Tensor]:
-    if len(visible) <= _CHUNK:
-        return detector(visible)
-    parts = [detector(part) for part in torch.split(visible, _CHUNK)]
-    scores, labels = zip(*parts, strict=True)
-    return torch.cat(scores), torch.cat(labels)
+    scores, labels = in_chunks(detector, visible, _CHUNK)
+    return scores, labels
 
 
 def _reasons(

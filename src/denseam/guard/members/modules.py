@@ -10,7 +10,7 @@ from denseam.classifier import Classifier
 from denseam.data.pixels import Scale
 from denseam.errors import InputError
 from denseam.guard.answers import to_labels
-from denseam.guard.blocks import Blocks
+from denseam.guard.blocks import Blocks, in_chunks
 from denseam.guard.members.base import Member, Takes, shown
 from denseam.guard.saving import Saved
 from denseam.heads import check_deterministic, logits_of, with_logits
@@ -116,13 +116,13 @@ class Network(Module):
     def _labels(self, images: Tensor) -> Tensor:
         if self.preprocess is not None or not self.network.batch_invariant:
             return super()._labels(images)
-        if len(images) <= _CHUNK:
-            return self._ask(images).argmax(dim=1)
-        return torch.cat([self._ask(part).argmax(dim=1) for part in torch.split(images, _CHUNK)])
+        return in_chunks(lambda chunk: (self._ask(chunk).argmax(dim=1),), images, _CHUNK)[0]
 
     def _ask(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
-            return self.network.energies(images.to(self.network.memories))[0]
+            images = images.to(self.network.memories)
+            known = self.network.has_energy
+            return self.network.energies(images)[0] if known else self.network.exact_scores(images)
 
     def _scores(self, images: Tensor) -> Tensor:
         return self.network.exact_scores(images)
