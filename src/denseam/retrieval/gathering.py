@@ -12,6 +12,7 @@ from torch import Tensor
 
 from denseam.energies import EnergyFunction, RectifiedPolynomial
 from denseam.kernels import Gathered, Kernel, choose
+from denseam.mesh import Axis
 from denseam.retrieval.patterns import Patterns
 
 __all__ = ["gather", "joined", "kernel_for", "nearest_of"]
@@ -39,16 +40,27 @@ def gather(
     scaled = states if factor == 1 else states * factor
     # Weights are 1 at most, and that of the largest field is: all dropped ones round to nothing.
     least = torch.finfo(states.dtype).eps / (4 * len(patterns))
-    return reduce(
+    sums = reduce(
         lambda before, here: joined(before, here, F),
         (
             kernel.gather(
                 scaled, rows, F, drop=drop, pull=pull, least=least,
                 offsets=None if offsets is None else offsets[start : start + len(rows)],
             )
-            for start, rows in patterns.blocks()
+            for start, rows in patterns.blocks(shared=True)
         ),
     )  # fmt: skip
+    return sums if patterns.axis is None else _over(patterns.axis, sums, F)
+
+
+def _over(axis: Axis, sums: Gathered, F: EnergyFunction) -> Gathered:
+    """Return the sums over the memories of all processes."""
+    scale = axis.largest(sums.scale.clone())
+    back = F.slope_ratio(sums.scale, scale)
+    total = axis.add(sums.total * F.ratio(sums.scale, scale).double())
+    slopes = axis.add(sums.slopes * back.double())
+    pull = None if sums.pull is None else axis.add(sums.pull * back[:, None])
+    return Gathered(scale, total, slopes, pull)
 
 
 def joined(a: Gathered, b: Gathered, F: EnergyFunction) -> Gathered:
@@ -73,9 +85,12 @@ def nearest_of(
     best = states.new_full((B,), -torch.inf)
     position = torch.zeros(B, dtype=torch.int64, device=states.device)
     kernel = kernel_for(states)
-    for start, rows in patterns.blocks():
+    for start, rows in patterns.blocks(shared=True):
         closeness = kernel.overlaps(states, rows) - half_squares[start : start + len(rows), None]
         here, index = closeness.max(dim=0)
         position = torch.where(here > best, index + start, position)
         best = torch.maximum(best, here)
+    if patterns.axis is not None:  # the first of the equals, on whichever process
+        here, best = best, patterns.axis.largest(best.clone())
+        position = -patterns.axis.largest(-torch.where(here == best, position, len(patterns)))
     return position

@@ -177,7 +177,7 @@ class Sparse(Landscape):
     def view(self, states: Tensor, *, target: bool = True) -> View:
         rule = self.rule
         factor = (rule.alpha - 1) * rule.beta
-        near = self._within_reach(states, factor)
+        near = None if self.patterns.axis else self._within_reach(states, factor)
         if near is None:
             return self._dense(states, factor, target=target)
         memories, images, scores, top = near

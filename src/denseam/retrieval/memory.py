@@ -9,6 +9,7 @@ from denseam.checks import choice, image_shape, number, seed_of, whole
 from denseam.data.arrays import square
 from denseam.energies import EnergyFunction, Entmax, Homogeneous, LogSumReLU
 from denseam.errors import InputError
+from denseam.mesh import Mesh
 from denseam.model import DenseAM
 from denseam.retrieval.covers import Covered, cover
 from denseam.retrieval.dynamics import DYNAMICS, Dynamics, run
@@ -86,6 +87,7 @@ class AssociativeMemory:
         centre: bool | None = None,
         shape: tuple[int, int] | None = None,
         tensor: str | None = None,
+        mesh: Mesh | None = None,
     ) -> Self:
         """Store patterns.
 
@@ -102,10 +104,12 @@ class AssociativeMemory:
                 half of their square in common.
             shape: (H, W) of pictures.
             tensor: the name of the patterns in a safetensors file of several tensors.
+            mesh: of processes, from ``denseam.mesh.start``. Each is called with the same arguments,
+                looks at its share of the patterns, and has the results of all.
 
         Raises:
             InputError: for no patterns, patterns of mixed kinds or beyond the domain, an energy
-                that has none there, or a shape that does not fit.
+                that has none there, a shape that does not fit, or more processes than patterns.
         """
         rows, picture = patterns_of(patterns, tensor)
         facts = facts_of(rows)
@@ -119,6 +123,9 @@ class AssociativeMemory:
         if centre and isinstance(function, Entmax | LogSumReLU):
             raise InputError(f"centre: {function.name} does not depend on a common background")
         middle = facts.mean if centre else None
+        if mesh is not None and mesh.memory.size > len(rows):
+            raise InputError(f"{len(rows)} patterns for {mesh.memory.size} processes: wanted more")
+        rows.axis = mesh.memory if mesh is not None and mesh.memory.size > 1 else None
         return cls(rows, function, domain, facts, shape=shape, centre=middle)
 
     @classmethod
@@ -375,6 +382,8 @@ class AssociativeMemory:
         """Return a memory of other patterns with the same energy and domain."""
         facts = facts_of(patterns)
         domain_of(facts, len(patterns), self.domain, self.energy_function)
+        axis = self._patterns.axis
+        patterns.axis = axis if axis and axis.size <= len(patterns) else None
         return AssociativeMemory(
             patterns, self.energy_function, self.domain, facts, n_classes=self.n_classes,
             shape=self.shape, centre=None if self.centre is None else facts.mean,

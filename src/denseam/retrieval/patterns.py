@@ -13,6 +13,7 @@ from torch import Tensor
 
 from denseam.data.pixels import to_visible
 from denseam.errors import DataUnavailableError, FileFormatError, InputError
+from denseam.mesh import Axis
 
 __all__ = ["Facts", "FilePatterns", "Patterns", "facts_of", "stacked"]
 
@@ -22,6 +23,8 @@ _FLOATS = (torch.float32, torch.float64)
 
 class Patterns:
     """K patterns of D components in memory, (K, D)."""
+
+    axis: Axis | None = None  # of processes, each of which looks at its share in ``blocks``
 
     def __init__(self, rows: Tensor) -> None:
         self._rows = rows
@@ -52,10 +55,14 @@ class Patterns:
         """Return patterns by their positions, (M,) int64 -> (M, D)."""
         return self._rows[positions.to(self._rows.device)]
 
-    def blocks(self, size: int = BLOCK) -> Iterator[tuple[int, Tensor]]:
-        """Yield all patterns in order: the position of the first one, and a block."""
-        for start in range(0, len(self), size):
-            yield start, self.block(start, min(start + size, len(self)))
+    def blocks(self, size: int = BLOCK, *, shared: bool = False) -> Iterator[tuple[int, Tensor]]:
+        """Yield all patterns in order: the position of the first one, and a block.
+
+        With ``shared`` only those of this process, where several share the patterns.
+        """
+        share = self.axis.part(len(self)) if shared and self.axis else slice(0, len(self))
+        for start in range(share.start, share.stop, size):
+            yield start, self.block(start, min(start + size, share.stop))
 
     def whole(self) -> Tensor:
         """Return all patterns in memory, (K, D)."""
