@@ -166,6 +166,11 @@ class Classifier(nn.Module, Shown, Drawn):
         return int(getattr(self.front, "n_inputs", self.n_visible))
 
     @property
+    def input_dtype(self) -> torch.dtype:
+        """The dtype of inputs: float64 before a front that wants it, else that of the memories."""
+        return torch.float64 if getattr(self.front, "exact", False) else self.memories.dtype
+
+    @property
     def n_memories(self) -> int:
         """The number K of memories."""
         return self.memories.shape[0]
@@ -242,7 +247,7 @@ class Classifier(nn.Module, Shown, Drawn):
             raise InputError(
                 f"the front returned {tuple(visible.shape)}: wanted (B, {self.n_visible})"
             )
-        return visible
+        return visible.to(self.memories.dtype) if self.input_dtype == torch.float64 else visible
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return class activity Y = tanh(energy gap), (B, N) -> (B, C) in [-1, 1] (Eq. 2.1)."""
@@ -273,7 +278,7 @@ class Classifier(nn.Module, Shown, Drawn):
             shape = self.trained_on.input_shape
         memories = self.memories
         return as_inputs(
-            values, shape, self.n_inputs, pixels=pixels, dtype=memories.dtype,
+            values, shape, self.n_inputs, pixels=pixels, dtype=self.input_dtype,
             device=memories.device,
         )  # fmt: skip
 
@@ -515,7 +520,10 @@ class Classifier(nn.Module, Shown, Drawn):
         else:
             fronts.check_inputs(self.front, inputs)
         memories = self.memories
-        if inputs.dtype != memories.dtype or inputs.device != memories.device:
+        if (
+            inputs.dtype not in (memories.dtype, self.input_dtype)
+            or inputs.device != memories.device
+        ):
             raise InputError(
                 f"visible is {inputs.dtype} on {inputs.device}, the model {memories.dtype} on "
                 f"{memories.device}: convert one with .to()"

@@ -158,10 +158,10 @@ def predict_images(model: Classifier, images: Examples) -> Tensor:
 
 
 def visible_parts(model: Classifier, images: Examples) -> Iterator[Tensor]:
-    """Yield the set as inputs (<= CHUNK, n_inputs), in the model's dtype and on its device."""
+    """Yield the set as inputs (<= CHUNK, n_inputs), in the model's ``input_dtype``, where it is."""
     for start in range(0, len(images), CHUNK):
         chunk = images.subset(slice(start, start + CHUNK))
-        yield chunk.inputs(model.memories.dtype, model.memories.device)
+        yield chunk.inputs(model.input_dtype, model.memories.device)
 
 
 def check_fit(model: Classifier, images: Examples) -> None:

@@ -90,9 +90,9 @@ class NearestNeighbour(Classifier):
         front: nn.Module | None = None,
     ) -> Self:
         """Return the classifier of these images, passed through a front."""
-        visible = images.inputs(dtype)
+        visible = images.inputs(torch.float64 if getattr(front, "exact", False) else dtype)
         with torch.no_grad():
-            visible = visible if front is None else front(visible)
+            visible = visible if front is None else front(visible).to(dtype)
         return cls(visible, images.labels, images.n_classes, metric=metric, front=front)
 
     @property

@@ -155,7 +155,7 @@ class RBFNetwork(Classifier):
     def begin_at(self, images: Examples, *, seed: int) -> None:
         """Put the centres at random images of a set."""
         with torch.no_grad():
-            inputs = images.inputs(self.memories.dtype, self.memories.device)
+            inputs = images.inputs(self.input_dtype, self.memories.device)
             self.at_images(self.visible(inputs), images.labels, seed=seed)
 
     def largest_fields(self, overlaps: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ class Prototypes(DenseAM):
         """Put the prototypes at random images of their classes."""
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            visible = self.visible(images.inputs(self.memories.dtype, self.memories.device))
+            visible = self.visible(images.inputs(self.input_dtype, self.memories.device))
             for c in range(self.n_classes):
                 members = torch.nonzero(images.labels == c)[:, 0]
                 count = len(self.memories[c :: self.n_classes])

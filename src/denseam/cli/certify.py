@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     sizes = numbers("eps", args.eps or SHOWN[args.norm], least=0)
     model = load_any(args.model, device=args.device)
     images = examples_for(args, {args.model: model})[: check_count(args.count)]
-    inputs = images.inputs(model.memories.dtype, args.device)
+    inputs = images.inputs(model.input_dtype, args.device)
     certificates = _certified(args, model, inputs, images)
     attacked = _attacked(args, model, inputs, images.labels)
     if args.out is not None:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.index < len(images):
         raise InputError(f"--index {args.index}: {images.name} has 0 .. {len(images) - 1}")
     one = images.subset([args.index])
-    visible = one.inputs(model.memories.dtype, model.memories.device)
+    visible = one.inputs(model.input_dtype, model.memories.device)
     names = _class_names(model, images)
     explanation = model.explain(visible, label=_label(args.label, names), **typed(args, _FLAGS))
     right = int(one.labels[0])

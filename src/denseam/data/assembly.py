@@ -157,7 +157,7 @@ def _check_finite(rows: NDArray[Any], source: Source) -> None:
 
 
 def _note_offsets(rows: NDArray[Any], source: Source) -> None:
-    """Note a feature whose spread networks in float32 cannot see beside its mean."""
+    """Note a feature whose spread float32 cannot see beside its mean."""
     if rows.dtype != np.float64 or any(_OFFSET in note for note in source.notes):
         return
     with np.errstate(over="ignore", invalid="ignore"):  # infinite beyond 1e154: no offset
@@ -166,7 +166,7 @@ def _note_offsets(rows: NDArray[Any], source: Source) -> None:
         name = source.feature_names[column] if source.feature_names else column + 1
         source.notes.append(
             f"feature {name} varies by {deviation[column]:g} around {mean[column]:g}, {_OFFSET}: "
-            "subtract its mean first"
+            "subtract its mean first for other programs (denseam works in float64)"
         )
 
 

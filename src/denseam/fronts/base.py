@@ -33,6 +33,7 @@ class Front(nn.Module, ABC):
     """
 
     name: ClassVar[str]  # in files
+    exact: ClassVar[bool] = False  # whether inputs are float64, for offsets that float32 loses
 
     def __init__(self, input_shape: tuple[int, ...], n_visible: int) -> None:
         super().__init__()

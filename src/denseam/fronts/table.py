@@ -42,6 +42,7 @@ class Table(Front):
     """
 
     name: ClassVar[str] = "table"
+    exact = True
     mean: Tensor
     factor: Tensor
 

@@ -98,7 +98,7 @@ class _Reader:
     def _set(self, examples: Dataset | Examples, name: str = "") -> Iterator[Row]:
         """Yield the examples of a set; pictures of another size are prepared."""
         one: Examples = getattr(examples, self.part) if isinstance(examples, Dataset) else examples
-        inputs = one.inputs()
+        inputs = one.inputs(self.model.input_dtype)
         if inputs.shape[1] == self.model.n_inputs:
             shaped = inputs.reshape(-1, *one.input_shape)
         else:

@@ -216,10 +216,11 @@ class Learner:
     def scale_of_leads(self) -> float:
         """Return the factor of log-energies that makes leads of a few nats, to three digits."""
         rows = class_rows(self.images.labels, min(len(self.images), LOOKED_AT), self.recipe.seed)
+        if not self.model.dense:
+            (inputs,) = visible_parts(self.model, self.images.subset(rows))
+            return scale_of(self.model.log_energy(inputs).detach().double())
         neurons, _ = self._batch(rows.to(self.pixels.device), 0, 0)
         visible = neurons[:, : self.model.n_visible]
-        if not self.model.dense:
-            return scale_of(self.model.log_energy(visible).detach().double())
         model = cast("DenseAM", self.model)
         look = look_at(
             self.kernel, model.energy, visible, self.memories,
@@ -254,7 +255,7 @@ class Learner:
         if self.recipe.keep == "best":
             return self.error(held_out)
         images = held_out.subset(self.mesh.data.part(len(held_out)))
-        inputs = images.inputs(self.memories.dtype, self.memories.device)
+        inputs = images.inputs(self.model.input_dtype, self.memories.device)
         labels = images.labels.to(inputs.device)
         with seeded(inputs.device, self.recipe.seed, self.mesh.data.rank), self._shipping():
             wrong = cast("Adversarial", self.batch).breaks(self.classifier, inputs, labels).sum()
@@ -332,7 +333,7 @@ class Learner:
             if self.recipe.binarised:
                 visible.copy_(binarise(visible))
             return neurons, labels
-        inputs = to_visible(drawn, self.memories.dtype, scale="visible")
+        inputs = to_visible(drawn, self.model.input_dtype, scale="visible")
         if self.batch is not None:
             inputs, labels = changed_batch(
                 self.batch, self.classifier, inputs, labels, seed=self.recipe.seed, epoch=epoch,
