@@ -1,11 +1,12 @@
 """A scikit-learn estimator: dense associative memories for tables of numbers.
 
-The front ``fronts.Table`` turns rows into ``visible``; docs/sklearn.md explains the defaults.
+The front ``fronts.Table`` turns rows into ``visible``, and scales, sizes and steps are those that
+`denseam train` finds (``training.scale``); docs/sklearn.md explains the defaults.
 """
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -18,9 +19,12 @@ from denseam.analysis import solve_beta
 from denseam.checks import plain
 from denseam.errors import InputError, MissingPackageError
 from denseam.fronts import Table
-from denseam.kernels import Paper, Rule, choose, step
+from denseam.kernels import Rule, choose, step
+from denseam.kernels.objectives import OBJECTIVES, Objective
 from denseam.model import DenseAM
-from denseam.precision import in_full_precision
+from denseam.training import Recipe
+from denseam.training.batches import epoch_indices
+from denseam.training.scale import DRAWN, class_rows, first_memories, fit_scale, sizes
 
 try:
     from scipy.sparse import issparse
@@ -45,13 +49,8 @@ __all__ = ["DenseAMClassifier"]
 
 Array = NDArray[Any]
 
-# Chosen on small data sets; docs/sklearn.md has the measurements.
-_MEMORIES = 50, 300  # fewest and most by default
-_BATCH = 100
-_STEPS = 1000  # updates of a fit by default
-_LEAST_EPOCHS = 10
-_LAST_STEP = 0.05  # fraction of the learning rate that is left after _STEPS or max_iter
-_NOISE = 0.1  # deviation of the noise on the samples that memories begin as
+_STREAMED = 300, 1500  # memories of partial fits, and updates until their learning rate stays
+_LAST_STEP = 0.05  # fraction of the learning rate that is left after all updates
 
 _CHUNK = 1000  # rows that are scaled or classified at once
 _ONE_THREAD = 5e7  # products per step up to which threads cost more than they bring
@@ -64,16 +63,18 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Tables need no scaling. Sparse ones are made dense a batch at a time.
 
     Args:
-        n_memories: K; "auto" is the number of samples, within 50 and 300.
+        n_memories: K; "auto" is the number of samples, within 50 and 300, and a fifteenth of the
+            samples if that is more, at most 2000.
         power: n >= 1, of the rectified polynomial.
-        loss_power: m >= 1, of the objective sum (Y - t)^(2m).
-        temperature: T > 0, the scale of an overlap; "auto" is where the median over the samples
-            of the largest |energy gap| is 1 before the first step.
-        learning_rate: eps, the largest first step of a component of a memory; it falls
-            exponentially, to a twentieth in the last epoch.
+        loss_power: m >= 1, of the paper's objective sum (Y - t)^(2m); "auto" is the cross-entropy
+            of log-energies, which never saturates.
+        temperature: T > 0, the scale of an overlap; "auto" is found from the samples.
+        learning_rate: eps, the largest first step of a component of a memory, "auto" is found from
+            the samples; it falls exponentially, to a twentieth in the last epoch.
         momentum: p, in [0, 1).
-        batch_size: samples in a step; "auto" is 100. Never more than there are.
-        max_iter: epochs; "auto" makes 1000 steps, and 10 epochs at least.
+        batch_size: samples in a step; "auto" makes about 30 an epoch, of 5 to 100 samples. Never
+            more than there are.
+        max_iter: epochs; "auto" makes 1500 steps, within 40 and 300 epochs.
         class_weight: None, "balanced", or a dict from class to weight. A sample is drawn for
             batches and initial memories as often as its weight says.
         early_stopping: hold samples out, and stop when the score on them no longer rises; the
@@ -93,7 +94,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         temperature_: T.
         beta_sm_: of ``predict_proba``.
         n_iter_: epochs done by the last fit, or by all calls of ``partial_fit``.
-        loss_, loss_curve_: the objective of Eq. 2.3, mean over the samples of an epoch.
+        loss_, loss_curve_: the objective, mean over the samples of an epoch.
         validation_scores_, best_validation_score_: accuracies after each epoch; None without
             ``early_stopping``.
     """
@@ -105,15 +106,19 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     _front: Table
+    _objective: Objective
+    _first_step: float
+    _known: Tensor  # (C,) classes that were trained on
+    _seed: int
     _velocity: Tensor  # (K, N + C)
     _steps: int
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_memories": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "power": [Interval(Real, 1, None, closed="left")],
-        "loss_power": [Interval(Real, 1, 500, closed="both")],
+        "loss_power": [Interval(Real, 1, 500, closed="both"), StrOptions({"auto"})],
         "temperature": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "learning_rate": [Interval(Real, 0, 2, closed="right")],
+        "learning_rate": [Interval(Real, 0, 2, closed="right"), StrOptions({"auto"})],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -132,9 +137,9 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_memories: int | str = "auto",
         power: float = 6,
         *,
-        loss_power: float = 2,
+        loss_power: float | str = "auto",
         temperature: float | str = "auto",
-        learning_rate: float = 0.02,
+        learning_rate: float | str = "auto",
         momentum: float = 0.9,
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
@@ -210,8 +215,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             held = held_X, held_y
         weights = self._weights(labels)
         if not again:
-            few, most = _MEMORIES
-            self._begin(X, labels, weights, min(max(len(labels), few), most), rng)
+            self._begin(X, labels, weights, rng)
         self.n_iter_, self.loss_curve_ = 0, []
         self.validation_scores_ = [] if self.early_stopping else None
         with self._training(X):
@@ -224,7 +228,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         The first call sets scaling, temperature and initial memories by its samples (K is 300 by
         default), and needs ``classes``, (C,), where y does not hold all of them. Samples of later
-        calls are clipped to that range. The learning rate falls over the first 1000 steps of all
+        calls are clipped to that range. The learning rate falls over the first 1500 steps of all
         calls, then stays. ``class_weight="balanced"`` balances each call by itself.
 
         Raises:
@@ -250,12 +254,14 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if first or not hasattr(self, "_random_state"):
             self._random_state = check_random_state(plain(self.random_state))
         if first:
-            self._begin(X, labels, weights, _MEMORIES[1], self._random_state)
+            K, steps = _STREAMED
+            epochs = -(-steps // self._batches(len(labels)))
+            self._begin(X, labels, weights, self._random_state, n_memories=K, epochs=epochs)
             self.n_iter_, self.loss_curve_ = 0, []
             self.validation_scores_ = self.best_validation_score_ = None
         rng = self._random_state
         with self._training(X):
-            left = _LAST_STEP ** min(1.0, self._steps / _STEPS)
+            left = _LAST_STEP ** min(1.0, self._steps / _STREAMED[1])
             self._epoch(self._neurons(X), labels, weights, rng, left)
         self._calibrate(X, labels)
         return self
@@ -283,37 +289,47 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         of_class[present] = per_class
         return of_class[labels]
 
-    def _begin(self, X: Any, labels: Array, weights: Array, default: int, rng: Any) -> None:
-        """Set scaling and temperature, and begin memories as samples with their classes.
+    def _begin(self, X: Any, labels: Array, weights: Array, rng: Any, **usual: Any) -> None:
+        """Set scaling, temperature and steps, and begin memories as `denseam train` does.
 
-        ``default`` is K where ``n_memories`` is "auto".
+        ``usual`` holds ``n_memories`` and ``epochs`` where they are not those of one fit.
         """
-        K = default if self.n_memories == "auto" else int(self.n_memories)
         self._front = _front_of(X)
-        N, C = self._front.n_visible, len(self.classes_)
-        self.model_ = DenseAM(N, C, K, float(self.power), 1.0)
-        rows = _draw(labels, weights, K, rng)
-        start = np.full((K, N + C), -1 / (C - 1))  # the class neurons of a memory sum to 0
-        start[:, :N] = self._front(_rows(X[rows]))
-        start[np.arange(K), N + labels[rows]] = 1
-        start += rng.normal(0, _NOISE, start.shape)
-        memories = self.model_.memories.data
-        memories.copy_(torch.from_numpy(start).clamp(-1, 1))
-        self._velocity = torch.zeros_like(memories)
-        self._steps = 0
-        if self.temperature == "auto":
-            some = _draw(labels, weights, min(len(labels), _CHUNK), rng)
-            self.model_.temperature = _unit_gap(self.model_, self._visible(X[some]))
+        C = len(self.classes_)
+        typed = {"n_memories": self.n_memories, "epochs": self.max_iter}
+        usual |= {name: int(value) for name, value in typed.items() if value != "auto"}
+        number = plain(self.random_state)
+        self._seed = int(number if isinstance(number, Integral) else rng.randint(2**31 - 1))
+        count = min(len(labels), DRAWN)
+        if self.class_weight is None:
+            rows = class_rows(torch.from_numpy(labels), count, self._seed).numpy()
         else:
-            self.model_.temperature = float(self.temperature)
+            rows = _draw(labels, weights, count, rng)
+        visible, kinds = self._front(_rows(X[rows])).float(), torch.from_numpy(labels[rows])
+        preset = Recipe.paper(
+            float(self.power), temperature=1.0, temperature_epochs=0, sampling="natural",
+            objective="cross-entropy" if self.loss_power == "auto" else "paper",
+            loss_power=2.0 if self.loss_power == "auto" else float(self.loss_power),
+            seed=self._seed, **(sizes(len(labels), C) | usual),
+        )  # fmt: skip
+        recipe = fit_scale(preset, visible, kinds, C, len(labels), {})
+        start = first_memories(recipe, visible, kinds, C)
+        T = recipe.temperature if self.temperature == "auto" else float(self.temperature)
+        self.model_ = DenseAM(self._front.n_visible, C, recipe.n_memories, recipe.power, T)
+        self.model_.memories.data.copy_(start.memories)
         self.temperature_ = self.model_.temperature
+        step = recipe.learning_rate if self.learning_rate == "auto" else self.learning_rate
+        self._first_step = float(step)
+        self._objective = OBJECTIVES[recipe.objective](recipe.loss_power, recipe.logit_scale)
+        self._known = torch.zeros(C, dtype=torch.bool)
+        self._velocity = torch.zeros_like(self.model_.memories.data)
+        self._steps = 0
 
     def _epochs(self, X: Any, labels: Array, weights: Array, held: Any, rng: Any) -> None:
         """Train all epochs; with ``held`` samples, until the score on them stops rising."""
-        batches = self._batches(len(labels))
         epochs = self.max_iter
         if epochs == "auto":
-            epochs = max(_LEAST_EPOCHS, -(-_STEPS // batches))
+            epochs = sizes(len(labels), len(self.classes_))["epochs"]
         neurons = self._neurons(X)
         best, kept, waited = -math.inf, None, 0
         for epoch in range(int(epochs)):
@@ -332,40 +348,53 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.best_validation_score_ = None if held is None else best
 
     def _epoch(self, neurons: Any, labels: Array, weights: Array, rng: Any, left: float) -> None:
-        """Train on M samples drawn by weight, with the fraction ``left`` of the learning rate."""
-        model, M = self.model_, len(labels)
+        """Train on samples drawn by weight, with the fraction ``left`` of the learning rate."""
+        model = self.model_
         memories = model.memories.data
         kernel = choose("cpu", memories.dtype).kernel
         rule = Rule(
             momentum=self.momentum,
             gradient_scale=1.0,
-            learning_rate=self.learning_rate * left,
+            learning_rate=self._first_step * left,
             floor=1e-30,  # a guard against 0 / 0
         )
-        targets, objective = torch.from_numpy(labels), 0.0
-        drawn = torch.from_numpy(_draw(labels, weights, M, rng))
-        for rows in drawn.tensor_split(self._batches(M)):
+        self._known[labels[weights > 0]] = True
+        targets, objective, count = torch.from_numpy(labels), 0.0, 0
+        for rows in self._order(targets, weights, rng):
             if isinstance(neurons, Tensor):
                 batch = neurons[rows]
             else:
                 batch = self._neurons(neurons[rows.numpy()].toarray())
             outcome = step(
                 kernel, model.energy, batch, targets[rows], memories, self._velocity, rule,
-                temperature=model.temperature, objective=Paper(self.loss_power),
+                temperature=model.temperature, objective=self._objective,
                 n_classes=model.n_classes,
             )  # fmt: skip
             self._steps += 1
             objective += float(outcome.objective)
+            count += len(rows)
         self.n_iter_ += 1
-        self.loss_ = objective / M
+        self.loss_ = objective / count
         self.loss_curve_.append(self.loss_)
         if self.verbose:
             print(f"Epoch {self.n_iter_}, loss = {self.loss_:.6g}")  # noqa: T201
 
+    def _order(self, labels: Tensor, weights: Array, rng: Any) -> Iterable[Tensor]:
+        """Return the samples of every batch of an epoch, each (B,)."""
+        M, C = len(labels), len(self.classes_)
+        if self.class_weight is None and self.batch_size == "auto":  # as `denseam train` draws
+            per_class, epoch = sizes(M, C)["per_class"], self.n_iter_
+            return epoch_indices(
+                labels, C, per_class, seed=self._seed, epoch=epoch, sampling="natural"
+            )
+        drawn = torch.from_numpy(_draw(labels.numpy(), weights, M, rng))
+        return drawn.tensor_split(self._batches(M))
+
     def _batches(self, count: int) -> int:
         """Return the number of batches of an epoch over ``count`` samples."""
-        size = _BATCH if self.batch_size == "auto" else int(self.batch_size)
-        return max(1, round(count / size))
+        C = len(self.classes_)
+        size = sizes(count, C)["per_class"] * C if self.batch_size == "auto" else self.batch_size
+        return max(1, round(count / int(size)))
 
     def _neurons(self, X: Any) -> Any:
         """Return neurons, (B, n_features) -> (B, N + C), class neurons at 0; sparse X as it is."""
@@ -441,7 +470,9 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self.model_.log_energy(self._inputs(X[rows]))
                 for rows in gen_batches(X.shape[0], _CHUNK)
             ]
-        return np.asarray(torch.cat(parts).double().clamp(min=floor).numpy())
+        outputs = torch.cat(parts).double().clamp(min=floor)
+        outputs[:, ~self._known] = floor - 1  # never the label, also where no memory is active
+        return np.asarray(outputs.numpy())
 
     def _visible(self, X: Any) -> Tensor:
         """Return visible neurons in the model's dtype, (B, n_features) -> (B, N)."""
@@ -478,13 +509,3 @@ def _draw(labels: Array, weights: Array, count: int, rng: Any) -> Array:
     edges[-1] = count
     times = np.diff(edges, prepend=0).astype(np.int64)
     return np.asarray(rng.permutation(np.repeat(order, times)))
-
-
-@in_full_precision
-def _unit_gap(model: DenseAM, visible: Tensor) -> float:
-    """Return T at which the median over rows (B, N) of the largest |energy gap| is 1."""
-    with torch.no_grad():
-        overlaps = visible @ model.visible_memories.T
-        model.temperature = max(float(overlaps.amax(dim=1).median()), 1e-3)  # near, for the range
-        gap = float(model.energy_gap(visible).abs().amax(dim=1).median())
-    return float(model.temperature * max(gap, 1e-12) ** (1 / model.power))

@@ -20,9 +20,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import denseam
+from denseam.data import FeatureSet
 from denseam.errors import InputError
-from denseam.model import DenseAM
-from denseam.sklearn import DenseAMClassifier, _draw, _front_of, _rows, _unit_gap
+from denseam.sklearn import DenseAMClassifier, _draw, _front_of, _rows
 
 
 def quick(**parameters):
@@ -36,7 +37,7 @@ def iris():
 
 
 # The defaults pass too; with fewer epochs the checks take seconds.
-@parametrize_with_checks([DenseAMClassifier(max_iter=100)])
+@parametrize_with_checks([DenseAMClassifier(max_iter=20)])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
@@ -69,6 +70,15 @@ def test_the_check_that_wants_scipys_array_api():
 )
 def test_defaults_learn_data_of_few_features(data, least):
     assert cross_val_score(DenseAMClassifier(random_state=0), *data, cv=3).mean() > least
+
+
+@pytest.mark.parametrize("power", [2, 30])
+def test_a_fit_is_a_training_of_the_command_line(iris, power):
+    X, y = iris
+    table = FeatureSet.from_arrays(X, y)
+    trained = denseam.train(denseam.fit_recipe(table, power, 20), table).model.memories
+    fitted = DenseAMClassifier(power=power, max_iter=20, random_state=0).fit(X, y).model_.memories
+    torch.testing.assert_close(fitted.float(), trained, atol=2e-3, rtol=0)
 
 
 def test_the_scale_of_a_feature_does_not_matter(iris):
@@ -322,9 +332,9 @@ def test_bad_parameters_are_refused(iris, bad):
 
 
 def test_there_is_a_temperature_where_no_memory_is_active():
-    model = DenseAM(2, 2, 3, 6, 1.0)
-    model.memories.data.copy_(torch.tensor([-1.0, -1, 1, 1]))
-    assert _unit_gap(model, torch.ones(5, 2)) > 0
+    for loss_power in ("auto", 2):
+        model = quick(loss_power=loss_power).fit(np.ones((10, 3)), [0, 1] * 5)
+        assert 0 < model.temperature_ < np.inf
 
 
 def test_all_features_constant_is_no_crash():
