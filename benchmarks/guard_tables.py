@@ -3,13 +3,19 @@
     python benchmarks/guard_tables.py                 # every piece that has no result yet
     python benchmarks/guard_tables.py 'adaptive/*'    # some; --again: also pieces with a result
     python benchmarks/guard_tables.py --tables        # only the page's tables and figure
+    python benchmarks/guard_tables.py --detector robust=runs/n30-l2 'adaptive/*'  # another detector
+
+Another detector's results are kept in a file of their own, guard-NAME.json; its tables are printed,
+and it gets rows in the page's table of detectors.
 
 Each piece writes its result into benchmarks/results/guard.json at once, so that the same command
 continues an interrupted run. Images made for it are kept in runs/guard. Needs
 matplotlib (letters) and scikit-learn (photographs, small digits), as the development set has them.
 """
 
+import argparse
 import math
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -33,12 +39,14 @@ from denseam.guard.adaptive import AdaptiveResult, accept_noise, adaptive_attack
 from denseam.guard.evaluation import GuardEvaluation, Trial, evaluate_guard, make_trials
 from denseam.guard.known import KNOWN
 from denseam.guard.metrics import coverage_risk
+from denseam.pretrained import load_any
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs/images"
 CACHE = ROOT / "runs/guard"
 
-DETECTOR = "mnist-n30"
+USUAL = "mnist-n30"
+DETECTOR = USUAL  # or as --detector says
 CLASSIFIERS = ("mnist-n2", "mnist-relu")
 ATTACKED = ("mnist-n2", "mnist-n3", "mnist-n20", "mnist-n30", "mnist-relu")
 COMBINED = ("gap+log_energy", "confidence+log_energy+distance", "gap+profile")
@@ -74,7 +82,7 @@ def split(seed: int) -> tuple[ImageSet, ImageSet]:
 
 @cache
 def model(name: str) -> denseam.DenseAM:
-    return denseam.load_pretrained(name)
+    return load_any(name)
 
 
 def letters(text: str = "ABCDEFGHIJ", sizes: tuple[int, ...] = (18, 20, 22, 24)) -> Tensor:
@@ -380,6 +388,27 @@ def shifted_table(results: dict[str, Any]) -> str:
     return markdown(["calibrated on", *(f"{s}: rejects, %" for s in scores)], rows)
 
 
+def detectors_table(results: dict[str, Any]) -> str:
+    """Return what an adaptive attacker pays, one row for each detector and classifier."""
+    files = sorted(PAGE.kept.parent.glob("guard-*.json"))
+    by_name = {USUAL: results, **{f.stem.removeprefix("guard-"): read_json(f) for f in files}}
+    rows = []
+    for classifier in CLASSIFIERS:
+        for name, known in by_name.items():
+            piece = known.get(f"adaptive/{classifier}/{DEFAULT_SCORE}")
+            if piece is None:
+                continue
+            l2, linf = piece["l2"], piece["linf"]
+            rows.append([
+                classifier, name, f"{l2['alone_median']:.2f}", number(l2["adaptive_median"]),
+                percent(l2["adaptive_within"]), percent(linf["adaptive_within"]),
+                percent(piece["noise"]["accepted"]),
+            ])  # fmt: skip
+    head = ["classifier", "detector", "alone: median L2", "through the guard: median L2",
+            "within 1.5, %", "Linf within 0.1, %", "noise made acceptable, %"]  # fmt: skip
+    return markdown(head, rows)
+
+
 TABLES: dict[str, Callable[[Results], str]] = {
     "promise": promise_table,
     "shifted": shifted_table,
@@ -388,6 +417,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "separation": separation_table,
     "outcomes": outcome_table,
     "adaptive": adaptive_table,
+    "detectors": detectors_table,
 }
 
 
@@ -418,5 +448,24 @@ def draw() -> None:
     figure.save(record, FIGURES / "guard.png")
 
 
+def another(name: str) -> None:
+    """Measure with another detector, and print its tables."""
+    page = Page(PAGE.path, PAGE.kept.with_name(f"guard-{name}.json"), {})
+    command(page, pieces(), __doc__)
+    results = page.results()
+    for title, make in TABLES.items():
+        try:
+            print(f"\n{title}\n\n{make(results)}")
+        except KeyError as missing:
+            print(f"{title}: no result yet for {missing}", flush=True)
+
+
 if __name__ == "__main__":
-    command(PAGE, pieces(), __doc__, draw)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--detector", metavar="[NAME=]MODEL", default=USUAL)
+    options, sys.argv[1:] = parser.parse_known_args()
+    label, _, DETECTOR = options.detector.rpartition("=")
+    if DETECTOR == USUAL:
+        command(PAGE, pieces(), __doc__, draw)
+    else:
+        another(label or Path(DETECTOR).name)
