@@ -19,60 +19,7 @@ from denseam.certificates.result import join
 from denseam.certificates.verifier import Verifier
 from denseam.errors import FileFormatError, InputError
 
-N, C = 3, 3
-
-
-def model_of(power, *, seed=0, n_visible=N, K=12, dtype=torch.float32):
-    """A model whose memories vote for one class each, so that there are margins to prove."""
-    model = denseam.DenseAM(n_visible, C, K, power=power, temperature=1.0, seed=seed, dtype=dtype)
-    generator = torch.Generator().manual_seed(seed)
-    memories = 2 * torch.rand(K, n_visible + C, generator=generator, dtype=dtype) - 1
-    memories[:, n_visible:] *= 0.1
-    memories[torch.arange(K), n_visible + torch.arange(K) % C] += 0.5
-    model.memories.data = memories.clamp(-1, 1)
-    return model
-
-
-def degenerate(kind):
-    model = model_of(math.inf)
-    memories = model.memories.data
-    if kind == "equal":
-        memories[:] = memories[:1]
-    elif kind == "pairs":
-        memories[6:, :N] = memories[:6, :N]
-    elif kind == "dead":
-        memories[::2] = -1.0
-    elif kind == "tied votes":
-        memories[:, N:] = 0.5
-    elif kind == "both signs":
-        memories[:, N:] = memories[:, N:].sign()
-    return model
-
-
-def points(count, seed=1, n=N, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(seed)
-    return 2 * torch.rand(count, n, generator=generator, dtype=dtype) - 1
-
-
-def around(v, radius, norm, count=400, seed=2):
-    """Points (count, N) within a radius of v, in the box, most of them at its edge."""
-    generator = torch.Generator().manual_seed(seed)
-    d = torch.randn(count, len(v), generator=generator, dtype=torch.float64)
-    d = d.sign() if norm == "linf" else d / d.norm(dim=1, keepdim=True)
-    share = torch.rand(count, 1, generator=generator, dtype=torch.float64) ** 0.05
-    moved = (v.double() + (1 - 1e-7) * radius * share * d).clamp(-1, 1).to(v.dtype)
-    order = 2 if norm == "l2" else math.inf
-    distance = torch.linalg.vector_norm((moved - v).double(), ord=order, dim=1)
-    return moved[distance < radius]
-
-
-def assert_nothing_inside(model, v, certificates):
-    for i in range(len(v)):
-        radius = float(certificates.radii[i])
-        if radius > 0:
-            near = around(v[i], radius, certificates.norm)
-            assert (model.predict(near) == certificates.labels[i]).all(), f"image {i}, {radius}"
-
+from .models import C, N, assert_nothing_inside, degenerate, length, model_of, points
 
 MODELS = {
     **{f"n={n}": (lambda n=n: model_of(n)) for n in (1, 2, 3, 30, 300, math.inf)},
@@ -110,10 +57,11 @@ def test_exponential_energies_have_certificates():
     assert_nothing_inside(model, v, certificates)
 
 
+@pytest.mark.parametrize("norm", ["l2", "linf"])
 @pytest.mark.parametrize("box", [True, False])
-def test_the_least_distance_is_that_of_an_exhaustive_search(box):
+def test_the_least_distance_is_that_of_an_exhaustive_search(box, norm):
     model, v = model_of(math.inf, n_visible=2), points(8, n=2)
-    certificates = denseam.certify(model, v, box=box)
+    certificates = denseam.certify(model, v, norm=norm, box=box)
     side = torch.linspace(-1, 1, 801, dtype=torch.float64)
     if not box:
         side = 2.5 * side
@@ -121,18 +69,20 @@ def test_the_least_distance_is_that_of_an_exhaustive_search(box):
     labels = model.double().exact_scores(grid).argmax(dim=1)
     for i, image in enumerate(v.double()):
         other = grid[labels != certificates.labels[i]]
-        nearest = float((other - image).norm(dim=1).min())
+        nearest = float(length(other - image, norm).min())
         assert nearest - 0.01 * (1 if box else 2.5) < float(certificates.radii[i]) <= nearest
 
 
-def test_a_box_and_more_memories_make_radii_longer():
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_a_box_and_more_memories_make_radii_longer(norm):
     model, v = model_of(math.inf, n_visible=10, K=60), points(40, n=10)
-    pairwise = denseam.certify(model, v, bound="pairwise", box=False).radii
-    free = denseam.certify(model, v, box=False).radii
-    boxed = denseam.certify(model, v).radii
+    pairwise = denseam.certify(model, v, norm=norm, bound="pairwise", box=False).radii
+    free = denseam.certify(model, v, norm=norm, box=False).radii
+    boxed = denseam.certify(model, v, norm=norm).radii
     assert (free >= 0.999 * pairwise).all()
     assert (boxed >= 0.999 * free).all()
     assert float((boxed - free).max()) > 0.005
+    assert float((free - pairwise).max()) > 0.005
 
 
 def test_radii_grow_with_n_to_those_of_the_limit():

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from denseam.certificates.dual import least_distance
+from denseam.certificates.dual import least_distance, least_linf, proven
 from denseam.certificates.pairwise import Pairs, Search
 
 __all__ = ["linear_proofs"]
@@ -81,12 +81,9 @@ def _solve(
     C = search.fields.kappa * search.A[rivals][:, None] - search.A[against]
     d = own - pairs.rivals[rows, rivals][:, None]
     low, high = (-1 - visible[rows], 1 - visible[rows]) if box else (None, None)
-    lam = least_distance(C, d, low, high)
+    lam = (least_linf if search.norm == "linf" else least_distance)(C, d, low, high)
     lam = torch.where(lam > 1e-5 * lam.amax(dim=1, keepdim=True), lam, 0.0)
-    z = (lam[:, None] @ C)[:, 0].double()
-    delta = z if low is None or high is None else z.clamp(low.double(), high.double())
-    value = (lam * d).double().sum(dim=1) - (z * delta - delta**2 / 2).sum(dim=1)
-    radii = (2 * value.clamp(min=0)).sqrt().float() * (1 - 1e-5)
+    radii = proven(search.norm, C, d, low, high, lam).float() * (1 - 1e-5)
     for row, rival, radius, weights, names in zip(
         rows.tolist(), rivals.tolist(), radii.tolist(), lam.tolist(), against.tolist(), strict=True
     ):
