@@ -15,7 +15,7 @@ from denseam.errors import InputError
 from denseam.fronts import Pixels
 from denseam.kernels import Agreement
 from denseam.mesh import Mesh
-from denseam.training import Adversarial, Shift, Threat
+from denseam.training import Adversarial, Distort, Shift, Threat
 
 from .small import Stop, StopAt, assert_same_run, dataset, images, recipe
 
@@ -271,8 +271,40 @@ def test_shifted_images_are_moved_by_one_pixel(shape):
     assert len(set(places)) == 9
 
 
-def test_a_shifted_and_attacked_run_goes_on_to_the_same_bits(tmp_path):
-    chosen = ROBUST.replace(shift=0.5)
+@pytest.mark.parametrize("shape", [(28, 28), (3, 20, 30)])
+def test_distorted_images_keep_range_colours_and_places(shape):
+    *_, height, width = shape
+    spot = torch.full((1000, *shape), -1.0)
+    spot[..., height // 2 - 1 : height // 2 + 1, width // 2 - 1 : width // 2 + 1] = 1
+    turned = Distort(shape, 0.5)(None, spot.flatten(1), torch.zeros(1000)).reshape(spot.shape)
+    assert -1 <= turned.min() <= turned.max() <= 1
+    assert (turned[:, ..., 0, :] == -1).all()  # edges are repeated, not filled with grey
+    changed = (turned != spot).flatten(1).any(dim=1)
+    assert 430 < changed.sum() < 570
+    light = (turned + 1).reshape(1000, -1, height, width)
+    assert torch.allclose(light[:, :1], light[:, -1:])  # all colours move alike
+    rows = torch.arange(height) - (height - 1) / 2
+    centres = (light.sum(dim=3) * rows).sum(dim=2)[:, 0] / light.sum(dim=(2, 3))[:, 0]
+    assert 0.3 < centres[changed].std() < 0.9  # uniform over a pixel each way has 0.58
+    assert centres.abs().max() < 1.3
+
+
+def test_a_line_is_turned_by_at_most_twelve_degrees():
+    line = torch.full((500, 41, 41), -1.0)
+    line[:, 20, :] = 1
+    turned = Distort((41, 41), 1.0)(None, line.flatten(1), torch.zeros(500)).reshape(line.shape)
+    tops = (turned + 1).argmax(dim=1).float()  # (500, 41) the row of the line in every column
+    slopes = (tops[:, 35] - tops[:, 5]) / 30
+    assert 0.2 < slopes.abs().max() <= 0.3  # tan 12 degrees = 0.21, sizes and rounding beside it
+    assert slopes.min() < -0.15
+    assert slopes.max() > 0.15
+
+
+@pytest.mark.parametrize(
+    "moves", [{"shift": 0.5}, {"distort": 0.2}, {"shift": 0.3, "distort": 0.2}], ids=str
+)
+def test_a_moved_and_attacked_run_goes_on_to_the_same_bits(tmp_path, moves):
+    chosen = ROBUST.replace(**moves)
     whole = denseam.train(chosen, dataset())
     assert not torch.equal(whole.model.memories, denseam.train(ROBUST, dataset()).model.memories)
     with pytest.raises(Stop):
@@ -286,6 +318,15 @@ def test_attacks_pass_through_the_front():
     result = denseam.train(wide, images(), front=front)
     assert result.records[-1].attack["without_direction"] == 0
     assert result.model.n_inputs == 25
+
+
+def test_moves_follow_each_other_without_an_attack():
+    plain = ROBUST.replace(adversarial="")
+    ends = [
+        denseam.train(plain.replace(**moves), dataset()).model.memories
+        for moves in ({"shift": 0.2}, {"distort": 0.2}, {"shift": 0.2, "distort": 0.2})
+    ]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(ends, 2))
 
 
 @pytest.mark.parametrize(

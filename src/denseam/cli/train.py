@@ -17,7 +17,7 @@ Examples:
     denseam train --power 30 --from mnist-n30 --epochs 12 --adversarial l2:1 --out runs/n30-l2
     denseam train --adversarial l2:2 --average 2 --keep best-attacked --out runs/best
     denseam train --power 3 --objective cross-entropy --adversarial linf:0.1 --out runs/n3-linf
-    denseam train --certify l2:1.58 --n-memories 4000 --shift 0.5 --epochs 70 --out runs/certified
+    denseam train --certify l2:1.58 --n-memories 4000 --distort 0.8 --epochs 80 --out runs/certified
     denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
     torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out runs/n30
 """

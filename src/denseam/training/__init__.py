@@ -1,7 +1,7 @@
 """Training by the procedure of NIPS16, appendix A: rule, recipe, loop, checkpoints."""
 
 from denseam.training.adversarial import Adversarial, Threat
-from denseam.training.augment import Shift
+from denseam.training.augment import Distort, Shift
 from denseam.training.bar import ProgressBar
 from denseam.training.callbacks import Callback, TensorBoard
 from denseam.training.loop import TrainResult, train
@@ -14,6 +14,7 @@ from denseam.training.tuning import tune
 __all__ = [
     "Adversarial",
     "Callback",
+    "Distort",
     "EpochRecord",
     "MaxNormMomentum",
     "ProgressBar",

@@ -30,7 +30,7 @@ from denseam.training.adversarial import (
     check_threats,
     threats,
 )
-from denseam.training.augment import Shift, ShiftedThenAttacked
+from denseam.training.augment import Distort, MovedThenAttacked, Shift
 from denseam.training.batches import SAMPLING, BatchRule
 
 __all__ = ["COMMAND_EPOCHS", "Recipe"]
@@ -88,6 +88,7 @@ class Recipe(Shown, Drawn):
         adversarial_ramp: share of the epochs in which the size of attacks grows from 0.
         mix: share of attacked images in what is learned: 0.5 for as many as clean ones.
         shift: probability that an image is shown moved by one pixel.
+        distort: probability that an image is shown turned, stretched and slanted a little.
         average: epochs that a moving average of the memories looks back; the average is tested
             and becomes the model. 0 for none.
         keep: the epoch whose memories become the model: the "last", or the one with the least error
@@ -139,6 +140,7 @@ class Recipe(Shown, Drawn):
     adversarial_ramp: float = field(default=0.5, metadata={"least": 0, "most": 1})
     mix: float = field(default=0.5, metadata={"above": 0, "most": 1})
     shift: float = field(default=0.0, metadata={"least": 0, "most": 1})
+    distort: float = field(default=0.0, metadata={"least": 0, "most": 1})
     average: float = field(default=0.0, metadata={"least": 0})
     keep: str = field(default="last", metadata={"choices": KEEP})
     certify: str = field(default="", metadata={"check": check_radius})
@@ -291,9 +293,10 @@ class Recipe(Shown, Drawn):
 
     def batch_rule(self, shape: Sequence[int]) -> BatchRule | None:
         """Return what changes the batches of images of a shape, or None."""
-        shift = Shift(shape, self.shift) if self.shift else None
+        moves: list[BatchRule] = [Shift(shape, self.shift)] if self.shift else []
+        moves += [Distort(shape, self.distort)] if self.distort else []
         if not self.adversarial:
-            return shift
+            return MovedThenAttacked(moves) if len(moves) > 1 else next(iter(moves), None)
         if len(shape) not in (2, 3):
             raise InputError(
                 f"adversarial = {self.adversarial!r}: wanted pictures, whose pixels have sizes in "
@@ -304,7 +307,7 @@ class Recipe(Shown, Drawn):
             mix=0.5 if self.attacked_target == "clean" else self.mix,
             ramp=round(self.adversarial_ramp * self.epochs),
         )  # fmt: skip
-        return attack if shift is None else ShiftedThenAttacked(shift, attack)
+        return MovedThenAttacked(moves, attack) if moves else attack
 
     # ---- schedules ---------------------------------------------------------------------------
 
