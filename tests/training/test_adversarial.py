@@ -345,7 +345,7 @@ def test_options_out_of_range_are_refused(field, value):
         Adversarial("l2", 1.0, **{field: value})
 
 
-@pytest.mark.parametrize("fields", [{"adversarial": "l2:0.5"}, {"shift": 0.5}])
+@pytest.mark.parametrize("fields", [{"adversarial": "l2:0.5"}, {"shift": 0.5}, {"distort": 0.5}])
 def test_rows_of_numbers_are_no_pictures_to_attack_or_to_move(fields):
     rows = FeatureSet(9 * torch.eye(3).repeat(5, 1), torch.arange(15) % 3, 3, name="rows")
     with pytest.raises(InputError, match="wanted pictures"):

@@ -234,8 +234,8 @@ OTHER = {
     "energy": "exponential", "objective": "margin", "logit_scale": 33.25,
     "adversarial": "l2:1.5,linf:0.3", "adversarial_steps": 7, "adversarial_ramp": 0.25, "mix": 0.75,
     "perturbations": "fast",
-    "shift": 0.25, "average": 1.5, "keep": "best", "initial": "samples", "sampling": "natural",
-    "front": "table",
+    "shift": 0.25, "distort": 0.75, "average": 1.5, "keep": "best", "initial": "samples",
+    "sampling": "natural", "front": "table",
 }  # fmt: skip
 
 
