@@ -15,7 +15,7 @@ from denseam.data import Dataset, FeatureSet, ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import constant_answer
 from denseam.training import fit_recipe, train
-from denseam.training.scale import class_rows, first_memories, front_of, visible_of
+from denseam.training.scale import class_rows, first_memories, fit_scale, front_of, visible_of
 
 from .small import Stop, StopAt, assert_same_run, dataset, images
 
@@ -132,6 +132,19 @@ def test_the_first_fields_have_one_scale_at_every_power(power):
     assert float(fields.mean()) == pytest.approx(power * begun.spread / 2, rel=0.35)
     deviation = (fields - fields.mean(dim=0)).square().mean().sqrt()
     assert float(deviation) == pytest.approx(begun.spread, rel=0.5)
+
+
+@pytest.mark.parametrize(("power", "times"), [(1, 20**0.875), (2, 20**0.875), (3, 3.2), (30, 1.0)])
+def test_steps_on_large_sets_are_longer_where_n_is_small(power, times):
+    """From 3000 examples to 60,000: the root of 20 at large n, and more at small n."""
+    pictures = dataset().train
+    visible, epochs = pictures.visible(), 4000
+    chosen = fit_recipe(pictures, power, epochs).replace(initial="samples", per_class=2)
+    few, many = (
+        fit_scale(chosen, visible, pictures.labels, pictures.n_classes, count, {}).learning_rate
+        for count in (3000, 60_000)
+    )  # 20 times as many steps
+    assert many / few * 20 == pytest.approx(20**0.5 * times, rel=0.05)
 
 
 def test_coarse_products_get_large_memories():

@@ -49,7 +49,8 @@ _SPREAD = 2.0  # s, in units of a class neuron
 _SHARPNESS = 2.0  # n s / mean
 _LEAD = 4.0  # median lead of the best class at the start, in nats
 # Length of all steps of a component, in deviations of memories; short where means classify best,
-# longer by the root of the number of examples above _MANY.
+# longer by a power of the number of examples above _MANY: a root, and more where n is small, whose
+# memories become features, far from the examples that they begin as.
 _TRAVEL = {"samples": 12.0, "classes": 4.0}
 _MANY = 3000
 _LONGEST_STEP = 0.3  # in deviations of memories
@@ -186,7 +187,8 @@ def fit_scale(
         recipe = _with(recipe, values, temperature=_unit_gap(start.look, recipe.temperature))
     steps = recipe.epochs * max(1, round(count / (recipe.per_class * n_classes)))
     mean_step = (1 - _LAST_STEP) / -math.log(_LAST_STEP)  # in units of the first
-    travel = _TRAVEL.get(recipe.initial, _TRAVEL["samples"]) * max(1, count / _MANY) ** 0.5
+    many = max(1, count / _MANY) ** (0.5 + 3.5 / max(recipe.power, 2) ** 2)
+    travel = _TRAVEL.get(recipe.initial, _TRAVEL["samples"]) * many
     step = start.deviation * min(travel / (steps * mean_step), _LONGEST_STEP)
     return _with(
         recipe, values,
