@@ -223,7 +223,7 @@ def adaptive(classifier: str, score: str) -> dict[str, Any]:
     v, labels, pool = images.visible(), images.labels, mnist().train.visible()[:3000]
     outcome: dict[str, Any] = {"count": COUNT, "threshold": guard.threshold}
     for norm, limit in LIMITS.items():
-        alone = denseam.minimum_norm(model(classifier), v, labels, norm=norm)
+        alone = denseam.minimum_norm(model(classifier), v, labels, norm=norm, eight_bit=False)
         moved = alone.distances.l2 if norm == "l2" else alone.distances.linf
         before = guard.predict(alone.images.float())
         through = before.accepted & (before.labels != labels)

@@ -242,7 +242,7 @@ def fab(norm: Norm, of: Subject, *, targeted: bool) -> Tensor:
 
 def own(norm: Norm, of: Subject) -> Tensor:
     visible = 2 * of.images.flatten(1) - 1
-    found = denseam.minimum_norm(of.network, visible, of.labels, norm=norm)
+    found = denseam.minimum_norm(of.network, visible, of.labels, norm=norm, eight_bit=False)
     return found.images.reshape(of.images.shape) / 2 + 0.5
 
 

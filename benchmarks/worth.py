@@ -77,7 +77,7 @@ def trained(name: str, seed: int) -> dict[str, Any]:
     folder = ROOT / "runs/worth" / f"{name.replace(' ', '-')}-{seed}"
     result = train(recipe_of(name, seed), mnist().train, folder, progress=False)
     few = held.subset(slice(COUNT))
-    nearest = minimum_norm(result.model, few.visible(), few.labels)
+    nearest = minimum_norm(result.model, few.visible(), few.labels, eight_bit=False)
     distances = torch.where(nearest.success, nearest.distances.l2 / 2, torch.inf)
     return {
         "error": evaluate(result.model, held).error,

@@ -122,7 +122,7 @@ def _certified(model: Classifier, certify: str, test: ImageSet) -> dict[str, Any
         if name == "distance":
             result[name]["first"] = [_short(r) for r in made.distances[:ATTACKED].tolist()]
             inside = made
-    attack = denseam.minimum_norm(model, v[:ATTACKED], y[:ATTACKED], norm=norm)
+    attack = denseam.minimum_norm(model, v[:ATTACKED], y[:ATTACKED], norm=norm, eight_bit=False)
     order = 2 if norm == "l2" else torch.inf
     moved = torch.linalg.vector_norm((attack.images - v[:ATTACKED]).double(), ord=order, dim=1) / 2
     moved[model.predict(v[:ATTACKED]) != y[:ATTACKED]] = 0

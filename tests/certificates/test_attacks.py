@@ -128,7 +128,7 @@ def trained(request):
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_no_shortest_attack_lands_inside_on_trained_models(trained, norm):
     v, _ = models.images_of_training(12)
-    attack = denseam.minimum_norm(trained, v, norm=norm)
+    attack = denseam.minimum_norm(trained, v, norm=norm, eight_bit=False)
     proven = 0
     for certificates in certificates_of_all_bounds(trained, v, norm):
         assert_attacks_outside(trained, v, certificates, attack.images)
@@ -148,7 +148,7 @@ def test_no_search_lands_inside_on_many_models(norm):
         n, K = (int(torch.randint(2, 20, (), generator=generator)) for _ in range(2))
         model = model_of(powers[seed % 6], seed=seed, n_visible=n, K=K + 2, votes=0.1 * (seed % 11))
         v = points(4, seed=seed, n=n)
-        shortest = denseam.minimum_norm(model, v, norm=norm)
+        shortest = denseam.minimum_norm(model, v, norm=norm, eight_bit=False)
         for certificates in certificates_of_all_bounds(model, v, norm):
             assert_attacks_outside(model, v, certificates, shortest.images)
             for i, image in enumerate(v):

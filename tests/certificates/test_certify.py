@@ -103,7 +103,7 @@ def test_attacks_stay_outside_of_certificates():
     model, v = model_of(math.inf, n_visible=8, K=30), points(40, n=8)
     for norm in ("l2", "linf"):
         certificates = denseam.certify(model, v, norm=norm)
-        attack = denseam.minimum_norm(model, v, norm=norm)
+        attack = denseam.minimum_norm(model, v, norm=norm, eight_bit=False)
         moved = (attack.images - v).double()
         order = 2 if norm == "l2" else math.inf
         distances = torch.linalg.vector_norm(moved, ord=order, dim=1)[attack.success]

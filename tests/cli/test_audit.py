@@ -100,7 +100,9 @@ def test_the_nearest_wrong_images_are_a_set_and_a_picture(nearest, model, toy, t
     with Image.open(picture) as shown:
         assert shown.size[0] > 300
     made, clean = data.load(tmp_path / "near.safetensors"), data.load(toy).test.subset(slice(9))
-    direct = denseam.minimum_norm(denseam.load(model), clean.visible(), clean.labels, norm=norm)
+    direct = denseam.minimum_norm(
+        denseam.load(model), clean.visible(), clean.labels, norm=norm, eight_bit=False
+    )
     assert made.facts["success"].tolist() == direct.success.tolist()
     assert made.facts[norm].tolist() == pytest.approx(
         getattr(direct.distances, norm).tolist(), rel=1e-5

@@ -53,6 +53,7 @@ def test_every_attack_takes_its_defaults_from_nowhere_else(name):
     size = 0.2 if "eps" in attack.parameters else None
     recorded = attack_set(model, clean, name, size).metadata["parameters"]
     defaults = {option: attack.parameters[option].default for option in attack.options}
+    defaults |= attack.usual
     if "loss_power" in defaults:
         defaults["loss_power"] = 4.0
     assert {option: recorded.get(option, False) for option in attack.options} == defaults

@@ -136,8 +136,10 @@ def test_images_can_stay_wrong_as_8_bit_pictures(norm, on_grid):
     model, test = denseam.load_pretrained("mnist-n2"), denseam.data.load("mnist").test
     v, labels = test.visible()[:12], test.labels[:12]
     v = v if on_grid else (v + 0.003).clamp(-1, 1)
-    nearest = minimum_norm(model, v, labels, norm=norm, rounds=3)
+    nearest = minimum_norm(model, v, labels, norm=norm, rounds=3, eight_bit=False)
     pictures = minimum_norm(model, v, labels, norm=norm, rounds=3, eight_bit=True)
+    usual = minimum_norm(model, v, labels, norm=norm, rounds=3)
+    assert torch.equal(usual.images, (pictures if on_grid else nearest).images)
     written = ((pictures.images + 1) * 127.5).round() / 127.5 - 1
     assert torch.equal(written, pictures.images)
     assert pictures.success.all()
@@ -156,7 +158,7 @@ def test_images_can_stay_wrong_as_8_bit_pictures(norm, on_grid):
 def test_labels_change_in_float32_and_in_float64_and_barely(norm):
     model = denseam.load_pretrained("mnist-n30")
     v = denseam.data.load("mnist").test.visible()[:12]
-    found = minimum_norm(model, v, norm=norm)
+    found = minimum_norm(model, v, norm=norm, eight_bit=False)
     assert found.success.all()
     assert found.images.dtype == v.dtype
     assert found.images.abs().max() <= 1

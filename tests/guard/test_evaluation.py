@@ -196,7 +196,7 @@ def test_knowing_the_guard_is_no_worse_than_not_knowing_it():
     weak = torch.linspace(0, 1, 400)[:, None] * small.clean().visible()
     guard.calibrate(weak, 0.01)  # lets through what lies between two patterns
     visible, labels = images.visible(), images.labels
-    alone = minimum_norm(guard.classifier.network, visible, labels)
+    alone = minimum_norm(guard.classifier.network, visible, labels, eight_bit=False)
     said = guard.predict(alone.images)
     through = said.accepted & (said.labels != labels)
     assert bool(through.any())

@@ -50,7 +50,9 @@ def test_errors_and_distances_are_those_of_the_models(study, found):
         images = study.images.test.subset(slice(6))
         for norm in ("l2", "linf"):
             row = row_of(found, f"networks/{norm}/{subject.name}")
-            there = minimum_norm(subject.model, images.visible(), images.labels, norm=norm)
+            there = minimum_norm(
+                subject.model, images.visible(), images.labels, norm=norm, eight_bit=False
+            )
             distances = there.distances.l2 if norm == "l2" else there.distances.linf
             farthest = 10.0 if norm == "l2" else 2.0  # the diagonal: 2 sqrt(25)
             distances = torch.where(there.success, distances, farthest)

@@ -177,7 +177,7 @@ def _attacked(
     with images_bar("attack") as bar:
         result = minimum_norm(
             model, inputs[:count], labels[:count].to(inputs.device), norm=args.norm,
-            on_progress=bar,
+            eight_bit=False, on_progress=bar,
         )  # fmt: skip
     order = 2 if args.norm == "l2" else torch.inf
     moved = (result.images - inputs[:count]).flatten(1).double()

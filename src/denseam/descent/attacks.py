@@ -17,7 +17,7 @@ An attack is a function and a row. Its signature and docstring are all that is n
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from denseam.descent.minimum import minimum_norm
@@ -36,10 +36,12 @@ class Attack:
     Attributes:
         function: (model, visible, labels, [eps], *, options) -> ``DescentResult``.
         title: what it does, in a few words.
+        usual: options of sets where nobody gives them, if not the defaults of the function.
     """
 
     function: Callable[..., DescentResult]
     title: str
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -61,6 +63,10 @@ ATTACKS: dict[str, Attack] = {
     "fgsm": Attack(sign_gradient, "one step along the sign of the gradient"),
     "bim": Attack(basic_iterative, "many small steps along signs of gradients"),
     "llc": Attack(least_likely, "many small steps towards the least likely class"),
-    "minimum": Attack(minimum_norm, "the nearest image that is labelled otherwise, in L2 or Linf"),
+    "minimum": Attack(
+        minimum_norm,
+        "the nearest image that is labelled otherwise, in L2 or Linf",
+        usual={"eight_bit": False},  # sets keep floats
+    ),
     "square": Attack(square_attack, "random squares, by scores alone"),
 }

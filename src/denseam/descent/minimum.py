@@ -51,7 +51,7 @@ def minimum_norm(
     norm: Norm = "l2",
     rounds: int = 10,
     starts: int = 9,
-    eight_bit: bool = False,
+    eight_bit: bool | None = None,
     clip: bool = True,
     exact: nn.Module | None = None,
     chunk: int = 500,
@@ -72,7 +72,8 @@ def minimum_norm(
         starts: number of other classes to begin towards, likeliest first; the ways that are
             shortest after two rounds are followed to the end.
         eight_bit: find images of 256 levels, which stay wrong when they are written as 8-bit
-            pictures. What lies between two levels is rounded before the search.
+            pictures. What lies between two levels is rounded before the search. By default, where
+            the images have 256 levels themselves; False finds the nearest images of any floats.
         clip: keep pixels in [-1, 1].
         exact: the same model in float64, which decides; a copy of it by default.
         chunk: images at once; each takes memory for up to ``starts`` ways.
@@ -102,6 +103,9 @@ def minimum_norm(
     decides = batch.exact_head(exact, log_energy=True)
     labels = batch.scores.argmax(dim=1) if labels is None else labels
     batch.check_labels(labels)
+
+    if eight_bit is None:
+        eight_bit = clip and torch.equal(as_written(batch.flat), batch.flat)
 
     def run(chunk_rows: slice) -> DescentResult:
         clean, right = batch.flat[chunk_rows], labels[chunk_rows]

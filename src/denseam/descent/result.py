@@ -127,7 +127,7 @@ class DescentResult(Shown, Drawn, Tabular):
         """Return which images succeed also as 8-bit pictures, (B,) bool.
 
         Rounding to 256 levels carries about half of the nearest wrong images back across the
-        boundary; ``minimum_norm(..., eight_bit=True)`` makes images that stay.
+        boundary; those that ``minimum_norm`` finds for images of 256 levels stay.
 
         Args:
             model: the one that was attacked.
@@ -135,7 +135,7 @@ class DescentResult(Shown, Drawn, Tabular):
         >>> import denseam
         >>> model = denseam.load_pretrained("mnist-n2")
         >>> visible = denseam.data.load("mnist").test.visible()[:8]
-        >>> nearest = denseam.minimum_norm(model, visible, eight_bit=True)
+        >>> nearest = denseam.minimum_norm(model, visible)
         >>> int(nearest.written(model).sum())
         8
         """

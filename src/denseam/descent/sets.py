@@ -221,7 +221,9 @@ def attack_set(
                 eps=size, exact=exact, shape=images.input_shape, chunk=chunk, on_progress=progress,
                 **random,
             )  # fmt: skip
-            result = attack.function(model, visible[rows], labels, **{**options, **more})
+            result = attack.function(
+                model, visible[rows], labels, **{**attack.usual, **options, **more}
+            )
         facts = facts_of(model, result, torch.arange(rows.start, rows.stop), chunk)
         if size is not None:
             facts["eps"] = torch.full((len(result),), size, dtype=torch.float64)

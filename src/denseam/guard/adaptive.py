@@ -234,7 +234,9 @@ class _Alone(nn.Module):
 
 def _fooling(search: _Search) -> Tensor:
     """Return the nearest images that the classifier alone labels wrongly."""
-    alone = minimum_norm(_Alone(search.model), search.clean, search.labels, norm=search.norm)
+    alone = minimum_norm(
+        _Alone(search.model), search.clean, search.labels, norm=search.norm, eight_bit=False
+    )
     return alone.images.float()
 
 

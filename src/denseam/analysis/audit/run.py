@@ -336,7 +336,7 @@ class _Work:
     def nearest(self, norm: Any) -> tuple[Tensor, Tensor]:
         """Return the nearest wrong images (B, ...), and their distances (B,) in [0, 1] units."""
         result = minimum_norm(
-            self.model, self.visible, self.labels, norm=norm, exact=self.in_float64
+            self.model, self.visible, self.labels, norm=norm, eight_bit=False, exact=self.in_float64
         )
         distances = result.distances.l2 if norm == "l2" else result.distances.linf
         return result.images, torch.where(result.success, distances / 2, math.inf)

@@ -116,7 +116,9 @@ def distance_rows(
 def _nearest(subject: Subject, images: ImageSet, norm: Norm) -> Tensor:
     """Return distances (M,) of the nearest wrong images, visible units; inf where none is."""
     visible = images.visible(subject.model.memories.dtype, subject.model.memories.device)
-    nearest = minimum_norm(subject.model, visible, images.labels.to(visible.device), norm=norm)
+    nearest = minimum_norm(
+        subject.model, visible, images.labels.to(visible.device), norm=norm, eight_bit=False
+    )
     distances = nearest.distances.l2 if norm == "l2" else nearest.distances.linf
     return torch.where(nearest.success, distances, torch.inf).cpu()
 
