@@ -62,6 +62,15 @@ def test_calibrate_makes_the_guard_of_the_library(calibrate, files, tmp_path):
     assert found.to_json() == wanted.to_json()
 
 
+def test_a_long_calibration_says_in_a_pipe_what_it_does(calibrate, tmp_path, monkeypatch):
+    monkeypatch.setattr("denseam.cli.progress._FIRST", 0.0)
+    code, _, err = calibrate(out=tmp_path / "g")
+    assert code == 0
+    assert err.splitlines()[:2] == [
+        "calibrate: scores of 400 images", "calibrate: labels of both members"
+    ]  # fmt: skip
+
+
 def test_calibrate_json_and_options(calibrate, tmp_path):
     code, out, _ = calibrate(
         "--json", "--score", "gap", "--count", 50, "--seed", 3, out=tmp_path / "g.safetensors"

@@ -36,6 +36,7 @@ from denseam.cli.common import (
     stdout,
 )
 from denseam.cli.own import chosen_for, reading_of
+from denseam.cli.progress import parts_bar
 from denseam.data import ImageSet
 from denseam.fronts.preparing import preparation_of, prepared
 from denseam.guard import DEFAULT_SCORE, SCORES, Guard
@@ -86,8 +87,11 @@ def run(args: argparse.Namespace) -> int:
     guard = Guard(
         detector, classifier, score=args.score, image_shape=images.shape, takes=args.takes,
     )  # fmt: skip
-    guard.calibrate(images, args.target_rejection, seed=args.seed)
-    clean = guard.measure(images)
+    with parts_bar("calibrate") as bar:
+        bar(f"scores of {len(images)} images", 0, 2)
+        guard.calibrate(images, args.target_rejection, seed=args.seed)
+        bar("labels of both members", 1, 2)
+        clean = guard.measure(images)
     guard.save(args.out)
     _warn_of_strangers(clean, args)
     if args.json:
