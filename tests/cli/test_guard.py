@@ -207,6 +207,12 @@ def test_scans_are_prepared_for_calibration_and_for_checks(run, tmp_path):
     assert code == 0
     assert said["images"] == 50
     assert said["rejected"] <= 2
+    for command, dataset in (("guard evaluate", "new"), ("evaluate", "clean")):
+        model = tmp_path / "g" if "guard" in command else "mnist-n30"
+        options = ("--dataset", tmp_path / dataset, "--part", "train", "--json")
+        said = json.loads(run(*command.split(), model, *options)[1])
+        assert said.get("clean", {"rejected": 0})["rejected"] <= 2
+        assert said.get("error", 0) <= 0.03
     # Made smaller before they were prepared, the same pages would look otherwise to the guard.
     said = json.loads(run("guard", "check", tmp_path / "g", tmp_path / "clean", "--json")[1])
     assert said["rejected"] <= 4

@@ -15,7 +15,7 @@ from denseam import data, mesh
 from denseam.checks import whole
 from denseam.classifier import check_device
 from denseam.cli.console import foreign, percent, stderr, stdout
-from denseam.data import Dataset, Examples
+from denseam.data import Dataset, Examples, ImageSet
 from denseam.data.assembly import Kind
 from denseam.data.pixels import Scale
 from denseam.errors import DenseAMError, InputError
@@ -127,13 +127,19 @@ def add_images(parser: argparse.ArgumentParser, *, count: int) -> None:
     )
 
 
-def images_of(args: argparse.Namespace) -> Examples:
+LARGEST_SCAN = 1024
+"""Most pixels of a side of pictures that are prepared for a model: they are all in memory."""
+
+
+def images_of(args: argparse.Namespace, n_inputs: int | None = None) -> Examples:
     """Return the part of a data set that was asked for, or the whole of a saved set.
+
+    Pictures of a folder that are no images of ``n_inputs`` pixels are read as large as they are.
 
     One set of another source is split as ``dataset_of`` does, so that its part "test" is what
     `denseam train` has not seen.
     """
-    examples = _loaded(args)
+    examples = _loaded(args, n_inputs)
     if isinstance(examples, Examples) and _is_saved(examples):
         return examples
     part: Examples = getattr(_split(examples), args.part)
@@ -150,13 +156,22 @@ def load_examples(args: argparse.Namespace, name: str, **more: Any) -> Dataset |
     return data.load(name, scale=args.scale, label=args.label_column, kind=args.kind, **more)
 
 
-def _loaded(args: argparse.Namespace) -> Dataset | Examples:
+def _loaded(args: argparse.Namespace, n_inputs: int | None = None) -> Dataset | Examples:
     """Load what ``--dataset`` names, and say what was taken for what."""
-    examples = load_examples(args, args.dataset or "mnist")
+    name = args.dataset or "mnist"
+    examples = load_examples(args, name)
     first = examples.train if isinstance(examples, Dataset) else examples
+    if is_folder_of_others(args, first, n_inputs):
+        examples = load_examples(args, name, largest=LARGEST_SCAN)
     for note in first.metadata.get("notes", ()):
         _note(f"{args.dataset}: {note}")
     return examples
+
+
+def is_folder_of_others(args: argparse.Namespace, first: Examples, n_inputs: int | None) -> bool:
+    """Return whether examples are pictures of a folder, and no images of ``n_inputs`` pixels."""
+    other = n_inputs not in (None, first.n_inputs)
+    return other and isinstance(first, ImageSet) and Path(args.dataset or "").is_dir()
 
 
 def _split(examples: Dataset | Examples) -> Dataset:

@@ -1,18 +1,27 @@
 """The data set that a model was trained on: what commands work on unless told otherwise."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from denseam.classifier import Classifier
-from denseam.cli.common import check_count, foreign, images_of, say_next, stderr
+from denseam.cli.common import (
+    check_count,
+    foreign,
+    images_of,
+    is_folder_of_others,
+    say_next,
+    stderr,
+)
 from denseam.data import Dataset, Examples, ImageSet
 from denseam.data.imageset import only_pictures
 from denseam.data.registry import KNOWN
 from denseam.errors import InputError
 from denseam.files import read_json, there_is
+from denseam.fronts.preparing import preparation_of, prepared
 
 __all__ = [
     "OwnData",
@@ -114,11 +123,26 @@ def examples_for(args: argparse.Namespace, models: Mapping[str, object]) -> Exam
     args = argparse.Namespace(**vars(args))
     if args.dataset is None:
         _fill_in(args, owned)
-    examples = images_of(args)
+    examples = _as_inputs(args, models)
     examples = examples.renamed(examples.name, read=reading_of(args))
     for source, own in owned.items():
         _warn(source, own, examples)
     return examples
+
+
+def _as_inputs(args: argparse.Namespace, models: Mapping[str, object]) -> Examples:
+    """Return the examples that were asked for; pictures of a folder as inputs of the first model.
+
+    They are prepared as `denseam predict` and `denseam guard check` prepare them.
+    """
+    model: Any = next(iter(models.values()), None)
+    shape = getattr(model, "image_shape", None)  # of a guard
+    n_inputs = getattr(model, "n_inputs", None) if shape is None else math.prod(shape)
+    examples = images_of(args, n_inputs)
+    if not is_folder_of_others(args, examples, n_inputs):
+        return examples
+    prepare = preparation_of(model) if shape is None else model.preparation()
+    return prepared(only_pictures(examples, "preparing"), prepare)
 
 
 def chosen_for(args: argparse.Namespace, models: Mapping[str, object]) -> ImageSet:

@@ -23,6 +23,7 @@ import argparse
 from pathlib import Path
 
 from denseam.cli.common import (
+    LARGEST_SCAN,
     add_own_dataset,
     add_part,
     add_preparation,
@@ -44,7 +45,6 @@ from denseam.guard.calibration import CalibratedOn
 from denseam.guard.members import TAKES
 from denseam.pretrained import load_any
 
-_LARGEST = 1024  # side of pictures: they are all in memory
 _SHOWN = 20  # images of the command that is named last
 
 
@@ -143,7 +143,7 @@ def _all_of_one(args: argparse.Namespace, members: list[object]) -> ImageSet | N
     """
     # Scans in the size that `guard check` will see, for they are prepared by the same code.
     named = args.dataset is not None
-    examples = load_examples(args, args.dataset, largest=_LARGEST) if named else None
+    examples = load_examples(args, args.dataset, largest=LARGEST_SCAN) if named else None
     learned = [known.data for each in members if (known := getattr(each, "trained_on", None))]
     if not isinstance(examples, ImageSet) or any(d.startswith(examples.name) for d in learned):
         return None
