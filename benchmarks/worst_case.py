@@ -109,11 +109,12 @@ def worst(results: Results, key: str, norm: Norm) -> dict[int, list[float]]:
     return blocks
 
 
-def names(results: Results, key: str) -> Iterator[str]:
-    """Yield the attacks that a model has met, once each."""
-    met = {piece.rsplit("/", 2)[1].split()[0] for piece in results if piece.startswith(f"{key}/")}
-    for each in (*dict.fromkeys(sum(ATTACKS.values(), ())), *STANDARD):
-        if each in met:
+def names(results: Results, key: str, norm: Norm) -> Iterator[str]:
+    """Yield the attacks that a model has met in a norm; those of one size, at every size."""
+    start = f"{key}/{norm}/"
+    met = {piece.rsplit("/", 2)[1] for piece in results if piece.startswith(start)}
+    for each in (*ATTACKS[norm], *STANDARD):
+        if each in met or met.issuperset(f"{each} {eps}" for eps in SIZES[norm]):
             yield each.rpartition(".")[2]
 
 
@@ -132,7 +133,8 @@ def table(results: Results) -> str:
             clean = f"{100 * statistics.mean(x == 0 for x in least):.1f} %"
             cells += [f"{100 * statistics.mean(x > eps for x in least):.1f} %" for eps in limits]
             cells.append(f"{statistics.median(least):.3g}")
-        attacks = ", ".join(names(results, key))
+        by_norm = {norm: ", ".join(names(results, key, norm)) for norm in SIZES}
+        attacks = "; ".join(f"{norm}: {met}" for norm, met in by_norm.items() if met)
         rows.append([f"`{key.partition('@')[0]}`", f"{count:,}", clean, *cells, attacks])
     columns: list[str] = []
     for norm, limits in SIZES.items():
