@@ -22,6 +22,7 @@ from denseam.fronts import Table
 from denseam.kernels import Rule, choose, step
 from denseam.kernels.objectives import OBJECTIVES, Objective
 from denseam.model import DenseAM
+from denseam.precision import in_full_precision
 from denseam.training import Recipe
 from denseam.training.batches import epoch_indices
 from denseam.training.scale import DRAWN, class_rows, first_memories, fit_scale, sizes
@@ -187,6 +188,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # ---- training ----------------------------------------------------------------------------
 
+    @in_full_precision
     def fit(self, X: Any, y: Any) -> Self:
         """Train on X (M, n_features) and labels y (M,).
 
@@ -223,6 +225,7 @@ class DenseAMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._calibrate(*(held or (X, labels)))
         return self
 
+    @in_full_precision
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Train one epoch on X (M, n_features) and labels y (M,), from where the last call ended.
 

@@ -142,3 +142,36 @@ def test_the_estimator_is_the_same_in_mixed_precision():
     plain = outputs()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert np.array_equal(outputs(), plain)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"network": "prototypes", "power": 1, "certify": "l2:1.58", "shift": 0.5},
+        {"objective": "cross-entropy", "distort": 0.5},
+        {"objective": "cross-entropy", "adversarial": "l2:1.0"},
+        {},
+    ],
+    ids=lambda fields: "-".join(fields) or "found",
+)
+def test_every_training_is_the_same_in_mixed_precision(fields):
+    few = denseam.data.load("mnist").train.subset(slice(200))
+    sizes = {"n_memories": 20, "per_class": 2}
+
+    def memories():
+        if not fields:
+            return denseam.train(denseam.fit_recipe(few, 3, 1, **sizes), few).model.memories
+        recipe = denseam.Recipe.paper(**{"power": 3, "epochs": 1, **sizes, **fields})
+        return denseam.train(recipe, few).model.memories
+
+    plain = memories()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(memories(), plain)
+
+
+def test_certificates_are_the_same_in_mixed_precision():
+    model, test = denseam.load_pretrained("mnist-certified-l2"), denseam.data.load("mnist").test
+    v, labels = test.visible()[:3], test.labels[:3]
+    plain = denseam.certify(model, v, labels).distances
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(denseam.certify(model, v, labels).distances, plain)

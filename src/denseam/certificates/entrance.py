@@ -20,6 +20,7 @@ from denseam.classifier import Classifier
 from denseam.data.validate import check_labels
 from denseam.descent.batch import Progress
 from denseam.errors import InputError
+from denseam.precision import in_full_precision
 from denseam.saved import describe_model
 
 __all__ = ["Norm", "certify", "digest", "verify"]
@@ -28,6 +29,7 @@ Norm = Literal["l2", "linf"]
 _SHRINK = (1 - 1e-6, 1 - 1e-4, 1 - 1e-2)  # where the verifier's rounding refuses a radius
 
 
+@in_full_precision
 def certify(
     model: Classifier,
     visible: Tensor,

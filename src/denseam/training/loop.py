@@ -19,6 +19,7 @@ from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, InputError
 from denseam.evaluation import check_fit
 from denseam.mesh import Mesh
+from denseam.precision import in_full_precision
 from denseam.showing import Drawn, Shown, Tabular
 from denseam.trained_on import TrainedOn
 from denseam.training import environment
@@ -78,6 +79,7 @@ class TrainResult(Shown, Drawn, Tabular):
         return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
+@in_full_precision
 def train(
     recipe: Recipe,
     images: Examples | Dataset,
@@ -299,7 +301,7 @@ class _Run:
             return
         for callback in self.callbacks:
             callback.on_warning(message)
-        warnings.warn(message, DenseAMWarning, stacklevel=4 + depth)
+        warnings.warn(message, DenseAMWarning, stacklevel=5 + depth)
 
 
 def _trained_on(examples: Examples) -> TrainedOn:

@@ -47,7 +47,7 @@ MOST_SEED = 2**32 - 1  # PyTorch's generator drops the bits above
 MNIST_SCALE = 741.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe(Shown, Drawn):
     """The hyperparameters of a training run; symbols are those of NIPS16, appendix A.
 
@@ -199,6 +199,11 @@ class Recipe(Shown, Drawn):
                 f"{self.dtype} no room for gradients: wanted nearer temperatures, 10^"
                 f"{-most / math.log(10):.0f} to 10^{most / math.log(10):.0f}"
             )
+
+    def _summary(self) -> str:
+        """Return the fields that have no default, or another value."""
+        values = ((each, getattr(self, each.name)) for each in fields(self))
+        return ", ".join(f"{each.name}={x!r}" for each, x in values if x != each.default)
 
     def _rows(self) -> dict[str, list[Any]]:
         return {"field": [*self.to_json()], "value": [*self.to_json().values()]}

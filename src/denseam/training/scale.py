@@ -27,6 +27,7 @@ from denseam.energies import EnergyFunction, RectifiedPolynomial
 from denseam.fronts import Table
 from denseam.kernels import choose, look_at
 from denseam.kernels.look import Look
+from denseam.precision import in_full_precision
 from denseam.training.recipe import COMMAND_EPOCHS, Recipe
 
 __all__ = [
@@ -104,6 +105,7 @@ _DENSE = ("dam", "exponential")
 _PAPERS = {"loss_power", "temperature_start", "temperature_epochs"}  # of the paper's objective only
 
 
+@in_full_precision
 def fit_recipe(
     images: Examples,
     power: float | None = None,
