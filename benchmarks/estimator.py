@@ -27,16 +27,16 @@ SHOWN = [power for power in POWERS if power != "exp"]
 def rows(examples: Dataset) -> Dataset:
     """Return the set with rows of numbers in place of pictures."""
     train, test = (
-        FeatureSet(part.inputs(torch.float64), part.labels, part.n_classes, name=part.name)
-        for part in (examples.train, examples.test)
+        FeatureSet(each.inputs(torch.float64), each.labels, each.n_classes, name=each.name)
+        for each in (examples.train, examples.test)
     )
     return Dataset(examples.name, train, test)
 
 
 def estimator(power: str, examples: Dataset, seed: int) -> float:
     train, test = (
-        (part.inputs(torch.float64).numpy(), part.labels.numpy())
-        for part in (examples.train, examples.test)
+        (each.inputs(torch.float64).numpy(), each.labels.numpy())
+        for each in (examples.train, examples.test)
     )
     model = DenseAMClassifier(power=POWERS[power], random_state=seed)
     return 1 - float(model.fit(*train).score(*test))

@@ -242,8 +242,8 @@ def fab(norm: Norm, of: Subject, *, targeted: bool) -> Tensor:
 
 def own(norm: Norm, of: Subject) -> Tensor:
     visible = 2 * of.images.flatten(1) - 1
-    found = denseam.minimum_norm(of.network, visible, of.labels, norm=norm, eight_bit=False)
-    return found.images.reshape(of.images.shape) / 2 + 0.5
+    nearest = denseam.minimum_norm(of.network, visible, of.labels, norm=norm, eight_bit=False)
+    return nearest.images.reshape(of.images.shape) / 2 + 0.5
 
 
 _attacks = foolbox.attacks

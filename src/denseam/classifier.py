@@ -167,7 +167,7 @@ class Classifier(nn.Module, Shown, Drawn):
 
     @property
     def input_dtype(self) -> torch.dtype:
-        """The dtype of inputs: float64 before a front that wants it, else that of the memories."""
+        """Dtype of inputs: float64 before a front that wants it, else that of the memories."""
         return torch.float64 if getattr(self.front, "exact", False) else self.memories.dtype
 
     @property
@@ -339,7 +339,7 @@ class Classifier(nn.Module, Shown, Drawn):
 
     @property
     def batch_invariant(self) -> bool:
-        """Whether ``energies`` of an input are the same to the bit in any batch."""
+        """True where ``energies`` of an input are the same to the bit in any batch."""
         return False
 
     def energies(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -158,16 +158,16 @@ def test_images_can_stay_wrong_as_8_bit_pictures(norm, on_grid):
 def test_labels_change_in_float32_and_in_float64_and_barely(norm):
     model = denseam.load_pretrained("mnist-n30")
     v = denseam.data.load("mnist").test.visible()[:12]
-    found = minimum_norm(model, v, norm=norm, eight_bit=False)
-    assert found.success.all()
-    assert found.images.dtype == v.dtype
-    assert found.images.abs().max() <= 1
+    nearest = minimum_norm(model, v, norm=norm, eight_bit=False)
+    assert nearest.success.all()
+    assert nearest.images.dtype == v.dtype
+    assert nearest.images.abs().max() <= 1
     exact = denseam.load_pretrained("mnist-n30").double()
-    assert (model.predict(found.images) != found.labels).all()
-    assert (exact.predict(found.images.double()) != found.labels).all()
-    assert torch.equal(model.predict(found.images), found.targets)
-    short_of = v.double() + (1 - 3e-3) * (found.images.double() - v)
-    assert (exact.predict(short_of) == found.labels).all()
+    assert (model.predict(nearest.images) != nearest.labels).all()
+    assert (exact.predict(nearest.images.double()) != nearest.labels).all()
+    assert torch.equal(model.predict(nearest.images), nearest.targets)
+    short_of = v.double() + (1 - 3e-3) * (nearest.images.double() - v)
+    assert (exact.predict(short_of) == nearest.labels).all()
 
 
 def test_labels_stay_changed_in_any_batch():

@@ -208,10 +208,10 @@ def test_attacked_images_may_be_asked_for_the_answers_to_clean_ones():
     right = -sum(math.log(row[c]) for row, c in zip(clean, labels[:3], strict=True))
     value = float(Agreement(5.0, mix=0.25).value(scores, labels))
     assert value == pytest.approx(0.75 * right + 0.25 * divergence)
-    wanted = ROBUST.replace(attacked_target="clean", mix=0.8)
-    result = denseam.train(wanted, dataset())
+    chosen = ROBUST.replace(attacked_target="clean", mix=0.8)
+    result = denseam.train(chosen, dataset())
     assert result.records[-1].attack["clean_error"] < 0.2
-    others = (ROBUST, wanted.replace(mix=0.2))
+    others = (ROBUST, chosen.replace(mix=0.2))
     for other in others:
         assert not torch.equal(
             result.model.memories, denseam.train(other, dataset()).model.memories
@@ -220,11 +220,11 @@ def test_attacked_images_may_be_asked_for_the_answers_to_clean_ones():
 
 @pytest.mark.parametrize("fields", [{"perturbations": "free"}, {"attacked_target": "clean"}])
 def test_options_of_the_attack_go_on_to_the_same_bits(tmp_path, fields):
-    wanted = ROBUST.replace(**fields)
-    whole = denseam.train(wanted, dataset())
+    chosen = ROBUST.replace(**fields)
+    whole = denseam.train(chosen, dataset())
     with pytest.raises(Stop):
-        denseam.train(wanted, dataset(), tmp_path, callbacks=[StopAt(2, 2)])
-    assert_same_run(denseam.train(wanted, dataset(), tmp_path), whole)
+        denseam.train(chosen, dataset(), tmp_path, callbacks=[StopAt(2, 2)])
+    assert_same_run(denseam.train(chosen, dataset(), tmp_path), whole)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ _GROWTH = 4.0
 
 @dataclass(frozen=True)
 class Work:
-    """The tools that find a bound: the fields, a search and the verifier of one model."""
+    """Fields, a search and the verifier of one model, to find a bound with."""
 
     search: Search
     verifier: Verifier

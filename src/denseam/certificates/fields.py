@@ -64,7 +64,7 @@ class Fields:
 
     @property
     def slack(self) -> Array:
-        """The largest error of a field in float32, (K,)."""
+        """Largest error of a field in float32, (K,)."""
         return self.overlap_error + self.shift_error
 
     def own(self, label: int) -> Array:

@@ -98,7 +98,7 @@ class Certificates(Shown, Drawn, Tabular):
 
     @property
     def bounds(self) -> dict[str, int]:
-        """The number of radii that each bound has proven, by its name."""
+        """Numbers of radii that bounds have proven, by their names."""
         names = [proof["bound"] for proof in self.proofs if proof is not None]
         return {name: names.count(name) for name in sorted(set(names))}
 

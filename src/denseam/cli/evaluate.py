@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(model, DenseAM):
         say_next("explain", args.model, *same_data(args), "--index", _first_error(model, images))
     else:
-        part = "test" if args.part == "train" else "train"
-        data = argparse.Namespace(**{**vars(args), "part": part})
+        other = "test" if args.part == "train" else "train"
+        data = argparse.Namespace(**{**vars(args), "part": other})
         say_next("evaluate", args.model, *same_data(data))
     return 0
 

@@ -94,8 +94,9 @@ def own_data(source: str, model: object) -> OwnData | None:
 
 def say_evaluate(source: str, model: object) -> None:
     """Name the command that evaluates a model; the list of data sets where its own is unknown."""
-    own = own_data(source, model)
-    say_next("data") if own is None or own.dataset is None else say_next("evaluate", source)
+    learned = own_data(source, model)
+    known = learned is not None and learned.dataset is not None
+    say_next("evaluate", source) if known else say_next("data")
 
 
 def _of_guard(clean: Any) -> OwnData | None:
@@ -141,7 +142,8 @@ def _as_inputs(args: argparse.Namespace, models: Mapping[str, object]) -> Exampl
     examples = images_of(args, n_inputs)
     if not is_folder_of_others(args, examples, n_inputs):
         return examples
-    prepare = preparation_of(model) if shape is None else model.preparation()
+    options = {key: getattr(args, key, None) for key in ("invert", "centre")}
+    prepare = preparation_of(model, **options) if shape is None else model.preparation(**options)
     return prepared(only_pictures(examples, "preparing"), prepare)
 
 

@@ -72,10 +72,12 @@ def run(args: argparse.Namespace) -> int:
     """Predict, write, print."""
     check_file(args.out, ".csv", ".json", ".jsonl")
     check_picture(args.pictures, ".png")
+    sources, model = _sources(args), load_any(args.model, device=args.device)
     result = predict(
-        _sources(args), args.model, invert=args.invert, centre=args.centre, part=args.part,
-        beta_sm=args.beta_sm, memories=args.memories, device=args.device,
+        sources, model, invert=args.invert, centre=args.centre, part=args.part,
+        beta_sm=args.beta_sm, memories=args.memories,
     )  # fmt: skip
+    result.model = args.model
     if args.out is not None:
         write_bytes(args.out, _written(result, args.out.suffix.lower()).encode())
     if args.pictures is not None:
@@ -90,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(_written(result, ".csv"))
     else:
         _report(args, result)
+        say_evaluate(args.model, model)
     if len(result.errors) == len(result):
         return 2
     return 1 if result.errors else 0
@@ -141,7 +144,6 @@ def _report(args: argparse.Namespace, result: Predictions) -> None:
     for what, path in (("rows", args.out), ("pictures", args.pictures)):
         if path is not None:
             stdout.print(foreign(f"{what} in {path}"))
-    say_evaluate(args.model, load_any(args.model))
 
 
 def _table(result: Predictions) -> FittedTable:

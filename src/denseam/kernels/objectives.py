@@ -88,7 +88,7 @@ class _Scaled(Objective):
 
 @dataclass(frozen=True)
 class CrossEntropy(_Scaled):
-    """The cross-entropy of the softmax of log-energies times a scale."""
+    """Cross-entropy of the softmax of log-energies times a scale."""
 
     def value(self, scores: Tensor, labels: Tensor) -> Tensor:
         right = one_hot(labels, scores.shape[1]).bool()
@@ -113,7 +113,7 @@ class Margin(_Scaled):
 
 @dataclass(frozen=True)
 class Agreement(_Scaled):
-    """The cross-entropy of clean images, and the divergence of attacked answers from clean ones.
+    """Cross-entropy of clean images, and the divergence of attacked answers from clean ones.
 
         sum (1 - mix) H(y, p) + mix KL(p, p'),  p and p' of an image and of the same image attacked
 

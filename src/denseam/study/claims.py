@@ -171,8 +171,8 @@ def _claim(fields: dict[str, Any]) -> Claim:
 
 def _expanded(text: str) -> list[str]:
     """Return the ids that braces stand for: "a/{b,c}" for "a/b" and "a/c"."""
-    parts = (part.split(",") for part in re.split(r"[{}]", text))
-    return ["".join(choices) for choices in itertools.product(*parts)]
+    choices = (piece.split(",") for piece in re.split(r"[{}]", text))
+    return ["".join(each) for each in itertools.product(*choices)]
 
 
 CLAIMS: tuple[Claim, ...] = tuple(

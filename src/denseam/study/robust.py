@@ -1,4 +1,4 @@
-"""The study of adversarial training, section 7 of the paper: what it brings, and what it costs.
+"""Study of adversarial training, section 7 of the paper: what it brings, and what it costs.
 
 Errors, memories, rubbish, boundary images, transfer and confidence are the stages of the paper's
 study, with adversarially trained models as further columns. Distances, and how sure models are of

@@ -70,7 +70,7 @@ class Threat:
 
 @dataclass(frozen=True)
 class _Path:
-    """The steps of an attack, and the length of one in sizes."""
+    """Steps of an attack, and the length of one in sizes."""
 
     steps: int
     length: float
@@ -223,7 +223,7 @@ class Adversarial:
 
     @property
     def repeats(self) -> int:
-        """How often every batch is shown, one time after the other."""
+        """Number of times that every batch is shown, one after the other."""
         return self.steps if self.perturbations == "free" else 1
 
     @property

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +17,19 @@ from denseam.training.batches import BatchRule
 __all__ = ["Distort", "MovedThenAttacked", "Shift"]
 
 
-class Shift:
+class _Move:
+    """A callable for batches of pictures of one shape that changes some of them."""
+
+    name: ClassVar[str]  # of the probability, in errors
+
+    def __init__(self, shape: Sequence[int], probability: float = 0.5) -> None:
+        if len(shape) not in (2, 3):
+            raise InputError(f"shape = {tuple(shape)}: wanted pictures, (H, W) or (colours, H, W)")
+        self.shape = tuple(shape)
+        self.probability = number(self.name, probability, least=0, most=1)
+
+
+class Shift(_Move):
     """A ``batch=`` callable of ``denseam.train`` that moves images by one pixel.
 
     An image goes to one of its eight neighbours; pixels at its edge are repeated.
@@ -32,9 +45,7 @@ class Shift:
     torch.Size([1, 9])
     """
 
-    def __init__(self, shape: Sequence[int], probability: float = 0.5) -> None:
-        self.shape = _picture(shape)
-        self.probability = number("shift", probability, least=0, most=1)
+    name = "shift"
 
     def __call__(self, model: Classifier | None, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the images of a batch (B, N), some of them moved."""
@@ -53,7 +64,7 @@ class Shift:
         return moved.reshape(inputs.shape)
 
 
-class Distort:
+class Distort(_Move):
     """A ``batch=`` callable of ``denseam.train`` that turns, stretches, slants and moves images.
 
     Each by a uniform random amount of either sign: by angles up to 12 degrees, sizes up to 10 %,
@@ -71,11 +82,8 @@ class Distort:
     torch.Size([1, 9])
     """
 
+    name = "distort"
     angle, size, slant, pixels = math.radians(12), 0.1, 0.1, 1.0
-
-    def __init__(self, shape: Sequence[int], probability: float = 0.5) -> None:
-        self.shape = _picture(shape)
-        self.probability = number("distort", probability, least=0, most=1)
 
     def __call__(self, model: Classifier | None, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the images of a batch (B, N), some of them distorted."""
@@ -95,12 +103,6 @@ class Distort:
         turned = grid_sample(pictures - low, places, padding_mode="border", align_corners=False)
         turned = (turned + low).clamp(low, high)
         return torch.where(turning.to(inputs.device), turned.reshape(inputs.shape), inputs)
-
-
-def _picture(shape: Sequence[int]) -> tuple[int, ...]:
-    if len(shape) not in (2, 3):
-        raise InputError(f"shape = {tuple(shape)}: wanted pictures, (H, W) or (colours, H, W)")
-    return tuple(shape)
 
 
 class MovedThenAttacked:

@@ -125,7 +125,7 @@ class Learner:
 
     @property
     def batches(self) -> int:
-        """The number of steps of an epoch."""
+        """Number of steps of an epoch."""
         images = self.images
         batches = batches_per_epoch(len(images), images.n_classes, self.recipe.per_class)
         return batches * self._repeats

@@ -58,7 +58,7 @@ class TrainResult(Shown, Drawn, Tabular):
 
     @property
     def kept_epoch(self) -> int | None:
-        """The epoch whose memories the model has, from 0; None if none was trained."""
+        """Epoch whose memories the model has, from 0; None if none was trained."""
         errors = [record.held_out_error for record in self.records]
         if not errors or errors[0] is None:
             return len(errors) - 1 if errors else None

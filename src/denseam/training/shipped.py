@@ -1,4 +1,4 @@
-"""The memories that a run makes its model: those of the last step, their average, or the best.
+"""Memories that a run makes its model: those of the last step, their average, or the best.
 
     average   an exponential moving average over steps that looks back some epochs
     best      of the epoch with the least error on held-out training images, clean or attacked
@@ -18,7 +18,7 @@ _SHARE, _MOST = 0.1, 1000  # of the training images: held out, to keep the best 
 
 
 class Shipped:
-    """The memories of a run that are tested, and become its model.
+    """Memories of a run that are tested, and become its model.
 
     Args:
         recipe: of the run.
@@ -39,12 +39,12 @@ class Shipped:
 
     @property
     def now(self) -> Tensor:
-        """The memories that stand for the last epoch, (K, N + C)."""
+        """Memories that stand for the last epoch, (K, N + C)."""
         return self._memories if self.average is None else self.average
 
     @property
     def final(self) -> Tensor:
-        """The memories that stand for the run, (K, N + C)."""
+        """Memories that stand for the run, (K, N + C)."""
         return self.now if self.best is None else self.best
 
     def tensors(self) -> dict[str, Tensor]:

@@ -109,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
     _say_how_well_known(clean)
     stdout.print(foreign(f"guard in {args.out}"))
     read = dict(images.metadata["read"])
-    shown, part = read.pop("dataset"), [] if args.part == "test" else ["--part", args.part]
+    shown, which = read.pop("dataset"), [] if args.part == "test" else ["--part", args.part]
     options = (word for key, x in read.items() for word in (f"--{key.replace('_', '-')}", x))
-    say_next("guard", "check", args.out, shown, *options, *part, "--count", _SHOWN)
+    say_next("guard", "check", args.out, shown, *options, *which, "--count", _SHOWN)
     return 0
 
 

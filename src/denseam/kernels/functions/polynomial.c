@@ -5,22 +5,14 @@
 #define FUNCTION polynomial
 #define BODY "functions/polynomial.c"
 
-#include "../cpu_powers.h"
+#include "../cpu_polynomials.h"
 
-typedef exponent term;
-
-static term value_term(const double *n) { return exponent_of(*n); }
-static term slope_term(const double *n) { return exponent_of(*n - 1); }
 static int variant_of(term power) { return (void)power, 1; }
 
-enum { SLOPE_IS_VALUE = 0 };
-
 /* Of sizes, x and y >= 0. */
-static double ratio(const double *n, double x, double y) { return y > 0 ? pow(x / y, *n) : 0; }
 static double pull_of(const double *n, double x, double y) {
     return y > 0 ? *n / y * pow(x / y, *n - 1) : 0;
 }
-static double log_value(const double *n, double x) { return *n * log(x); }
 
 #include "../cpu_loops.h"
 

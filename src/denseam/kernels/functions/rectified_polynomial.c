@@ -4,21 +4,13 @@
 #define FUNCTION rectified_polynomial
 #define BODY "functions/rectified_polynomial.c"
 
-#include "../cpu_powers.h"
+#include "../cpu_polynomials.h"
 
-typedef exponent term;
-
-static term value_term(const double *n) { return exponent_of(*n); }
-static term slope_term(const double *n) { return exponent_of(*n - 1); }
 static int variant_of(term power) { return power.whole; }
 
-enum { SLOPE_IS_VALUE = 0 };
-
-static double ratio(const double *n, double x, double y) { return y > 0 ? pow(x / y, *n) : 0; }
 static double pull_of(const double *n, double x, double y) {
     return x > 0 ? *n / y * pow(x / y, *n - 1) : 0;
 }
-static double log_value(const double *n, double x) { return *n * log(x); }
 
 #include "../cpu_loops.h"
 
