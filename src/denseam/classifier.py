@@ -92,6 +92,9 @@ class Classifier(nn.Module, Shown, Drawn):
     learns: ClassVar[bool] = True  # training changes its memories
     dense: ClassVar[bool] = False  # its step is ``kernels.step``: on processes, cards, by products
     has_energy: ClassVar[bool] = False  # a sum over memories, of which one wins and others add
+    usual: ClassVar[Mapping[str, Any]] = {}  # fields of its recipes that have other values
+    level_power: ClassVar[float | None] = 2.0  # of a convolutional front, see there
+    by_max_norm: ClassVar[bool] = True  # False: memories learn as a front does
     _figure: ClassVar[str] = "memories"
     _words: ClassVar[tuple[str, str]] = ("{kind}", "{kind}")  # see ``words``
     memories: nn.Parameter  # (K, N + C) in [-1, 1]
@@ -120,13 +123,13 @@ class Classifier(nn.Module, Shown, Drawn):
         temperature = self.usual_temperature if temperature is None else temperature
         self._temperature = check_temperature(temperature)
         start = self.initial_memories(
-            whole("n_memories", n_memories), self.n_visible + self.n_classes,
+            whole("n_memories", n_memories), self.n_seen + self.n_classes,
             seed=seed_of(seed),
             dtype=choice("dtype", dtype, (torch.float32, torch.float64)),
         )  # fmt: skip
         device = check_device(device)
         self.memories = nn.Parameter(start.to(device))
-        self.front.to(device)
+        self.front.to(device, dtype if fronts.learns(self.front) else None)
 
     @classmethod
     def initial_memories(
@@ -166,6 +169,15 @@ class Classifier(nn.Module, Shown, Drawn):
         return int(getattr(self.front, "n_inputs", self.n_visible))
 
     @property
+    def n_seen(self) -> int:
+        """Visible neurons that a memory looks at: all N, or those of a patch."""
+        return self.n_visible
+
+    def neurons(self, visible: Tensor) -> Tensor:
+        """Return what memories are multiplied by, (B, N) -> (B, N + C): class neurons at 0."""
+        return nn.functional.pad(visible, (0, self.n_classes))
+
+    @property
     def input_dtype(self) -> torch.dtype:
         """Dtype of inputs: float64 before a front that wants it, else that of the memories."""
         return torch.float64 if getattr(self.front, "exact", False) else self.memories.dtype
@@ -192,12 +204,12 @@ class Classifier(nn.Module, Shown, Drawn):
     @property
     def visible_memories(self) -> Tensor:
         """The visible part of each memory, a view (K, N)."""
-        return self.memories[:, : self.n_visible]
+        return self.memories[:, : self.n_seen]
 
     @property
     def class_memories(self) -> Tensor:
         """The votes of each memory for the classes, a view (K, C)."""
-        return self.memories[:, self.n_visible :]
+        return self.memories[:, self.n_seen :]
 
     @property
     def words(self) -> tuple[str, str]:
@@ -209,6 +221,8 @@ class Classifier(nn.Module, Shown, Drawn):
     def picture_shape(self) -> tuple[int, ...] | None:
         """The shape (H, W) or (3, H, W) of a memory as a picture; None where it is none."""
         known = None if self.trained_on is None else self.trained_on.input_shape
+        if fronts.learns(self.front):
+            return None
         if known is not None and len(known) > 1 and math.prod(known) == self.n_visible:
             return known
         return square(self.n_visible)
@@ -380,6 +394,10 @@ class Classifier(nn.Module, Shown, Drawn):
         """Return the energy gap, or the scores that never saturate; no checks."""
         raise NotImplementedError
 
+    def _scores_of(self, rows: Tensor, head: HeadName) -> Tensor:
+        """Return ``_scores`` of the visible part of ``neurons``."""
+        return self._scores(rows, head)
+
     def onnx(self, graph: OnnxGraph, visible: str, head: HeadName) -> tuple[str, str]:
         """Add the network to an ONNX graph, behind its front.
 
@@ -420,11 +438,13 @@ class Classifier(nn.Module, Shown, Drawn):
     ) -> tuple[Tensor, Outcome]:
         """Return the gradient of the objective by memories, (K, N + C), and the outcome."""
         del kernel, mesh
-        scores = self._scores(neurons[:, : self.n_visible], objective.head).double()
+        scores = self._scores_of(neurons[:, : self.n_seen], objective.head).double()
         value = objective.value(scores, labels)
-        (gradient,) = torch.autograd.grad(value, self.memories)
+        learned = self.front.parameters() if neurons.requires_grad else ()
+        torch.autograd.backward(value, inputs=[self.memories, *learned])
+        gradient, self.memories.grad = cast("Tensor", self.memories.grad), None
         activity = torch.tanh(scores.detach())
-        return gradient, Outcome(activity, activity.argmax(dim=1), value.detach())
+        return gradient, Outcome(activity, scores.argmax(dim=1), value.detach())
 
     def largest_fields(self, overlaps: Tensor) -> Tensor:
         """Return a number > 0 for each active memory, of overlaps (K,) with the best image each."""
@@ -457,7 +477,7 @@ class Classifier(nn.Module, Shown, Drawn):
     def tensors(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """Return the tensors of the file, memories in ``dtype`` unless it is None."""
         memories = self.memories if dtype is None else self.memories.to(dtype)
-        return {"memories": memories, **fronts.tensors(self.front)}
+        return {"memories": memories, **fronts.tensors(self.front, dtype)}
 
     def settings(self) -> dict[str, Any]:
         """Return everything else that the model computes with, as plain JSON values."""
@@ -478,11 +498,14 @@ class Classifier(nn.Module, Shown, Drawn):
         """
         memories, n_visible = tensors["memories"], int(settings["n_visible"])
         n_memories, components = memories.shape
+        n_classes = int(settings.get("n_classes", components - n_visible))
         dtype = memories.dtype if memories.dtype is torch.float64 else torch.float32
         model = cls(
-            n_visible, components - n_visible, n_memories, temperature=settings["temperature"],
+            n_visible, n_classes, n_memories, temperature=settings["temperature"],
             dtype=dtype, front=fronts.restore(tensors, settings), **cls._restored(settings),
         )  # fmt: skip
+        if memories.shape != model.memories.shape:
+            raise InputError(f"memories of {tuple(memories.shape)} do not fit the settings")
         if not memories.is_floating_point():
             raise InputError(f"memories of {memories.dtype}: wanted floating ones")
         if not bool(memories.isfinite().all()):

@@ -165,7 +165,8 @@ def explain(
     """Explain a label by the memories that make its energy; see ``DenseAM.explain``.
 
     Args:
-        visible: (N,) in [-1, 1].
+        visible: (N,) in [-1, 1]; or (P, D), the patches of an image. A position is then a pair,
+            memory * P + place.
         memories: (K, N + C).
         F: the energy function.
         predicted: the class that the model predicts.
@@ -177,8 +178,8 @@ def explain(
         InputError: for a count below 1, a label that is no class, or another order.
     """
     image, rows = visible.detach().cpu(), memories.detach().cpu()
-    on, _ = energy.fields(image.double()[None], rows.double())
-    fields = on[0]  # (K, C)
+    on, _ = energy.fields(image.double().reshape(-1, image.shape[-1]), rows.double())
+    fields = on.transpose(0, 1).flatten(0, 1)  # (K, C), or (K * P, C)
     n_classes = fields.shape[1]
     count = whole("count", count)
     if label is not None:
@@ -206,7 +207,7 @@ def _votes(
     rival: int | None,
     fields: Tensor,  # (K, C)
     F: EnergyFunction,
-    memories: Tensor,  # (K, N + C)
+    memories: Tensor,  # (K, N + C); each has as many fields
     count: int,
     by: Order,
 ) -> ClassVotes:
@@ -223,6 +224,7 @@ def _votes(
     ranked, order = (shares if by == "share" else contributions).sort(descending=True, stable=True)
     first = order[: min(count, int((ranked > 0).sum()))]
     n_visible = memories.shape[1] - fields.shape[1]
+    named = memories[first // (len(fields) // len(memories))]
     return ClassVotes(
         label=label,
         rival=rival,
@@ -234,8 +236,8 @@ def _votes(
         positions=first,
         shares=shares[first],
         contributions=contributions[first],
-        visible=memories[first, :n_visible],
-        votes=memories[first, n_visible:],
+        visible=named[:, :n_visible],
+        votes=named[:, n_visible:],
     )
 
 

@@ -251,8 +251,7 @@ class DenseAM(DenseMemories, Classifier):
         is taken out before float32 can round.
         """
         F = self.energy.onnx(graph)
-        overlaps = graph("Gemm", visible, self.visible_memories, transB=1)
-        shifts = field_shifts(self.class_memories.detach().double())  # (K, C + 1)
+        overlaps, shifts = self._onnx_overlaps(graph, visible)
 
         def at_least(scale: str) -> str:
             return scale if F.least is None else graph("Max", scale, F.least)
@@ -288,6 +287,11 @@ class DenseAM(DenseMemories, Classifier):
         gap = graph("Mul", difference, factor)
         shrink = graph("Min", room(graph.largest, gap), one)
         return scores, graph.cast(graph("Mul", gap, shrink), graph.dtype)
+
+    def _onnx_overlaps(self, graph: OnnxGraph, visible: str) -> tuple[str, Tensor]:
+        """Return overlaps (B, K), and what classes add to them, (K, C + 1)."""
+        overlaps = graph("Gemm", visible, self.visible_memories, transB=1)
+        return overlaps, field_shifts(self.class_memories.detach().double())
 
     def _gradient(
         self, kernel: Kernel, neurons: Tensor, labels: Tensor, objective: Objective, mesh: Mesh

@@ -140,9 +140,9 @@ def test_a_recipe_from_before_there_were_networks_is_one_of_a_memory():
     [
         (lambda: Recipe.paper(network="dam"), "network 'dam' needs one"),
         (lambda: Recipe.paper(network="polynomial"), "'polynomial' needs one"),
-        (lambda: Recipe.paper(network="cnn"), "network = 'cnn'"),
+        (lambda: Recipe.paper(network="svm"), "network = 'svm'"),
         (lambda: Recipe.paper(3, network="relu"), "'relu' has 2"),
-        (lambda: recipe("relu").replace(network="cnn"), "network = 'cnn'"),
+        (lambda: recipe("relu").replace(network="svm"), "network = 'svm'"),
         (lambda: recipe("relu", products="8-bit"), "8-bit products are for network 'dam'"),
         (lambda: recipe("relu", binarised=1), "binarised = 1"),
     ],

@@ -235,14 +235,14 @@ OTHER = {
     "adversarial": "l2:1.5,linf:0.3", "adversarial_steps": 7, "adversarial_ramp": 0.25, "mix": 0.75,
     "perturbations": "fast",
     "shift": 0.25, "distort": 0.75, "average": 1.5, "keep": "best", "initial": "samples",
-    "sampling": "natural", "front": "table",
+    "sampling": "natural", "front": "table", "front_rate": 0.25,
 }  # fmt: skip
 
 
 # These go with others only.
 FIELDS = [
     field.name for field in dataclasses.fields(Recipe)
-    if field.name not in ("certify", "attacked_target")
+    if field.name not in ("certify", "attacked_target", "levels", "patch")
 ]  # fmt: skip
 
 
@@ -259,6 +259,11 @@ def test_the_command_repeats_every_field(name, power):
 def test_the_command_repeats_every_network(network):
     power = NETWORKS[network].only_power or 3
     recipe = Recipe.paper(power, 77, network=network, binarised=True, temperature=5.5)
+    assert trained_by(recipe.command()) == recipe
+
+
+def test_the_command_repeats_levels_and_patch():
+    recipe = Recipe.paper(20, 9, network="conv-dam", levels="8x3/2,64", patch="2/1")
     assert trained_by(recipe.command()) == recipe
 
 

@@ -67,7 +67,7 @@ class Snapshots(Callback):
         self.learner, self.memories = None, []
 
     def on_epoch(self, record):
-        self.memories.append(self.learner.shipped.now.clone())
+        self.memories.append(self.learner.shipped.now["memories"].clone())
 
 
 @pytest.mark.parametrize("keep", ["best", "best-attacked"])

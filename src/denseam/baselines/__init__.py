@@ -8,14 +8,21 @@ To add one: a subclass of ``Classifier`` with its ``kind`` and ``_scores``, name
 from denseam.baselines.binarised import Binarised, binarise
 from denseam.baselines.exponential import ExponentialAM
 from denseam.baselines.nearest import Metric, NearestNeighbour
-from denseam.baselines.networks import PolynomialNetwork, RBFNetwork, ReLUNetwork
+from denseam.baselines.networks import (
+    ConvolutionalNetwork,
+    PolynomialNetwork,
+    RBFNetwork,
+    ReLUNetwork,
+)
 from denseam.baselines.prototypes import Prototypes
 from denseam.classifier import Classifier
+from denseam.convolutional import ConvFrontAM, ConvolutionalAM
 from denseam.model import DenseAM
 
 __all__ = [
     "NETWORKS",
     "Binarised",
+    "ConvolutionalNetwork",
     "ExponentialAM",
     "Metric",
     "NearestNeighbour",
@@ -36,6 +43,9 @@ NETWORKS: dict[str, type[Classifier]] = {
         RBFNetwork,
         NearestNeighbour,
         Prototypes,
+        ConvFrontAM,
+        ConvolutionalAM,
+        ConvolutionalNetwork,
     )
 }
 """Every kind of network that can be saved and trained, by its name."""

@@ -16,6 +16,7 @@ from denseam.data import Examples
 from denseam.energies import rectified_polynomial
 from denseam.errors import InputError
 from denseam.heads import HeadName
+from denseam.kernels import Kernel, Rule
 from denseam.onnx_graph import LEAST, OnnxGraph
 from denseam.presets import Preset
 
@@ -111,6 +112,30 @@ class ReLUNetwork(PolynomialNetwork):
     _words: ClassVar[tuple[str, str]] = ("relu", "ReLU")
     only_power: ClassVar[float | None] = 2.0
     usual_temperature: ClassVar[float | None] = 20.0
+
+
+class ConvolutionalNetwork(ReLUNetwork):
+    """A convolutional network with a ReLU layer of K neurons and a softmax, to compare with.
+
+    Behind the limit of ``fronts.Convolutional``, ReLU and the largest of neighbours. All of it
+    learns by the cross-entropy of the gap and a usual optimiser. T is 2, where the factors of
+    ``PolynomialNetwork`` cancel. Arguments and errors as for that one.
+    """
+
+    kind: ClassVar[str] = "cnn"
+    _words: ClassVar[tuple[str, str]] = ("cnn", "CNN")
+    usual_temperature: ClassVar[float | None] = 2.0
+    presets: ClassVar[Mapping[float, Preset]] = {2: Preset(2, 2, 2, 0, 0.002, 0.05)}
+    level_power: ClassVar[float | None] = None
+    by_max_norm: ClassVar[bool] = False
+    usual: ClassVar[Mapping[str, Any]] = {
+        "epochs": 20, "n_memories": 500, "per_class": 10, "objective": "cross-entropy",
+        "logit_scale": 1.0, "sampling": "natural", "front": "convolutional",
+        "levels": "16x5/2,32x5/2,256",
+    }  # fmt: skip
+
+    def _step(self, kernel: Kernel, velocity: Tensor, gradient: Tensor, rule: Rule) -> None:
+        self.memories.grad = gradient
 
 
 class RBFNetwork(Classifier):

@@ -18,6 +18,9 @@ Examples:
     denseam train --adversarial l2:2 --average 2 --keep best-attacked --out runs/best
     denseam train --power 3 --objective cross-entropy --adversarial linf:0.1 --out runs/n3-linf
     denseam train --certify l2:1.58 --n-memories 4000 --distort 0.8 --epochs 80 --out runs/certified
+    denseam train --model conv-front --power 20 --shift 0.5 --out runs/conv-n20
+    denseam train --model conv-dam --power 3 --levels 16x5/2,32x3/2 --patch 4 --out runs/conv-n3
+    denseam train --model cnn --out runs/cnn
     denseam train --model polynomial --power 3 --epochs 100 --binarised --out runs/poly3-binarised
     torchrun --nproc-per-node 4 -m denseam train --power 30 --memory-ranks 2 --out runs/n30
 """
@@ -30,7 +33,7 @@ from pathlib import Path
 
 from torch import nn
 
-from denseam import data
+from denseam import data, fronts
 from denseam.baselines import NETWORKS, Prototypes
 from denseam.classifier import Classifier
 from denseam.cli.common import (
@@ -87,7 +90,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         (
             replace(network, help="; ".join(kinds)),
             replace(power, help=f"{power.help}, of {', '.join(with_power)}"),
-            replace(epochs, default=f"{COMMAND_EPOCHS}; less on small data"),
+            replace(
+                epochs,
+                default=f"{COMMAND_EPOCHS}; less on small data, and 20 behind convolutions",
+            ),
         ),
     )
     parser.add_argument("--out", type=Path, required=True, help="run folder, made if need be")
@@ -136,7 +142,14 @@ def recipe_of(
         args.out.mkdir(parents=True, exist_ok=True)
         journal = args.out / "tuning.journal"
         return tune(images, args.tune, journal, **preset, seed=args.seed, **values)
-    if start is None and not args.paper:
+    if start is not None and fronts.learns(start.front):
+        preset = {"network": start.kind, "power": start.power, **preset}
+        values = {
+            "levels": fronts.settings(start.front)["front"]["levels"],
+            "patch": getattr(start, "patch", ""),
+            "n_memories": start.n_memories, **values,
+        }  # fmt: skip
+    if args.paper is False and (start is None or fronts.learns(start.front)):
         power = preset.pop("power", None)
         return fit_recipe(images, power, **preset, seed=args.seed, **values)
     preset = {"epochs": COMMAND_EPOCHS, **preset}

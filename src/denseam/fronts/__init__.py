@@ -8,16 +8,29 @@ the file; training, prediction, attacks, guard and export pass through it. To ad
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from denseam.errors import InputError
 from denseam.fronts.base import Front
+from denseam.fronts.convolutional import Convolutional
 from denseam.fronts.pixels import Pixels
 from denseam.fronts.table import Table
 
-__all__ = ["FRONTS", "Front", "Pixels", "Table", "check_inputs", "restore", "settings", "tensors"]
+__all__ = [
+    "FRONTS",
+    "Convolutional",
+    "Front",
+    "Pixels",
+    "Table",
+    "check_inputs",
+    "learns",
+    "restore",
+    "settings",
+    "tensors",
+]
 
-FRONTS: dict[str, type[Front]] = {front.name: front for front in (Pixels, Table)}
+FRONTS: dict[str, type[Front]] = {front.name: front for front in (Pixels, Table, Convolutional)}
 """Every front that can be saved, by its name."""
 
 _PREFIX = "front."
@@ -39,9 +52,18 @@ def settings(front: nn.Module) -> dict[str, Any]:
     return {"front": {"name": front.name, **front.settings()}}
 
 
-def tensors(front: nn.Module) -> dict[str, Tensor]:
-    """Return the buffers of a front, by their names in a model's file."""
-    return {f"{_PREFIX}{name}": value for name, value in front.state_dict().items()}
+def learns(front: nn.Module) -> bool:
+    """Return whether training changes a front."""
+    return isinstance(front, Front) and front.learns
+
+
+def tensors(front: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Return the tensors of a front, by their names in a model's file.
+
+    What a front learns with the memories is in ``dtype``, as these are, unless it is None.
+    """
+    rounded = dtype if learns(front) else None
+    return {f"{_PREFIX}{name}": x.to(rounded or x.dtype) for name, x in front.state_dict().items()}
 
 
 def restore(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> nn.Module | None:

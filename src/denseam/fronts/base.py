@@ -15,7 +15,8 @@ class Front(nn.Module, ABC):
     """A module before the memories, saved with the model and restored without code from the file.
 
     A subclass calls ``super().__init__(input_shape, n_visible)`` and has ``settings`` and
-    ``forward``; buffers hold what it has learned. Its row in ``FRONTS`` makes it known to files.
+    ``forward``; buffers hold what it has learned, parameters what it learns with the memories. Its
+    row in ``FRONTS`` makes it known to files.
     Gradients flow through ``forward``, so attacks change the inputs themselves.
 
     Args:
@@ -34,6 +35,7 @@ class Front(nn.Module, ABC):
 
     name: ClassVar[str]  # in files
     exact: ClassVar[bool] = False  # whether inputs are float64, for offsets that float32 loses
+    learns: ClassVar[bool] = False  # whether training changes its parameters
 
     def __init__(self, input_shape: tuple[int, ...], n_visible: int) -> None:
         super().__init__()

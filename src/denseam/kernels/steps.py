@@ -9,6 +9,7 @@ The training loop, recorded steps, the estimator and the benchmark all use this 
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from denseam.energies import EnergyFunction
@@ -34,16 +35,17 @@ def memory_gradient(
 
     Class neurons at 0 change no overlap, and let both products work on whole rows: neither memories
     nor gradient are copied. With a ``mesh``, memories and images are those of this process; sums
-    are over the memories of all processes.
+    are over the memories of all processes. Neurons that a learning front has made get their
+    gradient passed back.
     """
     axis = None if mesh is None else mesh.memory
-    classes = memories[:, -n_classes:]
-    seen = look_at(
-        kernel, F, neurons, memories, classes, every_class=objective.every_class, axis=axis
-    )
+    classes, rows = memories[:, -n_classes:], neurons.detach()
+    seen = look_at(kernel, F, rows, memories, classes, every_class=objective.every_class, axis=axis)
     coefficients, outcome = objective.coefficients(kernel, seen.sums, labels, F, temperature)
     gradients = seen.gradients(coefficients, out=seen.overlaps)
-    return gradients.to_whole_memories(neurons), outcome
+    if neurons.requires_grad:  # what comes back to class neurons ends there: they are padding
+        torch.autograd.backward(neurons, gradients.to_images(memories))
+    return gradients.to_whole_memories(rows), outcome
 
 
 def step(

@@ -73,7 +73,8 @@ class Keeping:
             return self._agree([], None)
         learner, folder = self.learner, self.folder
         shape = torch.Size((learner.n_memories, learner.memories.shape[1]))
-        state = folder.load(shape, learner.memories.dtype)
+        others = {name: x.shape for name, x in learner.tensors().items() if "front." in name}
+        state = folder.load(shape, learner.memories.dtype, others)
         records = []
         if state is not None:
             if missing := learner.tensors().keys() - state.tensors().keys():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from denseam import energies
 from denseam.baselines import NETWORKS, Binarised, NearestNeighbour, Prototypes, binarise
 from denseam.classifier import Classifier
+from denseam.convolutional import ConvolutionalAM
 from denseam.data import Examples
 from denseam.data.pixels import to_visible
 from denseam.energies import RectifiedPolynomial
 from denseam.errors import InputError
 from denseam.evaluation import predict_images, visible_parts
-from denseam.fronts import Table
+from denseam.fronts import Table, learns
 from denseam.kernels import (
     OBJECTIVES,
     Agreement,
@@ -38,6 +39,7 @@ from denseam.training.batches import (
     epoch_indices,
     seeded,
 )
+from denseam.training.gradient import Usual
 from denseam.training.graph import ResidentSteps, recordable
 from denseam.training.recipe import Recipe
 from denseam.training.scale import (
@@ -111,7 +113,8 @@ class Learner:
         self.classifier = Binarised(self.model) if recipe.binarised else self.model
         self.memories = self.model.memories.data
         self.velocity = torch.zeros_like(self.memories)
-        self.shipped = Shipped(recipe, self.memories, self.batches)
+        self.usual = Usual(self.model, recipe, self.batches)
+        self.shipped = Shipped(recipe, self._trained, self.batches)
         self.kernel = with_precision(self._exact(), recipe.products)
         # The whole set as one tensor on the device; a batch is converted when it is drawn.
         self.pixels = images.values.flatten(1).to(device)  # (M, n_inputs)
@@ -163,21 +166,23 @@ class Learner:
                 self.kernel, neurons, labels, self.velocity, rule,
                 objective=self.objective, mesh=self.mesh,
             )  # fmt: skip
+            self.usual.step(epoch * len(order) + number, self.step_factor, self.mesh.data)
             self.shipped.add(epoch * len(order) + number)
             tally.add(outcome.activity, outcome.predicted, labels, outcome.objective)
             learned = getattr(self.batch, "learned", None)
             if learned is not None:
                 learned(outcome.predicted, labels)
             on_batch(number)
-        return tally, neurons
+        return tally, neurons.detach()
 
     def learning_rate_at(self, epoch: int) -> float:
         """Return eps of an epoch, after what was mended."""
         return self.recipe.learning_rate_at(epoch) * self.step_factor
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what training changes: memories, velocity, and what is to be shipped."""
-        return {"memories": self.memories, "velocity": self.velocity, **self.shipped.tensors()}
+        """Return what training changes: memories, velocity, a front, and what is to be shipped."""
+        own = {"memories": self.memories, "velocity": self.velocity, **self.usual.tensors()}
+        return {**own, **self.shipped.tensors()}
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of the tensors, for ``restore``."""
@@ -195,15 +200,21 @@ class Learner:
     @contextmanager
     def _shipping(self) -> Iterator[None]:
         """Let the model have the memories that stand for the epoch."""
-        trained, self.memories = self.memories, self.shipped.now
-        self._show(self.memories)
+        trained, self.memories = self._trained, self.shipped.now["memories"]
+        self._show(self.shipped.now)
         try:
             yield
         finally:
-            self.model.memories.data = self.memories = trained
+            self.model.memories.data = self.memories = trained["memories"]
+            self.usual.show(trained)
 
-    def _show(self, memories: Tensor) -> None:
-        self.model.memories.data = memories
+    @property
+    def _trained(self) -> dict[str, Tensor]:
+        return {"memories": self.memories, **self.usual.learned}
+
+    def _show(self, tensors: Mapping[str, Tensor]) -> None:
+        self.model.memories.data = tensors["memories"]
+        self.usual.show(tensors)
         if self.shipped.average is not None:
             self.model.settle()
 
@@ -325,7 +336,8 @@ class Learner:
         Fronts and batch rules get examples as ``Examples.inputs`` does.
         """
         drawn, labels = self.pixels.index_select(0, rows), self.labels[rows]
-        if self._passed or (self.batch is None and isinstance(self.model.front, nn.Identity)):
+        plain = self.batch is None and isinstance(self.model.front, nn.Identity)
+        if self._passed or (plain and self.model.n_seen == self.model.n_visible):
             # Converted in place: another tensor would cost more than the conversion.
             neurons = self.memories.new_zeros(len(rows), self.memories.shape[1])
             visible = neurons[:, : self.model.n_visible]
@@ -339,10 +351,10 @@ class Learner:
                 self.batch, self.classifier, inputs, labels, seed=self.recipe.seed, epoch=epoch,
                 number=number, rank=self.mesh.data.rank,
             )  # fmt: skip
-        return nn.functional.pad(self._visible(inputs), (0, self.model.n_classes)), labels
+        return self.model.neurons(self._visible(inputs)), labels
 
     def _visible(self, inputs: Tensor) -> Tensor:
-        with torch.no_grad():
+        with torch.set_grad_enabled(learns(self.model.front)):
             visible = self.model.visible(inputs)
             return binarise(visible) if self.recipe.binarised else visible
 
@@ -391,10 +403,12 @@ def initial_model(
     rows = axis.part(K) if axis is not None else slice(0, K)
     F = energies.FUNCTIONS[recipe.energy].matched(recipe.power, recipe.temperature)
     polynomial = isinstance(F, RectifiedPolynomial)
+    options: dict[str, Any] = {"power": recipe.power} if polynomial else {"energy": F}
+    if issubclass(kind, ConvolutionalAM):
+        options |= {"patch": recipe.patch, "shape": images.input_shape}
     model = kind(
         n_visible, images.n_classes, rows.stop - rows.start, temperature=recipe.temperature,
-        front=front, seed=recipe.seed, dtype=dtype, device=device,
-        **({"power": recipe.power} if polynomial else {"energy": F}),
+        front=front, seed=recipe.seed, dtype=dtype, device=device, **options,
     )  # fmt: skip
     if model.n_memories < K:
         components = model.memories.shape[1]

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -18,6 +19,7 @@ from denseam.data import Dataset, Examples
 from denseam.data.validate import check_every_class_present
 from denseam.errors import DenseAMWarning, InputError
 from denseam.evaluation import check_fit
+from denseam.fronts import Convolutional, learns
 from denseam.mesh import Mesh
 from denseam.precision import in_full_precision
 from denseam.showing import Drawn, Shown, Tabular
@@ -169,6 +171,8 @@ def train(
     device = check_device(mesh.device if mesh.size > 1 else device)
     folder = RunFolder(Path(out)) if out is not None and mesh.first else None
     front = front_of(recipe, images) if front is None else front
+    if front is not None and learns(front):
+        front = deepcopy(front)
     learner = Learner(recipe, images, device, mesh, front=front, batch=batch, start=start)
     shown = [ProgressBar()] if (watched() if progress is None else progress) else []
     keeping = Keeping(learner, folder, kept=out is not None)
@@ -327,6 +331,8 @@ def _check_divisible(
     if M > 1 and not NETWORKS[recipe.network].dense:
         able = " or ".join(name for name, network in NETWORKS.items() if network.dense)
         raise InputError(f"memory_ranks = {M}: only the memories of {able} can be divided")
+    if M > 1 and recipe.front == Convolutional.name:
+        raise InputError(f"memory_ranks = {M}: a front that learns needs a model with all memories")
     if M > 1 and batch is not None:
         raise InputError(f"memory_ranks = {M}: a batch callable needs a model with all memories")
     if recipe.n_memories < M:

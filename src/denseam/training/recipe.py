@@ -13,10 +13,12 @@ from torch import nn
 from denseam.baselines import NETWORKS, Prototypes
 from denseam.checks import choice, exact, number, whole
 from denseam.classifier import check_power, check_temperature
+from denseam.convolutional import ConvolutionalAM, check_patch
 from denseam.data import Examples
 from denseam.energies import FUNCTIONS, RectifiedPolynomial
 from denseam.errors import InputError
-from denseam.fronts import Table
+from denseam.fronts import Convolutional, Table
+from denseam.fronts.convolutional import check_levels
 from denseam.kernels import OBJECTIVES
 from denseam.kernels.choice import PRECISIONS
 from denseam.model import DenseAM
@@ -36,6 +38,7 @@ from denseam.training.batches import SAMPLING, BatchRule
 __all__ = ["COMMAND_EPOCHS", "Recipe"]
 
 INITIAL = ("normal", "samples", "classes")
+FRONTS = ("none", Table.name, Convolutional.name)
 KEEP = ("last", "best", "best-attacked")
 
 COMMAND_EPOCHS = 300  # of `denseam train`: errors close to the paper's in minutes
@@ -101,7 +104,13 @@ class Recipe(Shown, Drawn):
         sampling: of a batch: "balanced" shows equally many images of every class, "natural" as
             many as there are.
         front: "table" standardises features and lifts them onto a sphere, see ``fronts.Table``;
-            with "none" memories look at the pixels.
+            "convolutional" learns with the memories, see ``fronts.Convolutional``; with "none"
+            memories look at the pixels.
+        levels: of this front: channels x kernel / pool of each, and perhaps a number of features,
+            such as "16x5/2,32x3/2,256".
+        front_rate: first step of the usual optimiser (AdamW), by which such a front learns.
+        patch: side of the memories of "conv-dam" and the distance between two places, such as
+            "4/1"; the whole map where it is empty.
 
     Raises:
         InputError: for a value out of range, and for a ramp where (T_i / T_f)^n exceeds the square
@@ -146,7 +155,10 @@ class Recipe(Shown, Drawn):
     certify: str = field(default="", metadata={"check": check_radius})
     initial: str = field(default="normal", metadata={"choices": INITIAL})
     sampling: str = field(default="balanced", metadata={"choices": SAMPLING})
-    front: str = field(default="none", metadata={"choices": ("none", Table.name)})
+    front: str = field(default="none", metadata={"choices": FRONTS})
+    levels: str = field(default="", metadata={"check": check_levels})
+    front_rate: float = field(default=0.005, metadata={"above": 0})
+    patch: str = field(default="", metadata={"check": check_patch})
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -185,7 +197,25 @@ class Recipe(Shown, Drawn):
             raise InputError(
                 f"network {self.network!r} learns nothing to average or to choose from"
             )
+        self._check_front()
         self._check_ramp()
+
+    def _check_front(self) -> None:
+        """Raise InputError for convolutions that do not go with the network."""
+        kind = NETWORKS[self.network]
+        if ("front" in kind.usual) != (self.front == Convolutional.name):
+            able = [name for name, each in NETWORKS.items() if "front" in each.usual]
+            raise InputError(
+                f"front = {self.front!r}: network {self.network!r} takes another; "
+                f"{Convolutional.name!r} goes with {', '.join(able)}"
+            )
+        if (self.levels != "") != (self.front == Convolutional.name):
+            raise InputError(f"levels = {self.levels!r} with front = {self.front!r}")
+        if self.patch and self.network != ConvolutionalAM.kind:
+            raise InputError(
+                f"patch = {self.patch!r}: wanted network {ConvolutionalAM.kind!r}, got "
+                f"{self.network!r}"
+            )
 
     def _check_ramp(self) -> None:
         """Raise InputError where ``gradient_scale_at`` would leave its half of the range."""
@@ -255,6 +285,7 @@ class Recipe(Shown, Drawn):
             "learning_rate_decay": round(preset.last_step ** (1 / epochs), 6),
             "epochs": epochs,
             "network": network,
+            **{name: value for name, value in kind.usual.items() if name != "epochs"},
         }
         return cls.from_json(values).replace(**overrides)
 
@@ -278,6 +309,8 @@ class Recipe(Shown, Drawn):
         grey ones. Temperatures follow the mean of that sum, relative to MNIST's, to three digits.
         With a ``front``, images are what it makes of them.
         """
+        if self.front == Convolutional.name:  # fitted to its features, see ``fit_recipe``
+            return self
         visible = images.inputs()
         if front is not None:
             with torch.no_grad():

@@ -3,7 +3,8 @@
     run.json                 recipe, data, versions, threads; written once
     records.jsonl            one line per epoch
     checkpoint.safetensors   memories and velocity after the last whole epoch, or one before; and
-                             average and best memories, where the recipe asks for them
+                             average and best memories, where the recipe asks for them; and what a
+                             front has learned
     model.safetensors        the trained model, once all epochs are done
 
 Records are appended, and on the disk, before the checkpoint atomically replaces the last one. After
@@ -34,7 +35,7 @@ class Checkpoint:
     epochs: int  # number of trained epochs
     memories: Tensor  # (K, N + C)
     velocity: Tensor  # (K, N + C)
-    shipped: Mapping[str, Tensor] = field(default_factory=dict)  # (K, N + C), see ``Shipped``
+    shipped: Mapping[str, Tensor] = field(default_factory=dict)  # see ``Shipped`` and ``Usual``
 
     @classmethod
     def of(cls, epochs: int, tensors: Mapping[str, Tensor]) -> Self:
@@ -132,8 +133,15 @@ class RunFolder:
         """Write the checkpoint, atomically."""
         save_tensors(self.checkpoint, "checkpoint", state.tensors(), {"epochs": state.epochs})
 
-    def load(self, shape: torch.Size, dtype: torch.dtype) -> Checkpoint | None:
+    def load(
+        self,
+        shape: torch.Size,
+        dtype: torch.dtype,
+        others: Mapping[str, torch.Size] | None = None,
+    ) -> Checkpoint | None:
         """Return the last checkpoint, or None before the first.
+
+        Tensors have one shape, (K, N + C), but for ``others`` by name.
 
         Raises:
             FileFormatError: when it is truncated, garbled, of other sizes or not finite.
@@ -146,10 +154,11 @@ class RunFolder:
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{self.checkpoint} is no whole checkpoint: {error!r}") from error
         for name, tensor in tensors.items():
-            if tensor.shape != shape or tensor.dtype is not dtype:
+            expected = (others or {}).get(name, shape)
+            if tensor.shape != expected or tensor.dtype is not dtype:
                 raise FileFormatError(
                     f"{self.checkpoint}: {name} is {tuple(tensor.shape)} {tensor.dtype}, "
-                    f"wanted {tuple(shape)} {dtype}"
+                    f"wanted {tuple(expected)} {dtype}"
                 )
             if not bool(tensor.isfinite().all()):  # old versions saved diverged epochs
                 raise FileFormatError(

@@ -14,6 +14,7 @@ docs/data_sets.md has the measurements, docs/developers/log.md what did not work
 """
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from denseam import energies
-from denseam.baselines import binarise
+from denseam.baselines import NETWORKS, binarise
+from denseam.convolutional import ConvolutionalAM
 from denseam.data import Examples, ImageSet
 from denseam.energies import EnergyFunction, RectifiedPolynomial
-from denseam.fronts import Table
+from denseam.errors import InputError
+from denseam.fronts import Convolutional, Table, learns
 from denseam.kernels import choose, look_at
 from denseam.kernels.look import Look
 from denseam.precision import in_full_precision
@@ -42,6 +45,7 @@ __all__ = [
     "knows_presets",
     "scale_of",
     "sizes",
+    "usual_epochs_of",
     "visible_of",
 ]
 
@@ -56,6 +60,7 @@ _TRAVEL = {"samples": 12.0, "classes": 4.0}
 _MANY = 3000
 _LONGEST_STEP = 0.3  # in deviations of memories
 _LAST_STEP = 0.05  # of the first
+_BEHIND_FRONT = 0.3  # of these steps, behind a front that learns; docs/convolutions.md
 _NOISE = 0.1  # on memories, in their deviations
 _TO_MEANS = 0.9  # how far memories go from an example to the mean of its class
 
@@ -94,7 +99,7 @@ def knows_presets(images: Examples, recipe: Recipe) -> bool:
     training on attacked images.
     """
     if recipe.network not in _DENSE:
-        return True
+        return "front" not in NETWORKS[recipe.network].usual
     long = recipe.epochs >= COMMAND_EPOCHS or bool(recipe.adversarial)
     alike = isinstance(images, ImageSet) and images.n_inputs == _MNIST_PIXELS
     return long and alike and recipe.for_data(images) == recipe
@@ -139,8 +144,10 @@ def fit_recipe(
     """
     if not isinstance(images, ImageSet):
         values = {"front": Table.name, **values}
-    usual_epochs = COMMAND_EPOCHS if epochs is None else epochs
+    usual_epochs = usual_epochs_of(network) if epochs is None else epochs
     preset = Recipe.paper(power, usual_epochs, network=network, **values)
+    if "front" in NETWORKS[network].usual:
+        return _behind_front(preset, images, values)
     if knows_presets(images, preset):
         return preset.for_data(images, front_of(preset, images)).replace(**values)
     drawn, C = _drawn(images, preset.seed), images.n_classes
@@ -152,6 +159,25 @@ def fit_recipe(
     first = preset.replace(temperature_epochs=0).replace(**{**usual, **values})
     visible = visible_of(first, drawn, front_of(first, images))
     return fit_scale(first, visible, drawn.labels, C, len(images), values)
+
+
+def usual_epochs_of(network: str) -> int:
+    """Return the number of epochs of a run that names none, where presets are followed."""
+    return int(NETWORKS[network].usual.get("epochs", COMMAND_EPOCHS))
+
+
+def _behind_front(recipe: Recipe, images: Examples, values: dict[str, Any]) -> Recipe:
+    """Return the recipe of a network behind a front that learns, scaled to its first features.
+
+    Memories take shorter steps than memories of examples, because what they look at moves too.
+    """
+    front = front_of(recipe, images)
+    if not NETWORKS[recipe.network].by_max_norm:
+        return recipe
+    drawn, C = _drawn(images, recipe.seed), images.n_classes
+    seen = _seen_of(recipe, drawn, front)
+    recipe = fit_scale(recipe, seen, drawn.labels, C, len(images), {"initial": "", **values})
+    return _with(recipe, values, learning_rate=recipe.learning_rate * _BEHIND_FRONT)
 
 
 def sizes(count: int, n_classes: int, epochs: int | None = None) -> dict[str, int]:
@@ -210,7 +236,7 @@ def _with(recipe: Recipe, values: dict[str, Any], **fields: float) -> Recipe:
 def begin_at_examples(recipe: Recipe, images: Examples, front: nn.Module | None) -> Tensor:
     """Return the memories (K, N + C) that a recipe begins with, made of training examples."""
     drawn = _drawn(images, recipe.seed)
-    visible = visible_of(recipe, drawn, front)
+    visible = _seen_of(recipe, drawn, front)
     return first_memories(recipe, visible, drawn.labels, images.n_classes).memories
 
 
@@ -331,15 +357,42 @@ def _front_name(examples: Examples) -> str:
 
 
 def front_of(recipe: Recipe, images: Examples) -> nn.Module | None:
-    """Return the front of a recipe, fitted to the training examples; None without one."""
+    """Return the front of a recipe, fitted to the training examples; None without one.
+
+    Raises:
+        InputError: for convolutions of examples that are no pictures, or too small.
+    """
+    if recipe.front == Convolutional.name:
+        if not isinstance(images, ImageSet):
+            raise InputError(
+                f"front = {recipe.front!r}: wanted pictures, got rows of {images.n_inputs} numbers"
+            )
+        power = NETWORKS[recipe.network].level_power
+        return Convolutional(images.input_shape, recipe.levels, power=power, seed=recipe.seed)
     return Table.fit(images.inputs(torch.float64)) if recipe.front == Table.name else None
+
+
+def _seen_of(recipe: Recipe, images: Examples, front: nn.Module | None) -> Tensor:
+    """Return examples as a memory sees them, (M', D): a patch at a random place, or all of one."""
+    visible = visible_of(recipe, images, front)
+    if not issubclass(NETWORKS[recipe.network], ConvolutionalAM):
+        return visible
+    shape = getattr(front, "map_shape", images.input_shape)
+    model = ConvolutionalAM(visible.shape[1], 1, 1, 2, 1.0, patch=recipe.patch, shape=shape)
+    generator, (M, P) = torch.Generator().manual_seed(recipe.seed), (len(visible), model.n_places)
+    places = torch.randint(P, (M,), generator=generator)
+    seen = [  # example by example: the patches of all would be large
+        model.patches(row)[place] for row, place in zip(visible, places.tolist(), strict=True)
+    ]
+    return torch.stack(seen)
 
 
 def visible_of(recipe: Recipe, images: Examples, front: nn.Module | None) -> Tensor:
     """Return examples as memories look at them, (M, N) in the recipe's dtype."""
     dtype = getattr(torch, recipe.dtype)
-    visible = images.inputs(dtype)
+    visible = images.inputs(torch.float64 if getattr(front, "exact", False) else dtype)
     if front is not None:
+        front = deepcopy(front).to("cpu", dtype) if learns(front) else front
         with torch.no_grad():
-            visible = front(images.inputs(torch.float64)).to(dtype)
+            visible = torch.cat([front(part).to(dtype) for part in torch.split(visible, LOOKED_AT)])
     return binarise(visible) if recipe.binarised else visible

@@ -1,10 +1,14 @@
-"""Memories that a run makes its model: those of the last step, their average, or the best.
+"""What a run makes its model: the memories of the last step, their average, or the best.
+
+So it is with what a front has learned.
 
     average   an exponential moving average over steps that looks back some epochs
     best      of the epoch with the least error on held-out training images, clean or attacked
 
 Both go into checkpoints, so that a resumed run ends in the same bits.
 """
+
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -18,39 +22,46 @@ _SHARE, _MOST = 0.1, 1000  # of the training images: held out, to keep the best 
 
 
 class Shipped:
-    """Memories of a run that are tested, and become its model.
+    """Memories of a run that are tested, and become its model, with what its front has learned.
 
     Args:
         recipe: of the run.
-        memories: of the learner, (K, N + C); they change in place.
+        trained: "memories" of the learner, (K, N + C), and others by name; they change in place.
         batches: of an epoch.
 
     Attributes:
-        average: the moving average (K, N + C), or None.
-        best: memories (K, N + C) of the best epoch so far, or None.
+        average: the moving averages by name, or None.
+        best: those of the best epoch so far, or None.
         least: the error of that epoch on the held-out images.
     """
 
-    def __init__(self, recipe: Recipe, memories: Tensor, batches: int) -> None:
-        self._memories, self._steps = memories, max(1.0, recipe.average * batches)
-        self.average = memories.clone() if recipe.average else None
-        self.best = memories.clone() if recipe.keep != "last" else None
+    def __init__(self, recipe: Recipe, trained: Mapping[str, Tensor], batches: int) -> None:
+        self._trained, self._steps = dict(trained), max(1.0, recipe.average * batches)
+        self.average = self._copies() if recipe.average else None
+        self.best = self._copies() if recipe.keep != "last" else None
         self.least = float("inf")
 
-    @property
-    def now(self) -> Tensor:
-        """Memories that stand for the last epoch, (K, N + C)."""
-        return self._memories if self.average is None else self.average
+    def _copies(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in self._trained.items()}
 
     @property
-    def final(self) -> Tensor:
-        """Memories that stand for the run, (K, N + C)."""
+    def now(self) -> dict[str, Tensor]:
+        """Memories and others that stand for the last epoch."""
+        return self._trained if self.average is None else self.average
+
+    @property
+    def final(self) -> dict[str, Tensor]:
+        """Memories and others that stand for the run."""
         return self.now if self.best is None else self.best
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what a checkpoint needs beside memories and velocity."""
-        kept = {"average": self.average, "best": self.best}
-        return {name: tensor for name, tensor in kept.items() if tensor is not None}
+        """Return what a checkpoint needs beside what is trained."""
+        kept = {"average": self.average or {}, "best": self.best or {}}
+        return {
+            kind if name == "memories" else f"{kind}.{name}": tensor
+            for kind, tensors in kept.items()
+            for name, tensor in tensors.items()
+        }
 
     def add(self, step: int) -> None:
         """Take the memories after a step, counted from 0 over all epochs, into the average.
@@ -58,13 +69,16 @@ class Shipped:
         The first steps count alike: an average that began with random memories would keep them.
         """
         if self.average is not None:
-            self.average.lerp_(self._memories, max(1 / (step + 1), 1 / self._steps))
+            weight = max(1 / (step + 1), 1 / self._steps)
+            for name, tensor in self.average.items():
+                tensor.lerp_(self._trained[name], weight)
 
     def compare(self, error: float) -> None:
         """Keep the memories of the epoch if their error on the held-out images is the least."""
         if self.best is not None and error < self.least:
             self.least = error
-            self.best.copy_(self.now)
+            for name, tensor in self.best.items():
+                tensor.copy_(self.now[name])
 
 
 def held_out(recipe: Recipe, images: Examples) -> tuple[Examples, Examples | None]:
