@@ -2,6 +2,8 @@
 
 import bz2
 import hashlib
+import io
+import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -200,6 +202,40 @@ def test_zip_file_put_there_by_hand(
     (cache / "toy" / "all.zip").write_bytes(whole)
     assert len(data.load("toy").train) == 30
     assert "all.zip" in files_in(cache)  # the user's own file stays
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_cifar_comes_from_its_tar_file(
+    server: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    rng, shape = np.random.default_rng(0), (3, 4, 5)
+    made = replace(KNOWN["cifar-10"], shape=shape, n_train=10, n_test=2, mirrors=(server + "ok/",))
+    published, files, pixels = tmp_path / "published", {}, {}
+    published.mkdir(exist_ok=True)
+    with tarfile.open(published / "cifar.tar.gz", "w:gz") as tar:
+        for role, file in made.files.items():
+            pixels[role] = rng.integers(0, 256, (2, *shape), np.uint8)
+            labels = np.array([[len(files)], [9]], np.uint8)
+            records = np.concatenate([labels, pixels[role].reshape(2, -1)], axis=1).tobytes()
+            records = records if whole else records[:-1]
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{file.name}")
+            info.size = len(records)
+            tar.addfile(info, io.BytesIO(records))
+            files[role] = replace(file, sha256=hashlib.sha256(records).hexdigest())
+    packed = (published / "cifar.tar.gz").read_bytes()
+    archive = RemoteFile("cifar.tar.gz", hashlib.sha256(packed).hexdigest())
+    monkeypatch.setitem(KNOWN, "cifar-10", replace(made, files=files, archive=archive))
+    if not whole:
+        with pytest.raises(FileFormatError, match="121 bytes are no whole records of 61 bytes"):
+            data.load("cifar-10")
+        return
+    loaded = data.load("cifar-10")
+    assert loaded.train.labels.tolist() == [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]
+    assert loaded.test.class_names[loaded.test.labels[0]] == "dog"
+    assert np.array_equal(loaded.train.images[2:4].numpy(), pixels["train-2"])
+    assert np.array_equal(loaded.test.images.numpy(), pixels["test"])
+    assert not (cache / "cifar-10" / "cifar.tar.gz").exists()
+    assert len(data.verify("cifar-10")) == 6
 
 
 def test_usps_text(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

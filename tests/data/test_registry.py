@@ -7,6 +7,8 @@ import pytest
 from denseam import data
 from denseam.data.registry import KNOWN, ROLES, KnownSet
 
+BATCHES = tuple(f"train-{number}" for number in range(1, 6))
+
 
 @pytest.mark.parametrize("known", KNOWN.values(), ids=list(KNOWN))
 def test_consistency(known: KnownSet) -> None:
@@ -15,8 +17,8 @@ def test_consistency(known: KnownSet) -> None:
     assert known.licence
     assert known.citation
     assert known.source.startswith("http")
-    roles = ROLES if known.kind == "idx" else ("train", "test")
-    assert tuple(known.files) == roles
+    roles = {"idx": ROLES, "libsvm": ("train", "test"), "cifar": (*BATCHES, "test")}
+    assert tuple(known.files) == roles[known.kind]
     assert bool(known.mirrors) != known.embedded
     assert all(re.fullmatch(r"https?://.+/", mirror) for mirror in known.mirrors)
 
@@ -56,4 +58,5 @@ def test_published_counts() -> None:
         "emnist-digits": (240_000, 40_000, 10),
         "emnist-mnist": (60_000, 10_000, 10),
         "usps": (7_291, 2_007, 10),
+        "cifar-10": (50_000, 10_000, 10),
     }

@@ -5,15 +5,17 @@ there by hand. Those of an embedded set lie beside this file. pooch fetches: it 
 what arrived before the file gets its name, so half a download never counts.
 """
 
+import gzip
 import os
 import sys
+import tarfile
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from denseam.data.registry import KnownSet, RemoteFile
 from denseam.errors import DataUnavailableError, FileFormatError, SaveError
@@ -90,22 +92,34 @@ def _here(folder: Path, file: RemoteFile) -> Path | None:
 
 
 def _from_archive(images: KnownSet, archive: RemoteFile, folder: Path) -> None:
-    """Take the files of a set out of its zip file, which is dropped if we fetched it."""
+    """Take the files of a set out of its archive, which is dropped if we fetched it."""
     path = folder / archive.name
     by_hand = path.is_file()
     if not by_hand:
         _download(images, archive, folder, [archive])
     try:
-        with zipfile.ZipFile(path) as bundle:
-            members = {Path(member).name: member for member in bundle.namelist()}
-            for file in images.files.values():
-                write_bytes(folder / file.name, bundle.read(members[file.name]))
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise FileFormatError(f"{path}: not a whole zip file: {error}") from error
+        for name, contents in _members(path, [file.name for file in images.files.values()]):
+            write_bytes(folder / name, contents)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise FileFormatError(f"{path}: not a whole zip or tar file: {error}") from error
     except KeyError as error:
         raise FileFormatError(f"{path}: holds no {error}") from error
     if not by_hand:
         path.unlink()  # half a gigabyte, of which 5 % was wanted
+
+
+def _members(path: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield files of an archive by their names, in whatever folder of it; KeyError without one."""
+    if path.name.endswith(".tar.gz"):
+        with tarfile.open(path) as tar:
+            files = {Path(each.name).name: each for each in tar if each.isfile()}
+            for name in names:
+                yield name, cast("IO[bytes]", tar.extractfile(files[name])).read()
+        return
+    with zipfile.ZipFile(path) as bundle:
+        members = {Path(member).name: member for member in bundle.namelist()}
+        for name in names:
+            yield name, bundle.read(members[name])
 
 
 def _download(

@@ -1,8 +1,9 @@
-"""Formats in which image sets are published: IDX and LIBSVM, plain or compressed.
+"""Formats in which image sets are published: IDX, LIBSVM and CIFAR's, plain or compressed.
 
 An IDX file is a header (two zero bytes, a type code, the number of axes, each axis as a big-endian
 uint32), then the numbers, big-endian. MNIST and its relatives come like that. LIBSVM is the text
-format of USPS. Compression is seen from the first bytes, not from the name.
+format of USPS. CIFAR-10 has records of bytes. Compression is seen from the first bytes, not from
+the name.
 """
 
 import bz2
@@ -95,6 +96,24 @@ def parse_libsvm(
         except (ValueError, IndexError, OverflowError) as error:
             raise FileFormatError(f"{source}: line {row + 1} is garbled: {error}") from error
     return images, labels
+
+
+def parse_cifar(
+    data: bytes, shape: tuple[int, ...], source: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return images (M, *shape) and labels (M,) from records of a label and pixels, bytes all.
+
+    Pixels stand colour by colour, row by row.
+
+    Raises:
+        FileFormatError: when the last record is not whole.
+    """
+    size = 1 + math.prod(shape)
+    data = unpack(data, source)
+    if len(data) % size:
+        raise FileFormatError(f"{source}: {len(data)} bytes are no whole records of {size} bytes")
+    records = np.frombuffer(data, np.uint8).reshape(-1, size)
+    return records[:, 1:].reshape(-1, *shape), records[:, 0].astype(np.int64)
 
 
 def unpack(data: bytes, source: str) -> bytes:

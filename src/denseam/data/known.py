@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from denseam.data import fetch
 from denseam.data.examples import Dataset
-from denseam.data.formats import parse_idx, parse_libsvm, unpack
+from denseam.data.formats import parse_cifar, parse_idx, parse_libsvm, unpack
 from denseam.data.imageset import ImageSet
 from denseam.data.registry import KNOWN, KnownSet, RemoteFile, known
 from denseam.errors import DataUnavailableError, FileFormatError
@@ -115,7 +116,7 @@ def _read(images: KnownSet, paths: dict[str, Path]) -> Dataset[ImageSet]:
         verified &= vouched_for
     sets = []
     for part, count in (("train", images.n_train), ("test", images.n_test)):
-        source = str(paths[part if images.kind == "libsvm" else f"{part}-images"])
+        source = str(next(path for role, path in paths.items() if role.startswith(part)))
         pixels, labels = _arrays(images, part, data, source)
         if len(pixels) != count:
             raise FileFormatError(f"{source}: {images.name} has {count} images, got {len(pixels)}")
@@ -138,7 +139,14 @@ def _arrays(
     images: KnownSet, part: str, data: dict[str, bytes], source: str
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if images.kind == "libsvm":
-        return parse_libsvm(data[part], images.shape[0] * images.shape[1], source)
+        return parse_libsvm(data[part], math.prod(images.shape), source)
+    if images.kind == "cifar":
+        batches = [
+            parse_cifar(batch, images.shape, f"{source}, {role}")
+            for role, batch in data.items()
+            if role.startswith(part)
+        ]
+        return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
     pixels = parse_idx(data[f"{part}-images"], source)
     labels = parse_idx(data[f"{part}-labels"], source.replace("images-idx3", "labels-idx1"))
     if pixels.ndim != 3 or labels.ndim != 1:

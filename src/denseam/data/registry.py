@@ -16,7 +16,7 @@ ROLES: Final = ("train-images", "train-labels", "test-images", "test-labels")
 
 KnownName = Literal[
     "mnist", "fashion-mnist", "kmnist", "emnist-letters", "emnist-balanced", "emnist-byclass",
-    "emnist-bymerge", "emnist-digits", "emnist-mnist", "usps",
+    "emnist-bymerge", "emnist-digits", "emnist-mnist", "usps", "cifar-10",
 ]  # fmt: skip
 """The names in KNOWN, for type checkers."""
 
@@ -42,14 +42,15 @@ class KnownSet:
     Attributes:
         name: what :func:`denseam.data.load` takes.
         title: what people call it.
-        shape: (H, W).
+        shape: (H, W), or (3, H, W) of colours.
         n_train, n_test: how many images.
         class_names: C names.
         licence, source, citation: its terms, its home page, and its paper.
-        kind: "idx" (a file per role) or "libsvm" (a file per part).
-        files: the published file of each role, of "train" and "test" for libsvm.
+        kind: "idx" (a file per role), "libsvm" (a file per part) or "cifar" (some files per part).
+        files: the published file of each role; of "train" and "test" for libsvm, of roles that
+            begin with these for cifar.
         mirrors: base addresses, tried in this order.
-        archive: where the files come inside a zip file, that zip file.
+        archive: where the files come inside a zip file or a compressed tar file, that file.
         folders: where systems put the files.
         first_label: the number that the files give to the first class.
         transposed: whether the files hold the images column by column.
@@ -58,14 +59,14 @@ class KnownSet:
 
     name: str
     title: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     n_train: int
     n_test: int
     class_names: tuple[str, ...]
     licence: str
     source: str
     citation: str
-    kind: Literal["idx", "libsvm"]
+    kind: Literal["idx", "libsvm", "cifar"]
     files: Mapping[str, RemoteFile]
     mirrors: tuple[str, ...] = ()
     archive: RemoteFile | None = None
