@@ -270,7 +270,7 @@ BAD = {
     "a power that is no number": (["train", "--power", "x", "--out", "OUT"], "'x'"),
     "no power": (["train", "--out", "OUT"], "power: network 'dam' needs one"),
     "a power for rbf": (["train", "--model", "rbf", "--power", "3", "--out", "OUT"], "'rbf' has 2"),
-    "another model": (["train", "--model", "cnn", "--out", "OUT"], "'cnn'"),
+    "another model": (["train", "--model", "svm", "--out", "OUT"], "'svm'"),
     "no epochs": (["train", "--power", "2", "--epochs", "0", "--out", "OUT"], "epochs = 0: wanted"),
     "a negative seed": (["train", "--power", "2", "--seed", "-1", "--out", "OUT"], "seed = -1"),
     "a huge seed": (["train", "--power", "2", "--seed", f"{2**64}", "--out", "OUT"], "< 2^32"),
