@@ -6,7 +6,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: setup reproduce train test test-slow test-all faults check bench format lock clean
+.PHONY: setup reproduce train test test-slow test-all faults check bench wheels format lock clean
 
 setup: .venv/.done ## make .venv and install the pinned versions into it
 
@@ -43,6 +43,11 @@ check: setup ## lint, format, types, architecture
 bench: setup ## speed of a training step beside its alternatives
 	$(BIN)/denseam bench
 
+wheels: ## an sdist and the wheels that it makes, into dist/ (needs gcc on x86-64 Linux)
+	test -x build/wheels-env/bin/python || $(PYTHON) -m venv build/wheels-env
+	build/wheels-env/bin/python -m pip install --quiet --requirement tools/wheels.txt
+	build/wheels-env/bin/python tools/wheels.py
+
 format: setup ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -51,4 +56,4 @@ lock: setup ## write requirements.lock anew from what is installed in .venv
 	$(BIN)/python tools/lock.py
 
 clean: ## remove .venv and everything built
-	rm -rf .venv build src/*.egg-info src/denseam/kernels/_cpu*.so
+	rm -rf .venv build dist src/*.egg-info src/denseam/kernels/_cpu*.so

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from denseam.errors import DenseAMWarning
 from denseam.kernels import by_name, choice, choose, cpu, native, products
 from denseam.kernels.reference import ReferenceKernel
 
@@ -19,7 +20,10 @@ from .problems import grid, needs_c
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """Choices and measurements made anew in this test, and forgotten after it."""
-    caches = (choice._choose, products.default_product, products.available_products)
+    caches = (
+        choice._choose, native.warn_of_absence, products.default_product,
+        products.available_products,
+    )  # fmt: skip
     for cache in caches:
         cache.cache_clear()
     yield
@@ -57,7 +61,10 @@ def test_reference_runs_elsewhere_and_says_why(
 @pytest.mark.usefixtures("fresh")
 def test_reference_runs_where_the_c_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "library", lambda: None)
-    chosen = choose("cpu", torch.float32)
+    with pytest.warns(DenseAMWarning, match="in plain PyTorch: the C kernels are not inst") as said:
+        chosen = choose("cpu", torch.float32)
+        choose("cpu", torch.float64)  # says it no second time
+    assert len(said) == 1
     assert isinstance(chosen.kernel, ReferenceKernel)
     assert "not installed" in chosen.reason
     assert "C compiler" in chosen.reason
@@ -206,9 +213,10 @@ def test_a_library_of_another_machine_is_passed_over_with_the_reason(
     monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
     monkeypatch.setattr(native, "library", native.library.__wrapped__)
     assert native.library() is None
-    chosen = choose("cpu", torch.float32)
+    with pytest.warns(DenseAMWarning, match="do not load here"):
+        chosen = choose("cpu", torch.float32)
     assert isinstance(chosen.kernel, ReferenceKernel)
-    assert re.search(r"the C kernels do not load here \(.*_cpu\.abi3\.so.*\): rein", chosen.reason)
+    assert re.search(r"the C kernels do not load here \(.*_cpu\.abi3\.so.*\): inst", chosen.reason)
 
 
 @needs_c

@@ -9,7 +9,7 @@ import torch
 
 from denseam.energies import EnergyFunction, RectifiedPolynomial
 from denseam.errors import InputError
-from denseam.kernels import cpu, triton
+from denseam.kernels import cpu, native, triton
 from denseam.kernels.eightbit import EightBitKernel
 from denseam.kernels.interface import Kernel
 from denseam.kernels.reference import ReferenceKernel
@@ -88,6 +88,8 @@ def _choose(device: torch.device, dtype: torch.dtype, energy: EnergyFunction) ->
             continue
         obstacle = row.obstacle(device, dtype, energy)
         if obstacle is None:
+            if device.type == "cpu" and reason == native.obstacle():
+                native.warn_of_absence()
             return Choice(by_name(name), reason if row.device is None else row.title)
         reason = obstacle
     raise InputError(f"no back end for {dtype} on {device}: {reason}")

@@ -5,11 +5,14 @@ The library works on PyTorch's own thread pool, with as many threads as PyTorch 
 """
 
 import ctypes
+import warnings
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from denseam.errors import DenseAMWarning
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 
@@ -27,10 +30,16 @@ def knows(operation: str) -> bool:
 
 def obstacle() -> str:
     """Return the reason why there is no library."""
-    remedy = "reinstall denseam where a C compiler is at hand"
+    remedy = "install a wheel for this platform, or denseam where a C compiler is at hand"
     reason = _loaded()[1]
     what = f"do not load here ({reason})" if reason else "are not installed"
     return f"the C kernels {what}: {remedy}"
+
+
+@cache
+def warn_of_absence() -> None:
+    """Warn, once, that plain PyTorch computes because there is no library."""
+    warnings.warn(f"slower, in plain PyTorch: {obstacle()}", DenseAMWarning, stacklevel=4)
 
 
 def _loaded() -> tuple[ctypes.CDLL | None, str]:
