@@ -1,5 +1,7 @@
 """Convolutions before memories, and memories that are patches: against loops and the paper."""
 
+import re
+
 import pytest
 import torch
 from tests.training.small import CLASSES, SIDE, dataset, images
@@ -157,15 +159,14 @@ def test_explanations_name_the_memory_and_the_place():
     terms = torch.exp(model.energy.log(on[0, :, label]) - model.exact_scores(v).detach()[0, label])
     terms = terms.reshape(P, K)
     assert P == 9
-    for position, share in zip(
-        explained.predicted.positions.tolist(), explained.predicted.shares.tolist(), strict=True
+    votes = explained.predicted
+    for memory, place, share in zip(
+        *(x.tolist() for x in (votes.positions, votes.places, votes.shares)), strict=True
     ):
-        memory, row, column = model.where(position)
+        row, column = model.where(place)
         assert share == pytest.approx(float(terms[row // 2 * 3 + column // 2, memory]))
-    torch.testing.assert_close(
-        explained.predicted.visible[0], model.visible_memories[model.where(
-            int(explained.predicted.positions[0]))[0]].detach()
-    )  # fmt: skip
+    torch.testing.assert_close(votes.visible, model.visible_memories[votes.positions].detach())
+    assert [each["place"] for each in votes.to_json()["memories"]] == votes.places.tolist()
     _, shares = model.contributions(v)
     summed = terms.sum(dim=0)
     torch.testing.assert_close(shares[:, 0], (summed / summed.max()).detach())
@@ -315,3 +316,17 @@ def test_onnx_says_the_same(network, tmp_path):
         # Gaps are differences; runtimes have no convolutions in float64.
         torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-2, atol=1e-3)
         assert labels.tolist() == model.predict(v).tolist()
+
+
+def test_the_command_says_which_memory_where(tmp_path, capsys):
+    from denseam.cli import main
+
+    model = train(recipe("conv-dam", 2, patch="3/1"), images()).model
+    model.save(tmp_path / "model.safetensors")
+    images().save(tmp_path / "toy.npz")
+    words = ["explain", str(tmp_path / "model.safetensors"), "--dataset", str(tmp_path / "toy.npz")]
+    words += ["--part", "train"]
+    assert main(words) == 0
+    assert re.search(r"\d at [01], [01] ", capsys.readouterr().out)
+    assert main([*words, "--out", str(tmp_path / "a.png")]) == 2
+    assert "memories that are patches have no figure" in capsys.readouterr().err

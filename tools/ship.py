@@ -3,11 +3,12 @@
     .venv/bin/python tools/ship.py runs/n30 runs/n30-1 runs/n30-2
     .venv/bin/python tools/ship.py --seeds runs/n30-3
 
-The folders are runs of one power on the embedded MNIST. The first one is finished, and shipped:
-which that is, is decided before any test error is known (seed 0 of the longest schedule). The
-others, all of them with ``--seeds``, only tell the card how much the seed matters, and may have
-been stopped early; what the card says of further seeds stays. The memories are rounded to float16,
-and nothing is written when that moves the test error by more than 0.02 points.
+The folders are runs of one network and power on one set that is known by name. The first one is
+finished, and shipped: which that is, is decided before any test error is known (seed 0 of the
+longest schedule). The others, all of them with ``--seeds``, only tell the card how much the seed
+matters, and may have been stopped early; what the card says of further seeds stays. The memories
+are rounded to float16, and nothing is written when that moves the test error by more than 0.02
+points.
 """
 
 import json
@@ -28,16 +29,22 @@ MOST_MOVED = 0.0002
 SHOWN_RECORDS = 50
 _NAMES = {
     "dam": "n{0}", "polynomial": "polynomial{0}", "relu": "relu", "rbf": "rbf",
-    "prototypes": "certified-{1}",
+    "prototypes": "certified-{1}", "conv-front": "conv-front-n{0}", "conv-dam": "conv-n{0}",
+    "cnn": "cnn",
 }  # fmt: skip
 ATTACKED = 200  # images, to compare certificates with
 RULE = (
     "Seed 0 of the longest schedule of its recipe, decided before its test error was known; "
     "recipes were compared on 10,000 held-out training images (docs/developers/log.md)."
 )
+_CONVOLUTIONS = (
+    "Seed 0, decided before its test error was known; levels, first memories and steps were "
+    "compared on held-out training images (docs/convolutions.md)."
+)
 RULES = {
+    **dict.fromkeys(("conv-front", "conv-dam", "cnn"), _CONVOLUTIONS),
     "prototypes": "Seed 0, decided before its test error was known; target radius, momentum and "
-    "shifts are those of Voracek and Hein (ICML 2022), not compared with others."
+    "shifts are those of Voracek and Hein (ICML 2022), not compared with others.",
 }
 
 
@@ -49,23 +56,25 @@ def main() -> None:
         raise SystemExit(__doc__)
     if len({(run.recipe.network, run.recipe.power) for run in runs}) > 1:
         raise SystemExit("the runs differ in their network or power")
-    images = data.load("mnist")
+    known = runs[0].facts["data"]["name"].removesuffix(" train")
+    images = data.load(known)
     if any(run.facts["data"]["digest"] != images.train.digest() for run in runs):
-        raise SystemExit("a run was trained on other images than MNIST's 60,000")
+        raise SystemExit(f"a run was trained on other images than all of {known}")
     recipe = runs[0].recipe
     norm = recipe.certify.partition(":")[0]
-    name = f"mnist-{_NAMES[recipe.network].format(f'{recipe.power:g}', norm)}"
+    kind = _NAMES[recipe.network].format(f"{recipe.power:g}", norm)
+    name = f"{known.removesuffix('-mnist')}-{kind}"
     path = FOLDER / f"{name}.json"
-    known = json.loads(path.read_text()) if path.exists() else {"seeds": []}
+    before = json.loads(path.read_text()) if path.exists() else {"seeds": []}
     found = [run.summary(len(images.test)) for run in runs]
     now = {each["seed"] for each in found}
     if only_seeds:
-        if not known["seeds"] or known["seeds"][0]["seed"] in now:
+        if not before["seeds"] or before["seeds"][0]["seed"] in now:
             raise SystemExit(f"{name} is not there, or of one of these seeds: ship it as a whole")
-        own, *others = [each for each in known["seeds"] if each["seed"] not in now]
-        card = {**known, "seeds": [own, *sorted(found + others, key=lambda each: each["seed"])]}
+        own, *others = [each for each in before["seeds"] if each["seed"] not in now]
+        card = {**before, "seeds": [own, *sorted(found + others, key=lambda each: each["seed"])]}
     else:
-        others = [each for each in known["seeds"] if each["seed"] not in now]
+        others = [each for each in before["seeds"] if each["seed"] not in now]
         card = {**_card(runs[0], name, images), "seeds": found + others}
         card["records"] = card.pop("records")  # last: they are long
     write_json(path, card)

@@ -37,7 +37,7 @@ class ConvFrontAM(DenseAM):
     """
 
     kind: ClassVar[str] = "conv-front"
-    _words: ClassVar[tuple[str, str]] = ("conv-front-n{n:g}", "n = {n:g} behind convolutions")
+    _words: ClassVar[tuple[str, str]] = ("front{n:g}", "n = {n:g} behind convolutions")
     presets: ClassVar[Mapping[float, Preset]] = {20: Preset(2, 20, 20, 0, 0.002, 0.05)}
     usual: ClassVar[Mapping[str, Any]] = {
         "epochs": 20, "n_memories": 500, "per_class": 10, "objective": "cross-entropy",
@@ -78,7 +78,7 @@ class ConvolutionalAM(ConvFrontAM):
     kind: ClassVar[str] = "conv-dam"
     dense: ClassVar[bool] = False
     products: ClassVar[tuple[str, ...]] = ("full",)
-    _words: ClassVar[tuple[str, str]] = ("conv-n{n:g}", "convolutional, n = {n:g}")
+    _words: ClassVar[tuple[str, str]] = ("conv{n:g}", "convolutional, n = {n:g}")
     usual: ClassVar[Mapping[str, Any]] = {**ConvFrontAM.usual, "levels": "16x5/2,32x3/2"}
 
     def __init__(
@@ -214,7 +214,7 @@ class ConvolutionalAM(ConvFrontAM):
     ) -> Explanation:
         """Explain a label by pairs of a memory and a place, as ``DenseAM.explain``.
 
-        Position k of the explanation is memory k // P at place k % P; ``where`` names them.
+        ``where`` says which row and column a place of the explanation is.
         """
         inputs = self.as_inputs(visible)
         predicted = self.predict(inputs)
@@ -226,14 +226,10 @@ class ConvolutionalAM(ConvFrontAM):
             patches, self.memories, self.energy, int(predicted), count=count, label=label, by=by
         )
 
-    def where(self, position: int) -> tuple[int, int, int]:
-        """Return memory, row and column of a pair that an explanation names.
-
-        Rows and columns are those of the upper left corner of the patch, on the map.
-        """
-        memory, place = divmod(position, self.n_places)
+    def where(self, place: int) -> tuple[int, int]:
+        """Return row and column, on the map, of the upper left corner of the patch at a place."""
         row, column = divmod(place, self.places[1])
-        return memory, row * self.stride, column * self.stride
+        return row * self.stride, column * self.stride
 
     def _onnx_overlaps(self, graph: OnnxGraph, visible: str) -> tuple[str, Tensor]:
         """Return overlaps of pairs, (B, K * P), and what classes add to them, (K * P, C + 1)."""

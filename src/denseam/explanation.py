@@ -50,6 +50,7 @@ class ClassVotes(Shown, Tabular):
         contributions: (M,) float64, to the margin.
         visible: (M, N), the visible part of these memories.
         votes: (M, C), their class memories xi in [-1, 1].
+        places: (M,) int64, where each of them sees that patch; None where memories see the whole.
     """
 
     label: int
@@ -64,6 +65,7 @@ class ClassVotes(Shown, Tabular):
     contributions: Tensor
     visible: Tensor
     votes: Tensor
+    places: Tensor | None = None
 
     def _summary(self) -> str:
         lead = ""
@@ -76,6 +78,7 @@ class ClassVotes(Shown, Tabular):
         return {
             "class": [self.label] * len(self.positions),
             "memory": self.positions.tolist(),
+            **({} if self.places is None else {"place": self.places.tolist()}),
             "share": self.shares.tolist(),
             "contribution": self.contributions.tolist(),
             "votes for": [*self.votes_for],
@@ -93,8 +96,12 @@ class ClassVotes(Shown, Tabular):
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; pixels are left out."""
         numbers = ("label", "rival", "margin", "n_active", "n_half", "n_most", "n_deciding")
+        columns: tuple[Tensor, ...]
         columns = (self.positions, self.shares, self.contributions, self.votes)
-        names = ("position", "share", "contribution", "votes", "votes_for")
+        names = ["position", "share", "contribution", "votes"]
+        if self.places is not None:
+            names, columns = [*names, "place"], (*columns, self.places)
+        names = [*names, "votes_for"]
         rows = zip(*(c.tolist() for c in columns), map(list, self.votes_for), strict=True)
         return {
             **{name: getattr(self, name) for name in numbers},
@@ -165,8 +172,7 @@ def explain(
     """Explain a label by the memories that make its energy; see ``DenseAM.explain``.
 
     Args:
-        visible: (N,) in [-1, 1]; or (P, D), the patches of an image. A position is then a pair,
-            memory * P + place.
+        visible: (N,) in [-1, 1]; or (P, D), the patches of an image.
         memories: (K, N + C).
         F: the energy function.
         predicted: the class that the model predicts.
@@ -193,7 +199,7 @@ def explain(
         return _votes(label, _best_other(logs, label), fields, F, rows, count, by)
 
     return Explanation(
-        visible=image,
+        visible=image.flatten(),
         power=F.power,
         n_memories=len(rows),
         log_energies=logs,
@@ -224,7 +230,9 @@ def _votes(
     ranked, order = (shares if by == "share" else contributions).sort(descending=True, stable=True)
     first = order[: min(count, int((ranked > 0).sum()))]
     n_visible = memories.shape[1] - fields.shape[1]
-    named = memories[first // (len(fields) // len(memories))]
+    n_places = len(fields) // len(memories)
+    positions = first // n_places
+    named = memories[positions]
     return ClassVotes(
         label=label,
         rival=rival,
@@ -233,11 +241,12 @@ def _votes(
         n_half=_fewest(shares, 0.5),
         n_most=_fewest(shares, 0.9),
         n_deciding=_fewest(contributions if margin > 0 else -contributions, abs(margin)),
-        positions=first,
+        positions=positions,
         shares=shares[first],
         contributions=contributions[first],
         visible=named[:, :n_visible],
         votes=named[:, n_visible:],
+        places=first % n_places if n_places > 1 else None,
     )
 
 

@@ -9,7 +9,7 @@ import denseam
 from denseam import Recipe, evaluate, load_pretrained, pretrained_card, pretrained_names
 from denseam.errors import InputError
 from denseam.evaluation import wilson_interval
-from denseam.pretrained import _FOLDER, baseline_names, certified_names
+from denseam.pretrained import _FOLDER, baseline_names, certified_names, convolutional_names
 
 NAMES = ("mnist-n2", "mnist-n3", "mnist-n20", "mnist-n30")
 
@@ -102,6 +102,24 @@ def test_their_cards_say_how_they_were_made_and_what_they_do(name, mnist):
     assert recipe == preset.replace(**{k: v for k, v in given.items() if v is not None})
 
 
+@pytest.mark.parametrize("name", convolutional_names())
+def test_models_with_convolutions_are_what_their_cards_say(name):
+    from denseam.cli import parser
+
+    card, model = pretrained_card(name), load_pretrained(name)
+    images = denseam.data.load(card["data"]["name"].removesuffix(" train"))
+    assert evaluate(model, images.test).error == card["errors"]["test"]["error"]
+    assert model.trained_on.class_names == images.train.class_names
+    assert card["data"]["digest"] == images.train.digest()
+    recipe = Recipe(**card["recipe"])
+    assert (model.kind, model.power, model.n_memories) == (
+        recipe.network, recipe.power, recipe.n_memories)  # fmt: skip
+    args = parser().parse_args(card["command"].split()[1:])
+    preset = Recipe.paper(args.power, args.epochs, network=args.network, seed=args.seed)
+    given = {field: getattr(args, field) for field in card["recipe"] if hasattr(args, field)}
+    assert recipe == preset.replace(**{k: v for k, v in given.items() if v is not None})
+
+
 def test_the_memories_are_in_range_and_the_model_can_be_trained_on():
     model = load_pretrained("mnist-n20")
     assert model.memories.dtype is torch.float32
@@ -119,7 +137,7 @@ def test_another_name_is_refused_with_those_there_are(name):
 
 
 def test_a_card_is_plain_json_and_no_word_of_a_machine_s_folders():
-    for name in (*NAMES, *BASELINES):
+    for name in (*NAMES, *BASELINES, *convolutional_names()):
         text = json.dumps(pretrained_card(name), allow_nan=False)
         assert "/" not in json.dumps(pretrained_card(name)["command"])
         assert "/tmp" not in text
@@ -129,7 +147,7 @@ def test_a_card_is_plain_json_and_no_word_of_a_machine_s_folders():
 def test_all_names_are_offered():
     with pytest.raises(InputError) as caught:
         load_pretrained("bogus")
-    for name in (*NAMES, *baseline_names()):
+    for name in (*NAMES, *baseline_names(), *convolutional_names()):
         assert name in str(caught.value)
 
 

@@ -154,15 +154,17 @@ def live_memories(model: Classifier, images: Examples) -> Tensor:
 def prototype_scores(model: Classifier, reference: Examples) -> Tensor:
     """Return how much each memory looks like some image, (K,) in [-1, 1].
 
-    The largest Pearson correlation of its visible part with an image of the set: 1 for a copy, up
-    to brightness and contrast; 0 with anything constant.
+    The largest Pearson correlation of its visible part with an image of the set, behind a front
+    with what that makes of one: 1 for a copy, up to brightness and contrast; 0 with anything
+    constant.
 
     Raises:
         InputError: when ``reference`` does not fit the model.
     """
     check_fit(model, reference)
-    memories = model.visible_memories.detach()
-    return _likeness(memories, (model.visible(part) for part in visible_parts(model, reference)))
+    memories, N = model.visible_memories.detach(), model.n_seen
+    parts = (model.neurons(model.visible(part)) for part in visible_parts(model, reference))
+    return _likeness(memories, (part[:, :N] for part in parts))
 
 
 def likeness(visible: Tensor, reference: Examples) -> Tensor:

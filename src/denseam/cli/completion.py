@@ -17,7 +17,12 @@ from pathlib import Path
 from denseam.cli.common import print_json, stdout
 from denseam.data.registry import KNOWN
 from denseam.errors import MissingPackageError
-from denseam.pretrained import baseline_names, certified_names, pretrained_names
+from denseam.pretrained import (
+    baseline_names,
+    certified_names,
+    convolutional_names,
+    pretrained_names,
+)
 
 _MODELS, _SETS = (
     ("MODEL", "CLASSIFIER"),
@@ -44,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
             "completion needs shtab: pip install 'denseam[completion]'"
         ) from error
     names = {
-        "_denseam_models": " ".join((*pretrained_names(), *baseline_names(), *certified_names())),
+        "_denseam_models": " ".join(
+            (*pretrained_names(), *baseline_names(), *certified_names(), *convolutional_names())
+        ),
         "_denseam_sets": " ".join(KNOWN),
     }
     top: argparse.ArgumentParser = importlib.import_module("denseam.cli").parser()

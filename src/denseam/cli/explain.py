@@ -29,6 +29,7 @@ from denseam.cli.flags import add_flags, from_signature, typed
 from denseam.cli.own import examples_for
 from denseam.cli.sets import check_picture
 from denseam.cli.tables import FittedTable
+from denseam.convolutional import ConvolutionalAM
 from denseam.data import Examples, ImageSet
 from denseam.errors import InputError
 from denseam.evaluation import check_fit
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     model = load_any(args.model, device=args.device)
     if not isinstance(model, DenseAM):
         raise InputError(f"{args.model}: only a DenseAM has memories that vote, not {model.kind!r}")
+    if args.out is not None and isinstance(model, ConvolutionalAM) and model.n_places > 1:
+        raise InputError(f"{args.model}: memories that are patches have no figure: leave out --out")
     images = examples_for(args, {args.model: model})
     check_fit(model, images)
     if not 0 <= args.index < len(images):
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     stdout.print(f"{images.name} {args.index}: right {names[right]}, predicted {predicted}")
     for votes in (explanation.predicted, explanation.other):
         if votes is not None and votes.n_active:
-            stdout.print(_votes(explanation, votes, names))
+            stdout.print(_votes(model, explanation, votes, names))
     if args.out is not None:
         stdout.print(f"figure in {args.out}")
     _say_next(args, images)
@@ -122,11 +125,17 @@ def _label(typed: str | None, names: tuple[str, ...]) -> int | None:
     raise InputError(f"--label {typed}: wanted one of {', '.join(names)}")
 
 
-def _votes(explanation: Explanation, votes: ClassVotes, names: tuple[str, ...]) -> FittedTable:
-    memories = zip(votes.positions, votes.shares, votes.contributions, votes.votes_for, strict=True)
+def _votes(
+    model: DenseAM, explanation: Explanation, votes: ClassVotes, names: tuple[str, ...]
+) -> FittedTable:
+    positions = [f"{position}" for position in votes.positions.tolist()]
+    if votes.places is not None and isinstance(model, ConvolutionalAM):
+        corners = map(model.where, votes.places.tolist())
+        positions = [f"{k} at {r}, {c}" for k, (r, c) in zip(positions, corners, strict=True)]
+    memories = zip(positions, votes.shares, votes.contributions, votes.votes_for, strict=True)
     rows = [
         (
-            f"{position}", percent(float(share)), f"{100 * float(contribution):+.2f} %",
+            position, percent(float(share)), f"{100 * float(contribution):+.2f} %",
             ", ".join(names[c] for c in classes),
         )
         for position, share, contribution, classes in memories

@@ -7,6 +7,7 @@ command and the recipe that trained it, its records, its errors before and after
 errors of other seeds. ``tools/ship.py`` writes both from run folders.
 """
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from denseam import data
-from denseam.baselines import Binarised, NearestNeighbour, Prototypes
+from denseam.baselines import NETWORKS, Binarised, NearestNeighbour, Prototypes
 from denseam.classifier import Classifier, check_device
 from denseam.errors import InputError
 from denseam.files import read_json, there_is
@@ -26,6 +27,7 @@ from denseam.trained_on import TrainedOn
 __all__ = [
     "baseline_names",
     "certified_names",
+    "convolutional_names",
     "load_any",
     "load_pretrained",
     "pretrained_card",
@@ -34,6 +36,7 @@ __all__ = [
 
 _FOLDER = Path(__file__).parent
 _NEAREST, _BINARISED = "mnist-nearest", "mnist-relu-binarised"
+_CONVOLUTIONAL = tuple(name for name, network in NETWORKS.items() if "front" in network.usual)
 
 
 def pretrained_names() -> tuple[str, ...]:
@@ -43,7 +46,7 @@ def pretrained_names() -> tuple[str, ...]:
 
 def baseline_names() -> tuple[str, ...]:
     """Return the names of the networks of section 7; the last two are made on demand."""
-    others = (DenseAM.kind, Prototypes.kind)
+    others = (DenseAM.kind, Prototypes.kind, *_CONVOLUTIONAL)
     shipped = (name for network, _, name in _cards() if network not in others)
     return (*shipped, _NEAREST, _BINARISED)
 
@@ -53,12 +56,22 @@ def certified_names() -> tuple[str, ...]:
     return tuple(name for network, _, name in _cards() if network == Prototypes.kind)
 
 
+def convolutional_names() -> tuple[str, ...]:
+    """Return the names of the models with convolutions, and of networks to compare them with."""
+    return tuple(name for network, _, name in _cards() if network in _CONVOLUTIONAL)
+
+
+def _shipped() -> tuple[str, ...]:
+    return (*pretrained_names(), *baseline_names(), *certified_names(), *convolutional_names())
+
+
 def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classifier:
     """Load a trained model from the package: a DenseAM, or a network to compare it with.
 
     Args:
         name: "mnist-n2", "mnist-n3", "mnist-n20" or "mnist-n30"; or one of
-            ``denseam.pretrained.baseline_names()`` or ``certified_names()``.
+            ``denseam.pretrained.baseline_names()``, ``certified_names()`` or
+            ``convolutional_names()``.
         device: of its memories.
 
     Raises:
@@ -72,7 +85,8 @@ def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classif
     else:
         model = load(_file(name, ".safetensors"), device=device)
     beta_sm = None if name in (_NEAREST, _BINARISED) else pretrained_card(name).get("beta_sm")
-    model.trained_on = TrainedOn("mnist train", (28, 28), tuple("0123456789"), beta_sm=beta_sm)
+    known = model.trained_on or TrainedOn("mnist train", (28, 28), tuple("0123456789"))
+    model.trained_on = replace(known, beta_sm=beta_sm)
     return model
 
 
@@ -85,7 +99,7 @@ def load_any(source: str | Path, *, device: torch.device | str = "cpu") -> Class
     """
     if there_is(source):
         return load(source, device=device)
-    if source in (*pretrained_names(), *baseline_names(), *certified_names()):
+    if source in _shipped():
         return load_pretrained(str(source), device=device)
     shipped = [name for *_, name in _cards()]
     if near := nearest(str(source), shipped):
@@ -109,7 +123,7 @@ def pretrained_card(name: str) -> dict[str, Any]:
 
 
 def _file(name: str, suffix: str) -> Path:
-    if name not in (known := (*pretrained_names(), *baseline_names(), *certified_names())):
+    if name not in (known := _shipped()):
         hint = suggestion(name, known) or f", it has {', '.join(known)}"
         raise InputError(f"no model {name!r} in the package{hint}")
     return _FOLDER / f"{name}{suffix}"

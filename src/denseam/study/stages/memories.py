@@ -41,7 +41,8 @@ def _run(study: Study, place: Place) -> Findings:
     reference = study.images.train.subset(slice(plan.reference_images))
     command = study.alone("memories")
     rows: list[Row] = []
-    lines, grids, statistics = [], [], []
+    lines, statistics = [], []
+    grids: dict[str, torch.Tensor] = {}
     for i, subject in enumerate(study.subjects):
         statistics.append(memory_statistics(subject.model, test, reference))
         of_model = _rows(subject, statistics[-1], command)
@@ -52,21 +53,23 @@ def _run(study: Study, place: Place) -> Findings:
         live = live_memories(subject.model, test)
         live |= ~live.any()  # where all are dead, show all
         count = min(plan.shown_memories, int(live.sum()))
-        looks = pick_memories(subject.model, count, plan.seed, shape=test.shape, among=live)[0]
-        grids.append(looks)
+        if subject.model.picture_shape == test.shape:  # others look at features
+            grids[subject.label] = pick_memories(
+                subject.model, count, plan.seed, shape=test.shape, among=live
+            )[0]
         place.progress(i + 1, len(study.subjects))
-    least = min(map(len, grids))
+    least = min(map(len, grids.values()), default=0)
     names = tuple(subject.label for subject in study.subjects)
-    images = torch.stack([grid[:least] for grid in grids])
-    figure.save(MemoryGrids(names, images), place.folder / "fig2.png")
-    figures = [
-        Figure(
+    figures = []
+    if grids:
+        images = torch.stack([grid[:least] for grid in grids.values()])
+        figure.save(MemoryGrids((*grids,), images), place.folder / "fig2.png")
+        figures.append(Figure(
             "fig2", "fig2.png", "Memories",
             f"{least} memories of each model, drawn at random from those that are active for some "
             "test image, weights from -1 to +1: features at small n, prototypes at large n. The "
             "paper's Fig. 2.",
-        )
-    ]  # fmt: skip
+        ))  # fmt: skip
     if all(each.n_dead < each.n_memories for each in statistics):
         curves = VoteCurves(names, tuple(statistics))
         votes_figure.save(curves, place.folder / "votes.png", firm=True)
