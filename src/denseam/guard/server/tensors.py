@@ -18,7 +18,9 @@ from torch import Tensor
 from denseam.guard.server.refusals import RefusedError
 
 _TYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
-_MOST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
+"""A number beyond float32 is out of range, not infinite."""
+
 _PART = 16 << 10  # bytes of JSON that may be in a part that holds no pixels
 _ROOM = 256  # bytes of JSON for a number, with indentation and brackets of its own
 _NO_FRAME = bytes(set(range(256)) - set(b"[],"))
@@ -89,7 +91,7 @@ def images_of(
     """
     if tensor.datatype not in _TYPES:
         raise RefusedError.bad(f"datatype {tensor.datatype[:20]!r}: wanted {' or '.join(_TYPES)}")
-    dims = _dims(decode_part("shape", tensor.shape, list[int]), n_visible, shape)
+    dims = dims_of(decode_part("shape", tensor.shape, list[int]), n_visible, shape)
     if dims[0] > max_batch:
         many = f"{str(dims[0])[:20]} images: wanted at most {max_batch}"
         raise RefusedError(400, "too_many", many)
@@ -107,8 +109,14 @@ def images_of(
     return torch.from_numpy(pixels).reshape(dims)
 
 
-def _dims(sizes: list[int], n_visible: int, shape: tuple[int, int] | None) -> tuple[int, int, int]:
-    """Return (B, H, W) of a tensor's shape."""
+def dims_of(
+    sizes: list[int], n_visible: int, shape: tuple[int, int] | None
+) -> tuple[int, int, int]:
+    """Return (B, H, W) of a tensor's shape.
+
+    Raises:
+        RefusedError: 400 for another shape.
+    """
     height, width = shape or (1, n_visible)
     match sizes:
         case [count, n] if n == n_visible:
@@ -153,8 +161,7 @@ def _from_json(data: bytes, integers: bool, dims: tuple[int, int, int]) -> NDArr
     if not len(values):
         raise RefusedError.bad("data: got 0 numbers, wanted 1")
     if not integers:
-        # A number beyond float32 is out of range, not infinite.
-        return values.clip(-_MOST, _MOST).astype(np.float32)
+        return values.clip(-LARGEST, LARGEST).astype(np.float32)
     if not (values.min() >= 0 and values.max() <= 255):
         raise RefusedError.bad(f"data: UINT8 is 0 to 255, got {values.min()} to {values.max()}")
     return values.astype(np.uint8)
