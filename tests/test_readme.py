@@ -1,8 +1,9 @@
-"""README.md: its Python runs from top to bottom, and its links lead somewhere."""
+"""README.md and docs/tour.md: their Python runs from top to bottom, and their links lead somewhere."""
 
 import re
 from pathlib import Path
 
+import pytest
 import torch
 from tests.pages import run_code
 
@@ -10,30 +11,37 @@ import denseam
 from denseam import Recipe
 from denseam.descent import boundary_set
 
-PAGE = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, TOUR = ROOT / "README.md", ROOT / "docs" / "tour.md"
+FIRST = [7, 2, 1, 0, 4]
 
 
-def test_the_code_runs(tmp_path, monkeypatch):
+def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_code(README)
+    assert names["model"].predict(names["test"].visible()[:5]).tolist() == FIRST
+    assert f"# tensor({FIRST})" in README.read_text()
+    assert (tmp_path / "crossed.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_code_of_the_tour_runs(tmp_path, monkeypatch):
     """Trained for one epoch instead of 20; the image set is what a command of the page makes."""
     monkeypatch.chdir(tmp_path)
     model, test = denseam.load_pretrained("mnist-n30"), denseam.data.load("mnist").test
     boundary_set(model, test.subset(slice(20)), tmp_path / "boundary.safetensors")
     paper = Recipe.paper
     monkeypatch.setattr(Recipe, "paper", lambda power, epochs: paper(power, min(epochs, 1)))
-    names = run_code(PAGE)
+    names = run_code(TOUR)
     assert names["result"].recipe.epochs == 1
     assert (names["v"].shape, names["labels"].shape) == ((1000, 784), (1000,))
     assert len(names["images"]) == 5000
     assert 20 < names["verdicts"].n_rejected < 90
     first = names["model"].predict(test.visible()[:5])
-    assert torch.equal(first, torch.tensor([7, 2, 1, 0, 4]))
-    assert f"# tensor({first.tolist()})" in PAGE.read_text()
+    assert torch.equal(first, torch.tensor(FIRST))
 
 
-def test_links_and_places_are_there():
-    page = PAGE.read_text()
-    linked = re.findall(r"\]\((?!https?:)([^)#]+)", page)
-    places = re.findall(r"^((?:src|docs)/\S+)", page, re.MULTILINE)
+@pytest.mark.parametrize("page", [README, TOUR], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert len(linked) > 10
-    assert len(places) > 15
-    assert not [each for each in linked + places if not (PAGE.parent / each).exists()]
+    assert not [each for each in linked if not (page.parent / each).exists()]
