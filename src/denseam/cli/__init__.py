@@ -18,6 +18,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "explain",
+    "explore",
     "retrieve",
     "capacity",
     "rubbish",

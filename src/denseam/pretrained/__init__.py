@@ -32,6 +32,7 @@ __all__ = [
     "load_pretrained",
     "pretrained_card",
     "pretrained_names",
+    "shipped_file",
 ]
 
 _FOLDER = Path(__file__).parent
@@ -83,7 +84,7 @@ def load_pretrained(name: str, *, device: torch.device | str = "cpu") -> Classif
     elif name == _BINARISED:
         model = Binarised(load_pretrained("mnist-relu", device=device))
     else:
-        model = load(_file(name, ".safetensors"), device=device)
+        model = load(shipped_file(name), device=device)
     beta_sm = None if name in (_NEAREST, _BINARISED) else pretrained_card(name).get("beta_sm")
     known = model.trained_on or TrainedOn("mnist train", (28, 28), tuple("0123456789"))
     model.trained_on = replace(known, beta_sm=beta_sm)
@@ -118,11 +119,16 @@ def pretrained_card(name: str) -> dict[str, Any]:
     """
     if name in (_NEAREST, _BINARISED):
         raise InputError(f"{name} has no card: it is made on demand")
-    card: dict[str, Any] = read_json(_file(name, ".json"))
+    card: dict[str, Any] = read_json(shipped_file(name, ".json"))
     return card
 
 
-def _file(name: str, suffix: str) -> Path:
+def shipped_file(name: str, suffix: str = ".safetensors") -> Path:
+    """Return the file of a model in the package, or with suffix ".json" its card.
+
+    Raises:
+        InputError: for another name.
+    """
     if name not in (known := _shipped()):
         hint = suggestion(name, known) or f", it has {', '.join(known)}"
         raise InputError(f"no model {name!r} in the package{hint}")

@@ -1,10 +1,11 @@
 """The page in a browser: draw, verdict, quarantine, label; with pointer and with keyboard."""
 
 import base64
-import time
 
 import pytest
-from study import chromium
+from tests import browsing
+from tests.browsing import BEYOND, complaints, press, requested, stroke, wait
+from tests.study import chromium
 
 from denseam.guard.server.quarantine.export import png
 
@@ -12,20 +13,12 @@ from .serving import eventually, serving
 
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason=chromium.HOW_TO_INSTALL)
 
-COMPLAINTS = (
-    "Log.entryAdded",
-    "Runtime.consoleAPICalled",
-    "Runtime.exceptionThrown",
-    "Network.loadingFailed",
-)
 KEY = "a-key-that-is-long-enough"
 
 UNNAMED = """[...document.querySelectorAll('button, input, select, canvas, a')]
   .filter(e => e.checkVisibility())
   .filter(e => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length))
   .map(e => e.outerHTML)"""
-BEYOND = """[...document.querySelectorAll('body *')].filter(e => !e.closest('.unseen, .skip'))
-  .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML)"""
 
 
 @pytest.fixture(scope="module")
@@ -34,50 +27,8 @@ def browser(tmp_path_factory):
         yield running
 
 
-def visit(browser, port, path="/", *, width=1280, scheme="light"):
-    browser.call(
-        "Emulation.setEmulatedMedia",
-        features=[{"name": "prefers-color-scheme", "value": scheme}],
-    )
-    browser.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width, height=900, deviceScaleFactor=1, mobile=width < 600,
-    )  # fmt: skip
-    browser.events.clear()
-    browser.call("Page.navigate", url=f"http://localhost:{port}{path}")
-    wait(browser, "document.readyState === 'complete' && location.protocol === 'http:'")
-
-
-def wait(browser, condition, seconds=20.0):
-    until = time.monotonic() + seconds
-    while not browser.evaluate(f"Boolean({condition})"):
-        assert time.monotonic() < until, (condition, browser.evaluate("document.body.innerText"))
-        time.sleep(0.05)
-
-
-def stroke(browser, *points):
-    """Draw with the mouse; points are parts of the canvas."""
-    box = browser.evaluate("""(() => { const b = document.getElementById('draw');
-        b.scrollIntoView({block: 'center'}); const r = b.getBoundingClientRect();
-        return [r.left, r.top, r.width, r.height]; })()""")
-    kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
-    for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):
-        browser.call(
-            "Input.dispatchMouseEvent", type=kind, x=box[0] + x * box[2], y=box[1] + y * box[3],
-            button="left", buttons=0 if kind == "mouseReleased" else 1, clickCount=1,
-        )  # fmt: skip
-
-
-def press(browser, key, times=1):
-    text = {" ": " ", "Enter": "\r"}.get(key)
-    for _ in range(times):
-        more = {"text": text} if text else {}
-        browser.call("Input.dispatchKeyEvent", type="keyDown", key=key, **more)
-        browser.call("Input.dispatchKeyEvent", type="keyUp", key=key)
-
-
-def complaints(browser):
-    return [event for kind in COMPLAINTS for event in browser.happened(kind)]
+def visit(browser, port, path="/", **options):
+    browsing.visit(browser, f"http://localhost:{port}{path}", **options)
 
 
 @pytest.mark.parametrize("width", [400, 1280])
@@ -110,8 +61,7 @@ def test_drawn_judged_set_aside_and_labelled(browser, guard_file, tmp_path, widt
         (item,) = server.ask("GET", "/quarantine").json["items"]
         assert (item["label"], item["source"]) == (4, "page")
 
-        asked = [e["request"]["url"] for e in browser.happened("Network.requestWillBeSent")]
-        assert all(url.startswith(f"http://localhost:{server.port}/") for url in asked)
+        assert all(u.startswith(f"http://localhost:{server.port}/") for u in requested(browser))
         assert complaints(browser) == []
 
 

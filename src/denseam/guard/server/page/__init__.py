@@ -6,12 +6,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from denseam.explorer import PAGE
 from denseam.guard.server.refusals import RefusedError
 
 __all__ = ["ROUTES"]
 
 _FOLDER = Path(__file__).parent
-_FILES = frozenset({"style.css", "api.js", "canvas.js", "page.js", "docs.js", "icon.svg"})
+_FILES = {
+    "canvas.js": PAGE,
+    **dict.fromkeys(("style.css", "api.js", "page.js", "docs.js", "icon.svg"), _FOLDER),
+}
 
 
 async def home(_request: Request) -> Response:
@@ -29,7 +33,7 @@ async def file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _FILES:
         raise RefusedError(404, "no_file", "no such file")
-    return FileResponse(_FOLDER / name)
+    return FileResponse(_FILES[name] / name)
 
 
 ROUTES = [Route("/", home), Route("/docs", docs), Route("/page/{name}", file)]

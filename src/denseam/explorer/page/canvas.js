@@ -43,14 +43,8 @@ export class Drawing {
 
   // The drawing as the file of a picture.
   async file() {
-    const [height, width] = this.size;
-    const canvas = new OffscreenCanvas(width, height);
-    const image = new ImageData(width, height);
-    this.pixels.forEach((value, i) => {
-      image.data.fill(Math.round(255 * value), 4 * i, 4 * i + 3);
-      image.data[4 * i + 3] = 255;
-    });
-    canvas.getContext("2d").putImageData(image, 0, 0);
+    const canvas = new OffscreenCanvas(this.size[1], this.size[0]);
+    canvas.getContext("2d").putImageData(this.#image(), 0, 0);
     return canvas.convertToBlob({ type: "image/png" });
   }
 
@@ -109,9 +103,13 @@ export class Drawing {
     const [height, width] = this.size;
     const radius = (BRUSH * width) / 28;
     const length = (y1 - y0) ** 2 + (x1 - x0) ** 2;
-    const rows = [Math.min(y0, y1) - radius - 1, Math.max(y0, y1) + radius + 1];
-    for (let y = clamp(Math.floor(rows[0]), 0, height); y < clamp(rows[1], 0, height); y++) {
-      for (let x = 0; x < width; x++) {
+    const reach = (a, b, n) => [
+      clamp(Math.floor(Math.min(a, b) - radius - 1), 0, n),
+      clamp(Math.ceil(Math.max(a, b) + radius + 1), 0, n),
+    ];
+    const [rows, columns] = [reach(y0, y1, height), reach(x0, x1, width)];
+    for (let y = rows[0]; y < rows[1]; y++) {
+      for (let x = columns[0]; x < columns[1]; x++) {
         const [py, px] = [y + 0.5 - y0, x + 0.5 - x0];
         const along = length ? (py * (y1 - y0) + px * (x1 - x0)) / length : 0;
         const t = clamp(along, 0, 1);
@@ -124,20 +122,28 @@ export class Drawing {
 
   #paint() {
     const [height, width] = this.size;
+    this.cells ??= new OffscreenCanvas(width, height);
+    if (this.cells.width !== width || this.cells.height !== height) {
+      Object.assign(this.cells, { width, height });
+    }
+    this.cells.getContext("2d").putImageData(this.#image(), 0, 0);
     const context = this.canvas.getContext("2d");
     const [tall, wide] = [this.canvas.height / height, this.canvas.width / width];
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    this.pixels.forEach((value, i) => {
-      if (value === 0) return;
-      const grey = Math.round(255 * value);
-      context.fillStyle = `rgb(${grey} ${grey} ${grey})`;
-      context.fillRect((i % width) * wide, Math.floor(i / width) * tall, wide, tall);
-    });
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.cells, 0, 0, this.canvas.width, this.canvas.height);
     if (document.activeElement !== this.canvas || !this.cursor) return;
     const [y, x] = this.cursor;
     context.strokeStyle = this.down ? "#ff9e3d" : "#8fc0ff";
     context.lineWidth = 2;
     context.strokeRect((x - 2) * wide, (y - 2) * tall, 4 * wide, 4 * tall);
+  }
+
+  #image() {
+    const image = new ImageData(this.size[1], this.size[0]);
+    const greys = new Uint32Array(image.data.buffer); // little-endian: alpha, blue, green, red
+    this.pixels.forEach((value, i) => {
+      greys[i] = (0xff000000 | (Math.round(255 * value) * 0x10101)) >>> 0;
+    });
+    return image;
   }
 }
