@@ -4,7 +4,8 @@
 #   docker build --tag denseam-kserve --build-arg EXTRA=kserve .
 FROM python:3.13-slim-bookworm AS build
 ARG EXTRA=serve
-# hadolint ignore=DL3008 -- the base image decides which release of Debian it is
+# The base image decides which release of Debian it is.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*

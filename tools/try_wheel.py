@@ -47,7 +47,8 @@ def main() -> None:
             (site / "borrowed.pth").write_text(f"{args.torch.resolve()}\n")
         pip = (str(python), "-m", "pip", "install", "--quiet")
         subprocess.run([*pip, f"{args.wheel}[figures]", *WITH], check=True)
-        shutil.copytree(ROOT / "tests", there / "tests")
+        for name in ("tests", "tools", "benchmarks"):
+            shutil.copytree(ROOT / name, there / name)
         shutil.copy(ROOT / "pyproject.toml", there)
         use(there, "python", "-c", FIRST_STEPS)
         use(there, "denseam", "predict", "mnist-n30", "seven.png")
