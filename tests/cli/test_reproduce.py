@@ -1,5 +1,6 @@
 """denseam reproduce: what it prints and leaves, and how it goes on after it was stopped."""
 
+import argparse
 import json
 import os
 import re
@@ -13,12 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 from study import small as tiny
+from study.published import RESULTS
 
 from denseam import data
 from denseam.cli import parser
-from denseam.cli.reproduce import StageLines
+from denseam.cli.reproduce import StageLines, _summary
 from denseam.files import held_folder
+from denseam.study import Reproduction
 from denseam.study.findings import Findings
+from denseam.study.report import headline_text
 from denseam.study.stage import Outcome, Stage
 from denseam.study.stages import transfer
 
@@ -138,6 +142,17 @@ def test_a_stage_says_how_long_it_took_and_how_long_the_others_may_take(
     with StageLines() as lines:
         lines.on_end(outcome, 1, 12, left)
     assert re.fullmatch(rf"\[ 1/12\] the first {{44,}}{said}\n", capsys.readouterr().err)
+
+
+def test_the_end_says_what_was_found_then_what_was_not_and_where_to_look(capsys):
+    args = argparse.Namespace(only=[], study="paper", models=None, dataset="mnist", quick=False)
+    _summary(Reproduction(RESULTS, {}, Path("results")), args)
+    said = capsys.readouterr().out
+    headline, counts = headline_text(RESULTS), "31 claims of the paper: 23 reproduced"
+    places = [said.index(words) for words in (*headline, counts, "not reproduced: ", "report in ")]
+    assert len(headline) == 3
+    assert places == sorted(places)
+    assert said.splitlines()[-1] == "next: denseam reproduce --study memory"
 
 
 def test_a_second_call_runs_nothing_and_says_so(reproduce, out):

@@ -1,7 +1,9 @@
 """The report in a browser: no request, no complaint, nothing cut off, on a phone and on paper."""
 
+import importlib.util
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,10 @@ pytestmark = pytest.mark.skipif(chromium.find() is None, reason=chromium.HOW_TO_
 # Pages, and how many pictures they show.
 PAGES = {"whole": len(FIGURES), "quick": len(FIGURES), "published": len(published.FIGURES)}
 PAPER = 672  # CSS pixels between the margins of A4
+
+# axe checks pages for accessibility; the package that has it would import Playwright.
+_HOME = importlib.util.find_spec("axe_playwright_python")
+AXE = Path(_HOME.submodule_search_locations[0], "axe.min.js") if _HOME else None
 
 # Elements that reach beyond a width, outside of the boxes that scroll.
 OVERFLOWING = """[...document.querySelectorAll('body *')]
@@ -90,6 +96,9 @@ def test_a_browser_requests_nothing_reports_nothing_and_cuts_nothing(browser, pa
         assert browser.happened(complaint) == []
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(OVERFLOWING % width) == []
+    browser.evaluate(OPEN)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(OVERFLOWING % width) == []
     images = browser.evaluate(IMAGES)
     assert len(images) == PAGES[name]
     for image in images:
@@ -99,8 +108,65 @@ def test_a_browser_requests_nothing_reports_nothing_and_cuts_nothing(browser, pa
         assert image["background"] == "rgb(255, 255, 255)"
 
 
+OPEN = "document.querySelectorAll('details').forEach(e => e.open = true)"
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("width", "height"), [(400, 12_000), (1280, 5_000)])
+def test_a_page_opens_short_with_its_figures_on_the_first_screen(
+    browser, pages, width, height, name
+):
+    browser.open(pages / f"{name}.html", width=width)
+    assert browser.evaluate("document.documentElement.scrollHeight") < height
+    if width == 1280 and name == "published":
+        ends = """[...document.querySelectorAll('.first img')]
+          .map(e => e.getBoundingClientRect().bottom)"""
+        assert max(browser.evaluate(ends)) < 900
+
+
+SEARCH = """(words => { const box = document.getElementById('search'); box.value = words;
+  box.dispatchEvent(new Event('input'));
+  return [document.querySelector('.all').open, document.querySelector('.search output').value,
+          [...document.querySelectorAll('.numbers tr[id]')].filter(e => e.checkVisibility())
+            .map(e => e.id)]; })(%s)"""
+
+
+def test_numbers_are_found_by_words(browser, pages):
+    browser.open(pages / "whole.html", width=1280)
+    assert browser.evaluate("document.getElementById('search').checkVisibility()")
+    found = browser.evaluate(SEARCH % json.dumps("ERROR n30 0.3"))
+    assert found == [True, "2 of 93", ["row-sign/n30/eps=0.3", "row-sign/n30/eps=0.35"]]
+    assert browser.evaluate(SEARCH % json.dumps("nothing like it"))[2] == []
+    assert browser.evaluate(SEARCH % '""')[:2] == [False, ""]
+
+
+def test_without_scripts_the_page_is_whole(browser, pages):
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(pages / "whole.html", width=1280)
+        assert not browser.evaluate("document.getElementById('search').checkVisibility()")
+        browser.evaluate("document.querySelector('.all > summary').click()")
+        shown = "document.querySelector('.numbers tr[id]').checkVisibility()"
+        assert browser.evaluate(shown)
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe here: pip install axe-playwright-python")
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_checker_of_accessibility_finds_nothing(browser, pages, width):
+    browser.open(pages / "quick.html", width=width)
+    browser.evaluate(AXE.read_text())
+    browser.evaluate(OPEN)
+    # Contrast has a test of its own, which takes a hundredth of the time.
+    run = "axe.run(document, {rules: {'color-contrast': {enabled: false}}})"
+    wrong = f"{run}.then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].html))"
+    assert browser.evaluate(wrong) == []
+
+
 def test_on_a_phone_rows_become_cards_and_wide_tables_scroll_in_their_box(browser, pages):
     browser.open(pages / "whole.html", width=400)
+    browser.evaluate(OPEN)
     assert "table-sign" in browser.evaluate(CUT)
     assert (
         browser.evaluate("getComputedStyle(document.querySelector('.numbers tr')).display")
@@ -119,6 +185,7 @@ def test_on_a_phone_rows_become_cards_and_wide_tables_scroll_in_their_box(browse
 @pytest.mark.parametrize("media", ["screen", "print"])
 def test_text_stands_out_from_its_background(browser, pages, media, scheme):
     browser.open(pages / "quick.html", width=1280, media=media, scheme=scheme)
+    browser.evaluate(OPEN)
     contrast, where = browser.evaluate(CONTRAST)
     assert contrast >= 4.5, where
     paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -400,12 +400,13 @@ def taking(clock, name, seconds, expected, **fields):
     return Stage(name, name, "denseam bench", run, expected=expected, **fields)
 
 
-def test_time_left_follows_the_pace_so_far(clock, tmp_path):
+def test_time_left_follows_the_pace_so_far_once_it_has_been_seen(clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "_PRIOR", 10.0)
     of = [taking(clock, "one", 20.0, 10.0), taking(clock, "two", 40.0, 20.0),
           taking(clock, "three", 10.0, 5.0)]  # fmt: skip
     seen = Seen()
     found = run_stages(of, tmp_path, seen)
-    assert seen.left == [35.0, 50.0, 50.0, 10.0, 10.0, 0.0]
+    assert seen.left == [35.0, 37.5, 37.5, 8.75, 8.75, 0.0]
     assert [found[name].seconds for name in found] == [20.0, 40.0, 10.0]
     assert found["three"].finished == 1070.0
 
@@ -416,7 +417,7 @@ def test_stages_that_are_up_to_date_do_not_change_the_pace(clock, tmp_path):
     run_stages(of[:1], tmp_path, Seen())
     seen = Seen()
     run_stages(of, tmp_path, seen)
-    assert seen.left == [20.0, 20.0, 5.0, 5.0, 0.0]
+    assert seen.left == pytest.approx([20.0, 20.0, 65 / 70 * 10, 65 / 70 * 10, 0.0])
 
 
 @given(

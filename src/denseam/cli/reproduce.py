@@ -57,7 +57,7 @@ from denseam.study import (
     reproduce,
     train_models,
 )
-from denseam.study.report import counts_of
+from denseam.study.report import counts_of, headline_text
 from denseam.study.stage import Outcome, Stage
 from denseam.training import Recipe
 from denseam.training.recipe import COMMAND_EPOCHS
@@ -218,6 +218,8 @@ def _summary(reproduction: Reproduction, args: argparse.Namespace) -> None:
     judged = [claim for claim in claims if claim["verdict"] != "cannot be compared"]
     if reproduction.results["quick"]:
         stdout.print(reproduction.results["quick_note"])
+    for sentence in headline_text(reproduction.results):
+        stdout.print(sentence)
     if args.only:  # what was not run is no failure to compare
         what = "these stages alone judge no claim of the paper" if not judged else (
             f"{len(judged)} claims of the paper, of {len(claims)}, are judged by these stages: "

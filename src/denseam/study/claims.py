@@ -175,6 +175,6 @@ def _expanded(text: str) -> list[str]:
     return ["".join(each) for each in itertools.product(*choices)]
 
 
-CLAIMS: tuple[Claim, ...] = tuple(
-    map(_claim, tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))["claim"])
-)
+_TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+CLAIMS: tuple[Claim, ...] = tuple(map(_claim, _TABLE["claim"]))
+HEADLINE: tuple[dict[str, Any], ...] = tuple(_TABLE["headline"])  # "text" and "claims" of each

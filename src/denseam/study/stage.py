@@ -24,6 +24,7 @@ from denseam.version import __version__
 
 _LIST = "stage.json"
 _BEGUN = "begun"  # holds the key while the stage runs
+_PRIOR = 60.0  # seconds of expected work by which the expectations count against the pace seen
 _PAUSE = 0.2  # seconds between looks at what other processes have done
 
 
@@ -164,9 +165,13 @@ class _Work:
         return self.chosen.index(stage) + 1, len(self.chosen)
 
     def _left(self, settled: Stage | None = None) -> float:
-        """Estimate the seconds that the open stages will take, at the pace so far."""
+        """Estimate the seconds that the open stages will take, at the pace so far.
+
+        The first stages are short, and what is done once weighs on them: the pace is believed as
+        far as work has been seen.
+        """
         spent = time.perf_counter() - self._start
-        pace = spent / self._expected if self._expected else 1.0
+        pace = (spent + _PRIOR) / (self._expected + _PRIOR)
         coming = [s for s in self.open if s in self.chosen and s is not settled]
         return pace * sum(stage.expected for stage in coming)
 

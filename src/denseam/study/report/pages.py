@@ -1,12 +1,14 @@
 """The pages of a study's results: one HTML file, and Markdown.
 
-The HTML page asks nothing of the network or of other files: style and pictures are inside, there is
-no script, and its content security policy forbids the rest. It is well-formed XML too, so that any
-parser can read it.
+The HTML page asks nothing of the network or of other files: style, pictures and one small script
+are inside, and its content security policy forbids the rest. It is whole without the script, which
+searches the numbers and unfolds what a link leads to. It is well-formed XML too, so that any parser
+can read it.
 """
 
 import base64
 import functools
+import hashlib
 import re
 import struct
 from collections import Counter
@@ -18,13 +20,14 @@ import jinja2
 from markupsafe import Markup
 
 from denseam.errors import InputError
-from denseam.study.claims import Verdict
+from denseam.study.claims import HEADLINE, Verdict
 from denseam.study.report import numbers
 
 _FOLDER = Path(__file__).parent
 _VERDICTS: tuple[str, ...] = get_args(Verdict)
 _GLYPHS = dict(zip((*_VERDICTS, "passed", "flagged", "not checked"), "✓▲✗○✓✗○", strict=True))
 _DIFFERENT = ("not reproduced", "cannot be compared")  # verdicts of claims that come first
+_FIRST = ("fig2", "fig5")  # figures of the first screen, where there are these
 _BLANKS = re.compile(r"(?<=\d) (?=%)|(?<=\b\w) (?== )|(?<= =) (?=\S)")  # 99 %, n = 30
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DPI = 192.0  # of a picture that does not say: two dots per CSS pixel
@@ -52,7 +55,8 @@ def render(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
 def as_markdown(results: Mapping[str, Any]) -> str:
     """Return claims, tables, figures and machine as Markdown: docs/results.md.
 
-    Figures stand by their paths, relative to the page.
+    All but the answer and the verdicts is folded. Figures stand by their paths, relative to the
+    page.
 
     Raises:
         InputError: for results that lack something.
@@ -66,6 +70,33 @@ def counts_of(claims: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in _VERDICTS if verdicts[verdict])
 
 
+def headline(results: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the answer in a few sentences, each as pieces: texts, and rows with a number.
+
+    A sentence is left out unless all claims that it rests on are reproduced, or better.
+    """
+    rows = {row["id"]: row for row in results["rows"]}
+    held = {c["id"] for c in results["claims"] if c["verdict"] in ("reproduced", "better")}
+    sentences = []
+    for sentence in HEADLINE:
+        pieces = re.split(r"[{}]", sentence["text"])  # text, id, text, id, ...
+        if held.issuperset(sentence["claims"]) and rows.keys() >= set(pieces[1::2]):
+            sentences.append([rows[p] if i % 2 else p for i, p in enumerate(pieces)])
+    return sentences
+
+
+def headline_text(results: Mapping[str, Any]) -> list[str]:
+    """Return the sentences of ``headline`` as plain text."""
+    return [
+        "".join(p if isinstance(p, str) else _quantity(p).main for p in pieces)
+        for pieces in headline(results)
+    ]
+
+
+def _quantity(row: Mapping[str, Any]) -> numbers.Quantity:
+    return numbers.quantity(row["value"], row["low"], row["high"], row["unit"])
+
+
 def _page(name: str, results: Mapping[str, Any], **more: Any) -> str:
     """Return a page of results from a template."""
     try:
@@ -74,6 +105,9 @@ def _page(name: str, results: Mapping[str, Any], **more: Any) -> str:
             results=results,
             rows={row["id"]: row for row in results["rows"]},
             verdicts={verdict: counts[verdict] for verdict in _VERDICTS},
+            headline=headline(results),
+            said=headline_text(results),
+            first=[f for f in results["figures"] if f["id"] in _FIRST],
             different=[c for v in _DIFFERENT for c in results["claims"] if c["verdict"] == v],
             stages=[_with_parts(stage, results) for stage in results["stages"]],
             **more,
@@ -109,15 +143,17 @@ def template(name: str) -> jinja2.Template:
         "plain": numbers.plain,
         "duration": numbers.duration,
         "percent": lambda fraction: f"{100 * fraction:.1f}\u00a0%",
-        "quantity": lambda row: numbers.quantity(
-            row["value"], row["low"], row["high"], row["unit"]
-        ),
+        "quantity": _quantity,
         "bound": lambda text: _BLANKS.sub("\u00a0", text),
         "cell": lambda text: str(text).replace("|", "\\|").replace("\n", " "),
         "counts": counts_of,
         "apart": _apart,
     }
     environment.globals["glyphs"] = _GLYPHS
+    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals["script"] = Markup(script)  # noqa: S704 - ours
+    environment.globals["script_hash"] = f"sha256-{digest}"
     environment.globals["css"] = Markup((_FOLDER / "report.css").read_text(encoding="utf-8"))  # noqa: S704 - ours
     return environment.get_template(name)
 

@@ -30,7 +30,8 @@ def set_stages(study: Study) -> list[Stage]:
         Stage(
             set_name(subject), f"{count} boundary images of {subject.label}",
             study.alone(set_name(subject)), partial(_make, study, subject),
-            settings={"count": count}, inputs=study.inputs([subject]), expected=count / 300,
+            settings={"count": count}, inputs=study.inputs([subject]),
+            expected=count / (600 if subject.model.power < 10 else 280),
         )
         for subject in study.subjects
     ]  # fmt: skip

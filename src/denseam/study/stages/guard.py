@@ -44,7 +44,8 @@ def stages(study: Study) -> list[Stage]:
         Stage(
             "guard", "a guard of large n (section 5)", study.alone("guard"), partial(_run, study),
             {"rejection": _REJECTION, "scores": list(_SCORES), "seed": plan.seed},
-            study.inputs(), needs=tuple(needs), expected=2 + plan.boundary_images / 600, revision=2,
+            study.inputs(), needs=tuple(needs), expected=2 + plan.boundary_images / 1500,
+            revision=2,
         )
     ]  # fmt: skip
 
