@@ -225,6 +225,8 @@ def test_a_tiny_problem_is_learned_and_used_through_everything(network, tmp_path
     model.save(tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert type(loaded) is NETWORKS[network]
+    largest = loaded.energy_gap(dataset().train.visible()).abs().amax(dim=1)
+    assert float(largest.detach().median()) == pytest.approx(1, rel=0.2)  # tanh tells classes apart
     assert torch.equal(loaded.log_energy(v), model.log_energy(v))
     model.save(tmp_path / "small", dtype=torch.float16)
     assert (tmp_path / "small").stat().st_size < 0.8 * (tmp_path / "model").stat().st_size

@@ -64,7 +64,7 @@ def main() -> None:
     recipe = runs[0].recipe
     norm = recipe.certify.partition(":")[0]
     kind = _NAMES[recipe.network].format(f"{recipe.power:g}", norm)
-    name = f"{known.removesuffix('-mnist')}-{kind}"
+    name = f"{known.removesuffix('-mnist')}-{kind}{'-shift' if recipe.shift else ''}"
     path = FOLDER / f"{name}.json"
     before = json.loads(path.read_text()) if path.exists() else {"seeds": []}
     found = [run.summary(len(images.test)) for run in runs]

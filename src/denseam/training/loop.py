@@ -34,7 +34,7 @@ from denseam.training.learner import Learner
 from denseam.training.recipe import Recipe
 from denseam.training.records import EpochRecord
 from denseam.training.runs import RunFolder
-from denseam.training.scale import front_of
+from denseam.training.scale import front_of, unit_temperature
 from denseam.training.shipped import held_out
 
 __all__ = ["TrainResult", "train"]
@@ -214,6 +214,9 @@ class _Run:
         if learner.model.learns:
             self._train(records)
             learner.model.temperature = recipe.temperature_at(recipe.epochs - 1)
+        if recipe.front == Convolutional.name:
+            learner.ship()
+            learner.model.temperature = unit_temperature(learner.model, learner.images, recipe.seed)
         learner.classifier.trained_on = _trained_on(learner.images)
         self.keeping.finish()
         folder = self.keeping.folder

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from denseam import energies
 from denseam.baselines import NETWORKS, binarise
+from denseam.classifier import Classifier
 from denseam.convolutional import ConvolutionalAM
 from denseam.data import Examples, ImageSet
 from denseam.energies import EnergyFunction, RectifiedPolynomial
@@ -45,6 +46,7 @@ __all__ = [
     "knows_presets",
     "scale_of",
     "sizes",
+    "unit_temperature",
     "usual_epochs_of",
     "visible_of",
 ]
@@ -341,6 +343,20 @@ def _unit_gap(look: Look, temperature: float) -> float:
     """Return T at which the median over examples of the largest |energy gap| is 1."""
     gap = float(look.energy_gap(temperature).abs().amax(dim=1).median())
     return float(temperature * max(gap, 1e-12) ** (1 / look.F.power))
+
+
+def unit_temperature(model: Classifier, images: Examples, seed: int) -> float:
+    """Return T at which the median over examples of the largest |energy gap| is 1.
+
+    Labels do not depend on it. Training by log-energies knows no T, and tanh would say 1 of
+    every class that leads.
+    """
+    inputs = images.subset(class_rows(images.labels, min(len(images), LOOKED_AT), seed)).inputs(
+        model.input_dtype, model.memories.device
+    )
+    with torch.no_grad():
+        gap = float(model.scores(inputs, "energy_gap").abs().amax(dim=1).double().median())
+    return _three_digits(model.temperature * max(gap, 1e-12) ** (1 / model.power))
 
 
 def _front_name(examples: Examples) -> str:
