@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(chromium.find() is None, reason=chromium.HOW_TO_
 
 KEY = "a-key-that-is-long-enough"
 
+LEFT = "document.querySelector('.gauge .%s').getBoundingClientRect().left"
 UNNAMED = """[...document.querySelectorAll('button, input, select, canvas, a')]
   .filter(e => e.checkVisibility())
   .filter(e => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length))
@@ -40,8 +41,10 @@ def test_drawn_judged_set_aside_and_labelled(browser, guard_file, tmp_path, widt
         browser.evaluate("document.getElementById('go').click()")
         wait(browser, "document.querySelector('#verdict .label')")
         assert browser.evaluate("document.querySelector('#verdict .label').textContent") == "1"
-        wait(browser, "document.querySelectorAll('.memories canvas').length >= 8")
-        assert "voted for 1" in browser.evaluate("document.querySelector('#votes h3').textContent")
+        wait(browser, "document.querySelectorAll('.memories canvas').length >= 3")
+        assert browsing.text(browser, "#votes h3") == "Memories that vote for 1"
+        assert "of clean images score as high" in browsing.text(browser, ".gauge figcaption")
+        assert browser.evaluate(LEFT % "marker") < browser.evaluate(LEFT % "limit")
 
         browser.evaluate("document.getElementById('clear').click()")
         for line in ([(0.1, 0.1), (0.9, 0.9)], [(0.1, 0.9), (0.9, 0.1)], [(0.1, 0.5), (0.9, 0.5)],
@@ -49,7 +52,9 @@ def test_drawn_judged_set_aside_and_labelled(browser, guard_file, tmp_path, widt
             stroke(browser, *line)
         browser.evaluate("document.getElementById('go').click()")
         wait(browser, "document.querySelector('#verdict .junk')")
+        assert browser.evaluate(LEFT % "marker") > browser.evaluate(LEFT % "limit")
         wait(browser, "document.querySelectorAll('#items > li').length === 1")
+        assert browsing.violations(browser) == []
         assert browser.evaluate(UNNAMED) == []
         assert browser.evaluate(BEYOND) == []
         assert browser.evaluate("document.documentElement.scrollWidth") <= width

@@ -53,7 +53,7 @@ async function check() {
     const answer = await ask(`${path}/infer`, asked);
     const found = Object.fromEntries(answer.outputs.map(({ name, data }) => [name, data[0]]));
     showVerdict(found, pixels, shape);
-    await showVotes(path, asked);
+    await showVotes(path, asked, found);
     if (found.quarantine_id) await reloadUntil(found.quarantine_id);
   });
   $("go").disabled = false;
@@ -76,14 +76,36 @@ function showVerdict(found, pixels, shape) {
       make("div", {},
         make("p", { class: `label ${accepted ? "accepted" : "junk"}` }, said),
         make("p", {}, `${why[0].toUpperCase()}${why.slice(1)}.`),
+        gauge(found),
         make("p", { class: "facts" }, facts.filter(Boolean).join(" · ")))));
 }
 
-async function showVotes(path, asked) {
+// Where a score lies among those of clean images, from the most usual to beyond all of them: by its
+// p-value, on a scale of powers of ten, with the threshold at the share that is to be set aside.
+function gauge({ score, p_value: p }) {
+  const { threshold, target_rejection: rate, n_calibration: count } = model.parameters.guard;
+  const place = (share) => `${Math.min(100, Math.max(0, (100 * Math.log(share)) / -Math.log(count + 1)))}%`;
+  const marker = make("i", { class: "marker" });
+  const limit = make("i", { class: "limit" });
+  [marker.style.left, limit.style.left] = [place(p), place(rate)];
+  const text = `${percent(p)} of clean images score as high or higher. Below ${percent(rate)} an image is set aside:`
+    + ` its score is beyond ${threshold.toPrecision(4)}.`;
+  const said = score === null ? "The score is infinite." : text;
+  return make("figure", { class: "gauge" },
+    make("div", { class: "scale", role: "img", "aria-label": said }, limit, marker),
+    make("div", { class: "ends", "aria-hidden": "true" }, make("span", {}, "usual"), make("span", {}, "strange")),
+    make("figcaption", {}, said));
+}
+
+// The memories that speak for a label, that of the verdict first.
+async function showVotes(path, asked, { label, detector_label: remembered }) {
+  const said = label < 0 ? remembered : label;
   try {
     const found = await ask(`${path}/explain`, asked);
-    $("votes").replaceChildren(...found.votes.filter((vote) => vote.memories.length)
-      .map((votes) => votesOf(votes, found.shape)));
+    const votes = found.votes.map((each) => ({
+      ...each, memories: each.memories.filter(({ votes_for: classes }) => classes.includes(each.label)),
+    })).sort((a, b) => (b.label === said) - (a.label === said));
+    $("votes").replaceChildren(...votes.map((each) => votesOf(each, found.shape)));
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     $("votes").replaceChildren(make("p", { class: "note" }, error.message));
@@ -93,9 +115,15 @@ async function showVotes(path, asked) {
 function votesOf({ label, memories }, shape) {
   const entries = memories.map(({ image, share, votes_for: classes }) => make("li", {},
     picture(fromBase64(image), shape, `Memory with ${percent(share)} of the energy`),
-    percent(share), make("br"), classes.length ? `for ${classes.slice(0, 3).join(", ")}` : "for none"));
-  return make("div", {}, make("h3", {}, `Memories that voted for ${label}`),
-    make("ul", { class: "memories" }, ...entries));
+    percent(share), make("br"), alone(classes, label)));
+  return make("div", {}, make("h3", {}, `Memories that vote for ${label}`), entries.length
+    ? make("ul", { class: "memories" }, ...entries)
+    : make("p", { class: "note" }, `Of the memories that look most like it none votes for ${label}.`));
+}
+
+function alone(classes, label) {
+  const others = classes.filter((c) => c !== label).slice(0, 2);
+  return others.length ? `and for ${others.join(", ")}` : "and no other";
 }
 
 async function reload() {
