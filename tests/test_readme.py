@@ -1,4 +1,4 @@
-"""README.md and docs/tour.md: their Python runs from top to bottom, and their links lead somewhere."""
+"""README.md and docs/tour.md: their Python runs from top to bottom, their links lead somewhere."""
 
 import re
 from pathlib import Path

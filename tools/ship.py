@@ -45,7 +45,7 @@ RULES = {
     **dict.fromkeys(("conv-front", "conv-dam", "cnn"), _CONVOLUTIONS),
     "prototypes": "Seed 0, decided before its test error was known; target radius and momentum are "
     "those of Voracek and Hein (ICML 2022); distorted images in place of their shifts, and the "
-    "number of epochs, were chosen on held-out images (docs/developers/log.md)."
+    "number of epochs, were chosen on held-out images (docs/developers/log.md).",
 }
 
 
