@@ -52,6 +52,20 @@ def test_other_shells_know_commands_and_names(shell, run):
         assert word in out
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here: apt-get install fish")
+def test_fish_completes_commands_choices_names_and_files(run, tmp_path):
+    (tmp_path / "denseam.fish").write_text(run("completion", "fish")[1])
+    (tmp_path / "mine.safetensors").touch()
+    lines = ("guard ch", "evaluate --part te", "evaluate mnist-n3", "evaluate mi")
+    asked = "; ".join(f"complete -C 'denseam {line}'" for line in lines)
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"source denseam.fish; {asked}"],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    found = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert found == ["check", "test", "mnist-n3", "mnist-n30", "mine.safetensors"]
+
+
 def test_a_shell_that_is_nearly_one_is_told(run):
     code, _, err = run("completion", "bsh")
     assert (code, "did you mean bash?" in err) == (2, True)
