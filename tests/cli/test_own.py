@@ -152,6 +152,24 @@ def test_data_that_have_moved_are_asked_for_and_other_data_are_said(run, trained
     assert run("evaluate", "a run")[::2] == (0, "")  # the run knows where they are now
 
 
+def test_data_that_have_changed_under_the_same_name_are_said(run, trained, here):
+    code, _, err = run("evaluate", "a run", "--part", "train")
+    assert (code, err) == (0, "")
+    changed = arrays()
+    changed["x_train"][3, 2, 2] += 1
+    np.savez(here / "my data" / "dots.npz", **changed)
+    code, _, err = run("evaluate", "a run")
+    assert code == 0
+    assert err == (
+        "warning: a run was trained on dots.npz train as it was then: the training part has "
+        "changed since, and what is now the test part may have been trained on\n"
+    )
+    facts = read_json(here / "a run" / "run.json")
+    del facts["data"]["read"]["digest"]  # of an older version
+    write_json(here / "a run" / "run.json", facts)
+    assert run("evaluate", "a run")[::2] == (0, "")
+
+
 def test_sets_that_were_made_of_the_data_are_no_strangers(run, trained):
     run("attack", "a run", "--method", "fgsm", "--eps", "0.2", "--out", "a.npz")
     assert run("evaluate", "a run", "--dataset", "a.npz")[::2] == (0, "")

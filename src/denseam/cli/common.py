@@ -134,16 +134,24 @@ LARGEST_SCAN = 1024
 def images_of(args: argparse.Namespace, n_inputs: int | None = None) -> Examples:
     """Return the part of a data set that was asked for, or the whole of a saved set.
 
+    The rest is as in ``parts_of``.
+    """
+    parts = parts_of(args, n_inputs)
+    chosen: Examples = parts if isinstance(parts, Examples) else getattr(parts, args.part)
+    return chosen
+
+
+def parts_of(args: argparse.Namespace, n_inputs: int | None = None) -> Dataset | Examples:
+    """Return both parts of the data set that was asked for, or a saved set.
+
     Pictures of a folder that are no images of ``n_inputs`` pixels are read as large as they are.
 
     One set of another source is split as ``dataset_of`` does, so that its part "test" is what
     `denseam train` has not seen.
     """
     examples = _loaded(args, n_inputs)
-    if isinstance(examples, Examples) and _is_saved(examples):
-        return examples
-    part: Examples = getattr(_split(examples), args.part)
-    return part
+    saved = isinstance(examples, Examples) and _is_saved(examples)
+    return examples if saved else _split(examples)
 
 
 def dataset_of(args: argparse.Namespace) -> Dataset:

@@ -11,8 +11,8 @@ from denseam.classifier import Classifier
 from denseam.cli.common import (
     check_count,
     foreign,
-    images_of,
     is_folder_of_others,
+    parts_of,
     say_next,
     stderr,
 )
@@ -45,6 +45,7 @@ class OwnData:
     dataset: str | None  # what --dataset takes; None where the model does not say where it is
     reading: Mapping[str, Any]  # the options of ``_READING``
     class_names: tuple[str, ...]  # C; empty where the model does not say
+    digest: str | None = None  # of the training part as a whole, where the model says
 
     def is_of(self, examples: Examples) -> bool:
         """Return whether examples come from this data set."""
@@ -54,8 +55,10 @@ class OwnData:
 
 def remembered(images: Dataset, args: argparse.Namespace) -> Dataset:
     """Return the data of a training command with a note of where they are, for its run folder."""
-    parts = (images.train, images.test)
-    train, test = (each.renamed(each.name, read=reading_of(args)) for each in parts)
+    parts, read = (images.train, images.test), reading_of(args)
+    if read["dataset"] not in KNOWN:  # those are checked when they are read
+        read["digest"] = images.train.digest()
+    train, test = (each.renamed(each.name, read=read) for each in parts)
     return Dataset(images.name, train, test)
 
 
@@ -86,7 +89,8 @@ def own_data(source: str, model: object) -> OwnData | None:
         facts = read_json(folder / "run.json").get("data", {})
         read = dict(facts.get("read") or {})
         name = str(facts.get("name", ""))
-        return OwnData(name, read.pop("dataset", None) or _known(name), read, names)
+        dataset, digest = (read.pop(key, None) for key in ("dataset", "digest"))
+        return OwnData(name, dataset or _known(name), read, names, digest)
     if trained_on is None:
         return None
     return OwnData(trained_on.data, _known(trained_on.data), {}, names)
@@ -124,27 +128,31 @@ def examples_for(args: argparse.Namespace, models: Mapping[str, object]) -> Exam
     args = argparse.Namespace(**vars(args))
     if args.dataset is None:
         _fill_in(args, owned)
-    examples = _as_inputs(args, models)
+    examples, train = _as_inputs(args, models)
     examples = examples.renamed(examples.name, read=reading_of(args))
     for source, own in owned.items():
-        _warn(source, own, examples)
+        _warn(source, own, examples, train)
     return examples
 
 
-def _as_inputs(args: argparse.Namespace, models: Mapping[str, object]) -> Examples:
+def _as_inputs(
+    args: argparse.Namespace, models: Mapping[str, object]
+) -> tuple[Examples, Examples | None]:
     """Return the examples that were asked for; pictures of a folder as inputs of the first model.
 
-    They are prepared as `denseam predict` and `denseam guard check` prepare them.
+    They are prepared as `denseam predict` and `denseam guard check` prepare them. Beside them the
+    training part as it was read, where there is one that was read as for training.
     """
     model: Any = next(iter(models.values()), None)
     shape = getattr(model, "image_shape", None)  # of a guard
     n_inputs = getattr(model, "n_inputs", None) if shape is None else math.prod(shape)
-    examples = images_of(args, n_inputs)
+    parts = parts_of(args, n_inputs)
+    examples = parts if isinstance(parts, Examples) else getattr(parts, args.part)
     if not is_folder_of_others(args, examples, n_inputs):
-        return examples
+        return examples, parts.train if isinstance(parts, Dataset) else None
     options = {key: getattr(args, key, None) for key in ("invert", "centre")}
     prepare = preparation_of(model, **options) if shape is None else model.preparation(**options)
-    return prepared(only_pictures(examples, "preparing"), prepare)
+    return prepared(only_pictures(examples, "preparing"), prepare), None
 
 
 def chosen_for(args: argparse.Namespace, models: Mapping[str, object]) -> ImageSet:
@@ -181,11 +189,16 @@ def _fill_in(args: argparse.Namespace, owned: Mapping[str, OwnData]) -> None:
                 setattr(args, key, value)
 
 
-def _warn(source: str, own: OwnData, examples: Examples) -> None:
+def _warn(source: str, own: OwnData, examples: Examples, train: Examples | None) -> None:
     """Say where a model was trained on something else."""
     text = ""
     if not own.is_of(examples):
         text = f"{source} was trained on {own.name}, and these are {examples.name}"
+    elif own.digest and train is not None and train.digest() != own.digest:
+        text = (
+            f"{source} was trained on {own.name} as it was then: the training part has changed "
+            "since, and what is now the test part may have been trained on"
+        )
     elif own.class_names and own.class_names[: examples.n_classes] != examples.class_names:
         text = (
             f"{source} was trained on classes {_listed(own.class_names)}, and these are "
