@@ -32,15 +32,16 @@ _SCREEN_DPI = 110  # in a notebook
 
 # Colour, line and marker of the first curve, the second, ... Lightness rises by at least 15 of 100
 # from each of four to the next, and the line differs too: they stay apart in print without colour,
-# and for the colour-blind. Every other marker is hollow: one that lies below it shows through.
+# and for the colour-blind. Each curve has a marker of its own; every
+# other one is hollow: what lies below it shows through.
 COLOURS = ("#0b2e63", "#9c3a0c", "#24a097", "#eaae3f")
 LINES = ("-", (0, (4.5, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (1, 1.3)))
-MARKERS = ("o", "s", "^", "D")
+MARKERS = ("o", "s", "^", "D", "P", "v", "X", "*")
 CURVES: tuple[dict[str, Any], ...] = tuple(
     {
         "color": COLOURS[i % 4],
         "linestyle": LINES[(i + i // 4) % 4],
-        "marker": MARKERS[i % 4],
+        "marker": MARKERS[i],
         "markerfacecolor": "none" if i % 2 else COLOURS[i % 4],
     }
     for i in range(8)

@@ -70,7 +70,7 @@ def _draw(record: SignCurves, values: Tensor, ax: "Axes") -> None:
         percent = [100 * value for value in row]
         ax.plot(record.eps, percent, markevery=_marked(percent), **look)
     ax.set_ylim(-3, 103)
-    ax.set_xlabel(r"$\epsilon$ ($L_\infty$), visible units (2 = black to white)")
+    ax.set_xlabel("$\\epsilon$ ($L_\\infty$), visible units\n(2: from black to white)")
 
 
 def _marked(values: Sequence[float]) -> list[int]:
