@@ -99,6 +99,27 @@ def test_radii_grow_with_n_to_those_of_the_limit():
     assert medians[-1] > 0.9 * float(denseam.certify(limit, v).radii.median())
 
 
+@pytest.mark.parametrize("power", [3, 30])
+def test_slabs_prove_more_of_a_sum_of_powers(power):
+    """The verifier needs as many slabs as the proof names; random search finds nothing inside."""
+    model, v = model_of(power, n_visible=6, K=30), points(30, n=6)
+    certificates = denseam.certify(model, v, bound="votes")
+    assert_nothing_inside(model, v, certificates)
+    verifier = Verifier(fields_of(model), "l2", box=True)
+    ratios = []
+    for image, label, proof in zip(v, certificates.labels, certificates.proofs, strict=True):
+        if proof is not None:
+            row, whole, radius = np.asarray(image[None].double()), {**proof, "depth": 0}, 0.0
+            assert verifier(row, [int(label)], [proof]) == [True]
+            for share in (1.0, 0.9, 0.8, 0.6, 0.4, 0.2):
+                if verifier(row, [int(label)], [{**whole, "radius": share * proof["radius"]}])[0]:
+                    radius = share
+                    break
+            ratios.append(radius)
+    assert len(ratios) > 10
+    assert np.median(ratios) < 0.95
+
+
 def test_attacks_stay_outside_of_certificates():
     model, v = model_of(math.inf, n_visible=8, K=30), points(40, n=8)
     for norm in ("l2", "linf"):
@@ -135,7 +156,7 @@ def alterations(proof):
                 altered = copy.deepcopy(proof)
                 altered["rivals"][i][2][j] = value
                 yield altered
-    for name in ("rivals", "base", "bound"):
+    for name in ("rivals", "base", "bound", "depth"):
         if name in proof:
             yield {key: value for key, value in proof.items() if key != name}
     yield {**proof, "radius": -1.0}

@@ -18,6 +18,7 @@ __all__ = ["BOUNDS", "Bound", "Proofs", "Work", "bounds_for"]
 Proofs = list[dict[str, Any]]
 _BISECTIONS = 14
 _GROWTH = 4.0
+_DEPTH = 5  # 32 slabs
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,36 @@ def _linear(*, exact: bool) -> Callable[[Work, Tensor, Tensor], Proofs]:
     return find
 
 
-def _largest(bound: str) -> Callable[[Work, Tensor, Tensor], Proofs]:
-    """Return the search for the largest radius at which the verifier finds an inequality true."""
+def _largest(bound: str, *depths: int) -> Callable[[Work, Tensor, Tensor], Proofs]:
+    """Return the search for the largest radius at which the verifier finds an inequality true.
+
+    Args:
+        bound: its name.
+        depths: of the proofs of "votes", the cheapest first.
+    """
 
     def find(work: Work, visible: Tensor, labels: Tensor) -> Proofs:
         proofs: Proofs = []
         guess = 0.25
         for v, y in zip(np.asarray(visible.double()), labels.tolist(), strict=True):
+            proof: dict[str, Any] = {"bound": bound, "radius": 0.0}
+            for depth in depths or (None,):
 
-            def holds(radius: float, v: Any = v, y: int = y) -> bool:
-                return work.verifier(v[None], [y], [{"bound": bound, "radius": radius}])[0]
+                def holds(radius: float, v: Any = v, y: int = y, depth: int | None = depth) -> bool:
+                    tried = {"bound": bound, "radius": radius}
+                    return work.verifier(v[None], [y], [tried | _depth(depth)])[0]
 
-            radius = _bisected(holds, guess)
-            guess = radius or guess
-            proofs.append({"bound": bound, "radius": radius})
+                radius = _bisected(holds, proof["radius"] or guess)
+                proof |= {"radius": radius} | _depth(depth)
+            guess = proof["radius"] or guess
+            proofs.append(proof)
         return proofs
 
     return find
+
+
+def _depth(depth: int | None) -> dict[str, int]:
+    return {} if depth is None else {"depth": depth}
 
 
 def _bisected(holds: Callable[[float], bool], guess: float) -> float:
@@ -90,7 +104,7 @@ BOUNDS: dict[str, Bound] = {
         "one memory of the class against each rival", lambda _: True, _linear(exact=False)
     ),
     "votes": Bound(
-        "the difference of the votes, memory by memory", _powers, _largest("votes")
+        "the difference of the votes, memory by memory", _powers, _largest("votes", 0, _DEPTH)
     ),
     "convex": Bound("tangent of one class, rise of another", _powers, _largest("convex")),
     "lipschitz": Bound(

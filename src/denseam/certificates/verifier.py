@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from denseam.certificates.fields import Array, Fields, lipschitz_constant
+from denseam.certificates.votes import Lead
 
 __all__ = ["Verifier"]
 
@@ -43,7 +44,9 @@ class Verifier:
                 return False
             if proof["bound"] in ("pairwise", "distance"):
                 return self._linear(v, h, e, y, proof)
-            rule = {"votes": self._votes, "convex": self._convex, "lipschitz": self._lipschitz}
+            if proof["bound"] == "votes":
+                return self._votes(h, e, y, proof["radius"], int(proof["depth"]))
+            rule = {"convex": self._convex, "lipschitz": self._lipschitz}
             return rule[proof["bound"]](h, e, y, proof["radius"])
         except (KeyError, IndexError, TypeError, ValueError):
             return False
@@ -95,27 +98,11 @@ class Verifier:
                 self.sizes[k] = np.sqrt(np.maximum(squares, 0) + 4 * self.off * both**2)
         return self.sizes[k]
 
-    def _votes(self, h: Array, e: Array, y: int, r: float) -> bool:
-        f, n, off = self.fields, self.fields.power, self.all_off
-        error = e + f.overlap_error
-        reach = (r * self.lengths + error) * (1 + 4 * U)
-        for c in self._others(y):
-            own, rival = h + f.b[:, y] - f.shift_error, h + f.b[:, c] + f.shift_error
-            scale = max(float((own + reach).max()), float((rival + reach).max()))
-            if not (scale > 0 and 2 <= n < math.inf):
-                return False
-            fields = own, rival, own + reach, rival + reach
-            x, z, far_x, far_z = (np.maximum(q, 0) / scale for q in fields)
-            slopes = n / scale * (x ** (n - 1) - z ** (n - 1))
-            bend = np.maximum(far_z ** (n - 2) - (far_x ** (n - 2) if n >= 3 else 0), 0)
-            bend = np.where(rival > own, n * (n - 1) / scale**2 * bend, 0)
-            lost = r * float(self._length((slopes @ f.A)[None])[0]) + np.abs(slopes) @ error
-            lost += (bend * reach**2).sum() / 2
-            size = ((far_x**n).sum() + (far_z**n).sum()) * (2 * f.blur + 16 * off * n)
-            size += off * 8 * n * r * (np.abs(slopes) @ self.lengths)
-            if not (x**n - z**n).sum() - lost * (1 + 16 * off) > size:
-                return False
-        return True
+    def _votes(self, h: Array, e: Array, y: int, r: float, depth: int) -> bool:
+        f, lead = self.fields, Lead(self.fields, self.lengths, self.norm, self.all_off)
+        error, own = e + f.overlap_error, h + f.b[:, y] - f.shift_error
+        rivals = [h + f.b[:, c] + f.shift_error for c in self._others(y)]
+        return all(lead.holds(own, rival, error, r, depth) for rival in rivals)
 
     def _convex(self, h: Array, e: Array, y: int, r: float) -> bool:
         f, low = self.fields, np.maximum(h + self.fields.b[:, y] - e - self.fields.slack, 0)
