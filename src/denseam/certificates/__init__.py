@@ -4,7 +4,8 @@
     bounds      the table: which bound serves which model
     pairwise, distance, dual    the limit n -> infinity: linear inequalities, least distances
     networks    ReLU and polynomial networks, for comparison
-    verifier    every bound as an inequality in float64, rounded outward; votes: that of sums of powers
+    verifier    every bound as an inequality in float64, rounded outward
+    votes       that of sums of powers
     entrance    ``certify`` and ``verify``; result: what they return and take
 
 docs/certificates.md has the theorem and the proof of each bound.

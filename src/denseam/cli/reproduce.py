@@ -12,6 +12,7 @@ Examples:
     denseam reproduce --train --epochs 300 --out results-mine
     denseam reproduce --only transfer confidence
     denseam reproduce --study memory
+    denseam reproduce --study certificates
     denseam reproduce --study robust --models mnist-n30 runs/n30-l2 runs/n30-linf
     torchrun --nproc-per-node 4 -m denseam reproduce
 """
@@ -155,8 +156,9 @@ def _subjects(args: argparse.Namespace, images: Dataset) -> list[Subject]:
     if args.train:
         sizes = images.test.n_visible, images.test.n_classes, 1
         return [Subject(f"n{n:g}", DenseAM(*sizes, n, 1.0), "") for n in args.powers]
-    if args.models:
-        return of_models(args.models, images, device=args.device)
+    programme = PROGRAMMES[args.study].models if args.dataset == "mnist" else ()
+    if sources := args.models or programme:
+        return of_models(sources, images, device=args.device)
     if args.dataset == "mnist":
         return [*of_package(device=args.device), *networks_of_package(device=args.device)]
     raise InputError(

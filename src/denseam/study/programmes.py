@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from denseam.errors import InputError
-from denseam.study import claims, memory, robust
+from denseam.pretrained import certified_names
+from denseam.study import certificates, claims, memory, robust
 from denseam.study.claims import Claim
 from denseam.study.memory import MemoryPlan
 from denseam.study.stage import Stage
@@ -26,6 +27,7 @@ class Programme:
     claims: Sequence[Claim]
     note: Callable[[Study], str | None]  # what is smaller, for a quick one
     plan: Callable[[Study], dict[str, Any]]  # its sizes, as JSON
+    models: tuple[str, ...] = ()  # of the package, in place of the paper's
 
 
 def _memory_plan(study: Study) -> MemoryPlan:
@@ -65,6 +67,15 @@ PROGRAMMES: dict[str, Programme] = {
         robust.CLAIMS,
         lambda study: study.plan.note(),
         lambda study: study.plan.to_json(),
+    ),
+    "certificates": Programme(
+        "Dense associative memories, robust by proof",
+        "what is certified, what attacks leave, and how both grow with n",
+        certificates.certificate_stages,
+        certificates.CLAIMS,
+        lambda study: study.plan.note(),
+        lambda study: study.plan.to_json(),
+        ("mnist-n3", "mnist-n30", *certified_names()),
     ),
 }
 """Every study, by its name."""

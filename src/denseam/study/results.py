@@ -1,6 +1,7 @@
 """A finished study as one JSON value: everything that the report and docs/results.md show."""
 
 import datetime as dt
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ def _model(subject: Subject, rows: Mapping[str, Row]) -> dict[str, Any]:
     prefix = f"errors/{subject.name}/seed-"
     return {
         "name": subject.name,
-        "power": model.power,
+        "power": None if math.isinf(model.power) else model.power,
         "temperature": model.temperature,
         "n_memories": model.n_memories,
         "digest": subject.digest,
