@@ -26,7 +26,7 @@ def test_the_models_are_named_by_rising_power():
 
 def test_together_they_take_less_than_15_megabytes():
     assert sum((_FOLDER / f"{name}.safetensors").stat().st_size for name in NAMES) < 15e6
-    assert sum(path.stat().st_size for path in _FOLDER.iterdir() if path.is_file()) < 34e6
+    assert sum(path.stat().st_size for path in _FOLDER.iterdir() if path.is_file()) < 35e6
 
 
 @pytest.mark.parametrize("name", NAMES)
