@@ -6,7 +6,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: setup reproduce train test test-slow test-all faults check bench wheels format lock clean
+.PHONY: setup reproduce train test test-slow test-all faults check bench wheels format docs lock clean
 
 setup: .venv/.done ## make .venv and install the pinned versions into it
 
@@ -48,11 +48,19 @@ wheels: ## an sdist and the wheels that it makes, into dist/ (needs gcc on x86-6
 	build/wheels-env/bin/python -m pip install --quiet --requirement tools/wheels.txt
 	build/wheels-env/bin/python tools/wheels.py
 
+docs: setup .venv/.docs ## the site, into build/site; warnings are errors
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/site
+	@echo "build/site/index.html"
+
+.venv/.docs: docs/requirements.lock
+	$(BIN)/python -m pip install --quiet --requirement docs/requirements.lock
+	touch $@
+
 format: setup ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: setup ## write requirements.lock anew from what is installed in .venv
+lock: setup ## write both requirements.lock anew from what is installed in .venv
 	$(BIN)/python tools/lock.py
 
 clean: ## remove .venv and everything built

@@ -1,7 +1,7 @@
 """The paper in one file: slow, obvious, any dtype. Everything fast is tested against it.
 
 Krotov and Hopfield, *Dense Associative Memory is Robust to Adversarial Inputs*, Neural
-Computation 30(12), 2018. Sizes: B images, N visible neurons, K memories, C classes.
+Computation 30(12), 2018. Sizes: B images, N visible neurons, K memories, C classes::
 
     visible    v   (B, N)      in [-1, 1]
     memories   xi  (K, N + C)  in [-1, 1]; the first N components are the visible part
