@@ -101,6 +101,33 @@ def test_the_code_of_the_page_on_parts_runs(place):
     assert torch.equal(exact.value(v), v**4)
 
 
+def test_the_code_of_the_tutorials_runs(place):
+    start = run_code(DOCS / "index.md")
+    assert denseam.predict(start["mnist"].test[:5], start["model"]).labels.tolist() == [
+        7,
+        2,
+        1,
+        0,
+        4,
+    ]
+    run_code(DOCS / "tutorials" / "first_look.md")
+    assert (place / "memories.png").read_bytes()[:4] == b"\x89PNG"
+    result = run_code(DOCS / "tutorials" / "own_data.md")["result"]
+    assert result.records[-1].test_error < 0.02
+    names = run_code(DOCS / "tutorials" / "robust.md")
+    right = names["large"].predict(names["crossed"].images) == names["test"].labels
+    assert right.float().mean() >= 0.9
+    names = run_code(DOCS / "tutorials" / "remember.md")
+    assert names["result"].agreement(names["eights"]).mean() > 0.9
+    names = run_code(DOCS / "tutorials" / "guard.md")
+    assert not names["guard"].predict(torch.rand(20, 28, 28)).accepted.any()
+
+
+@pytest.mark.filterwarnings("ignore::denseam.DenseAMWarning")  # its classifier has not learned
+def test_the_code_about_guarding_a_classifier_runs():
+    assert run_code(DOCS / "howto" / "guard_my_classifier.md")["guard"]
+
+
 def test_the_page_about_predictions_runs():
     names = run_code(DOCS / "predict.md")
     assert names["result"].labels.tolist() == [7, 2, 1, 0, 4]
