@@ -47,6 +47,7 @@ def test_proofs_are_those_of_certify_and_attacks_stay_outside(study, results):
     verdicts = {claim["id"]: claim["verdict"] for claim in results["claims"]}
     assert verdicts["inside"] == "reproduced"
     assert verdicts["likeness"] == "cannot be compared"
+    assert verdicts["known"] == "cannot be compared"  # a handful of images
     assert results["title"] == PROGRAMMES["certificates"].title
 
 

@@ -34,7 +34,7 @@ __all__ = ["CLAIMS", "certificate_stages", "read_with"]
 
 POWERS = (30, 100, 300, 1000, 10_000)
 SIZES = (0.5, 1.0, 1.58, 2.0)  # L2, [0, 1] units
-_KNOWN = 0.73  # at 1.58: Voracek and Hein, ICML 2022
+_KNOWN, _ALL = 0.73, 10_000  # at 1.58: Voracek and Hein, ICML 2022, on all test images
 
 
 def certificate_stages(study: Study) -> list[Stage]:
@@ -218,6 +218,8 @@ def _save(curves: Sequence[tuple[str, Tensor]], path: Path) -> None:
 
 
 def _more_than_known(rows: Sequence[Row]) -> Verdict:
+    if rows[0].count != _ALL:
+        return "cannot be compared"
     return "better" if rows[0].value > _KNOWN else "not reproduced"
 
 
@@ -240,8 +242,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "known", "Voracek and Hein, ICML 2022",
         "Nearest prototypes certify 73.0 % of MNIST's test images at L2 1.58", "73.0 %",
-        ("proofs/prototypes/1.58",), "more than 73.0 % are certified", _more_than_known, "",
-        ("errors/prototypes",),
+        ("proofs/prototypes/1.58",), "more than 73.0 % of all 10,000 are certified",
+        _more_than_known, "", ("errors/prototypes",),
     ),
     Claim(
         "exact", "§ 7, n → ∞", "In the limit of n a proof finds the boundary itself", _OURS,
