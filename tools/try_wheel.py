@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TESTS = ("kernels", "pretrained", "prediction", "test_model.py", "test_memory.py", "test_energy.py")
-WITH = ("pytest>=8.3", "pytest-timeout>=2.3", "hypothesis>=6.100")
+WITH = ("pytest>=8.3", "pytest-timeout>=2.3", "hypothesis>=6.100", "pandas>=2.2")
 ABSENCE = "ignore:slower, in plain PyTorch"  # the pure wheel says it once a process
 FIRST_STEPS = """
 import denseam, denseam.kernels, PIL.Image

@@ -11,7 +11,7 @@ from denseam import energy, kernels
 from denseam.errors import SecondDerivativeError
 from denseam.kernels import autograd, cpu
 
-from .problems import BACKENDS, DTYPES, Problem, grid, make_problem
+from .problems import BACKENDS, DTYPES, Problem, grid, make_problem, needs_c
 
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 each_function = pytest.mark.parametrize("function", ["energy_gap", "log_energy"])
@@ -220,7 +220,7 @@ def test_inductor_compiles_it_and_equals_eager() -> None:
     compare_with_eager("inductor", "__call__")
 
 
-@pytest.mark.parametrize("product", ["torch", "reference"])
+@pytest.mark.parametrize("product", [pytest.param("torch", marks=needs_c), "reference"])
 def test_mixed_precision_around_a_call_changes_nothing(
     product: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 PROGRAM = """
 import json, sys, warnings
 warnings.simplefilter("error")
+warnings.filterwarnings("ignore", "slower, in plain PyTorch")  # where there are no C kernels
 import numpy, torch
 
 opened = []

@@ -10,9 +10,11 @@ from denseam.errors import InputError
 from denseam.kernels import OBJECTIVES, CrossEntropy, Margin, by_name, memory_gradient
 from denseam.kernels.objectives import LEAD
 
+from .problems import needs_c
+
 B, N, K, C, SCALE = 7, 11, 13, 4, 30.0
 FUNCTIONS = [RectifiedPolynomial(1), RectifiedPolynomial(3), RectifiedPolynomial(30)]
-BACKENDS = ["reference", "cpu"]
+BACKENDS = ["reference", pytest.param("cpu", marks=needs_c)]
 
 
 def problem(dtype=torch.float64):
@@ -54,6 +56,7 @@ def test_values_and_memory_gradients_are_those_of_the_oracle(name, F, backend):
     assert torch.allclose(outcome.activity, energy.class_activity(v, xi, F, 2.0))
 
 
+@needs_c
 def test_images_that_are_wrong_by_far_still_have_a_gradient():
     """tanh has none there: the objective of the paper leaves such memories where they are."""
     v, _, xi = problem(torch.float32)
@@ -68,6 +71,7 @@ def test_images_that_are_wrong_by_far_still_have_a_gradient():
     assert sizes["paper"] == 0 < min(sizes["cross-entropy"], sizes["margin"])
 
 
+@needs_c
 def test_a_class_that_underflows_beside_the_best_still_has_its_gradient():
     """In float32, (1 / 20)^30 is 0: the sum of the right class needs a scale of its own."""
     xi = torch.zeros(C, N + C)
