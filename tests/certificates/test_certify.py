@@ -236,7 +236,7 @@ class Turned(nn.Module):
     """A front that turns its inputs: distances stay."""
 
     n_inputs = N
-    lipschitz = 1.0
+    lipschitz, rounding = 1 + 1e-6, 1e-5
 
     def __init__(self):
         super().__init__()
@@ -256,8 +256,30 @@ def test_a_front_that_lengthens_nothing_carries_certificates_through():
     certificates = denseam.certify(model, v)
     assert not certificates.box
     expected = denseam.certify(plain, v @ model.front.turn, box=False)
-    assert torch.allclose(certificates.radii, expected.radii, rtol=1e-3)
+    assert torch.allclose(certificates.radii, expected.radii, rtol=1e-3, atol=1e-4)
     assert_nothing_inside(model, v, certificates)
+
+
+class Coarse(nn.Module):
+    """A front that means the identity, and rounds."""
+
+    n_inputs = N
+    lipschitz, rounding = 1.0, 0.1 * N**0.5
+
+    def forward(self, inputs):
+        return (inputs / 0.2).round() * 0.2
+
+
+def test_the_rounding_of_a_front_is_in_the_margin():
+    model = denseam.DenseAM(N, C, 12, power=math.inf, temperature=1.0, front=Coarse())
+    model.memories.data = model_of(math.inf).memories.data
+    v = points(200)
+    certificates = denseam.certify(model, v)
+    assert int((certificates.radii > 0).sum()) > 20
+    assert_nothing_inside(model, v, certificates)
+    assert verify(model, v, certificates).all()
+    more = Certificates(**{**vars(certificates), "radii": certificates.radii + 0.02})
+    assert not verify(model, v, more)[certificates.radii > 0].any()
 
 
 @pytest.mark.parametrize(
@@ -280,5 +302,7 @@ def test_models_without_a_bound_say_so():
         denseam.certify(rbf, points(2))
     front = denseam.fronts.Pixels((2, 2), (2, 2))
     model = denseam.DenseAM(4, C, 5, power=3, temperature=1.0, front=front)
-    with pytest.raises(InputError, match="lipschitz"):
-        denseam.certify(model, torch.zeros(1, 2, 2))
+    for name in ("lipschitz", "rounding"):
+        with pytest.raises(InputError, match=f"no number `{name}`"):
+            denseam.certify(model, torch.zeros(1, 2, 2))
+        setattr(front, name, 1.0)

@@ -6,11 +6,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from denseam.baselines import PolynomialNetwork
 from denseam.certificates.bounds import BOUNDS, Proofs, Work, as_batch, bounds_for
-from denseam.certificates.fields import fields_of, front_lipschitz
+from denseam.certificates.fields import fields_of, front_bounds
 from denseam.certificates.networks import NetworkVerifier
 from denseam.certificates.pairwise import Search
 from denseam.certificates.result import Certificates
@@ -95,7 +95,7 @@ def certify(
             on_progress(int(part[-1]) + 1, len(labels))
     radii = torch.tensor([0.0 if p is None else p["radius"] for p in proofs], dtype=torch.float64)
     return Certificates(
-        radii / prover.lengthens, labels, predicted, norm, prover.box, tuple(proofs),
+        prover.before_front(radii), labels, predicted, norm, prover.box, tuple(proofs),
         digest(model), time.perf_counter() - start,
     )  # fmt: skip
 
@@ -111,8 +111,8 @@ def verify(model: Classifier, visible: Tensor, certificates: Certificates) -> Te
     prover = _Prover(model, certificates.norm, "best", box=certificates.box)
     with torch.no_grad():
         inside = np.asarray(model.visible(visible).double().cpu())
-    claims = certificates.radii * prover.lengthens
-    holds = claims == 0
+    claims = certificates.radii * prover.lengthens + 2 * prover.rounding
+    holds = certificates.radii == 0
     rows = (~holds).nonzero().flatten().tolist()
     for i in rows:
         proof, label = certificates.proofs[i], int(certificates.labels[i])
@@ -135,10 +135,10 @@ class _Prover:
     verifier: Verifier | NetworkVerifier
 
     def __init__(self, model: Classifier, norm: str, bound: str, *, box: bool) -> None:
-        lengthens = front_lipschitz(model.front)
-        self.lengthens = 1.0 if lengthens is None else lengthens
-        self.box = box and lengthens is None
-        if norm == "linf" and lengthens is not None and not isinstance(model.front, nn.Identity):
+        bounds = front_bounds(model.front)
+        self.lengthens, self.rounding = bounds or (1.0, 0.0)
+        self.box = box and bounds is None
+        if norm == "linf" and bounds is not None:
             raise InputError("a front keeps L2 distances, not Linf ones: wanted norm='l2'")
         self.most = 2 * model.n_visible**0.5 if norm == "l2" else 2.0  # across [-1, 1]^N
         if isinstance(model, PolynomialNetwork):
@@ -153,6 +153,13 @@ class _Prover:
         for name in self.bounds:
             if not BOUNDS[name].serves(fields):
                 raise InputError(f"bound={name!r} ({BOUNDS[name].title}) is not for this energy")
+
+    def before_front(self, radii: Tensor) -> Tensor:
+        """Return radii (B,) of the model's inputs for radii behind its front.
+
+        Both the image and its neighbours reach the memories with the rounding of the front.
+        """
+        return (radii - 2 * self.rounding).clamp(min=0) / self.lengthens * (1 - 2.0**-50)
 
     def __call__(self, visible: Tensor, labels: Tensor) -> Proofs:
         """Return verified proofs of images (B, N) of classes (B,)."""

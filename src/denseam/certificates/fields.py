@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from denseam.baselines import NearestNeighbour
+from denseam.checks import number
 from denseam.classifier import Classifier
 from denseam.energies import Exponential, Largest, RectifiedPolynomial
 from denseam.errors import InputError
@@ -30,7 +31,7 @@ __all__ = [
     "Fields",
     "array",
     "fields_of",
-    "front_lipschitz",
+    "front_bounds",
     "lipschitz_constant",
     "rounding",
 ]
@@ -166,21 +167,30 @@ def lipschitz_constant(fields: Fields, lengths: Array, norm: str) -> float:
     return float(spectral ** (2 / n) * largest ** (1 - 2 / n))
 
 
-def front_lipschitz(front: nn.Module) -> float | None:
-    """Return the L2 Lipschitz constant of a front; None without a front.
+def front_bounds(front: nn.Module) -> tuple[float, float] | None:
+    """Return how much a front may lengthen an L2 distance, and its rounding; None without a front.
+
+    A front says both: ``lipschitz``, and ``rounding``, the largest L2 distance between its outputs
+    as computed and in exact arithmetic, for inputs no farther from 0 than three times an image may
+    be.
 
     Raises:
-        InputError: for a front that does not say its own (``lipschitz``).
+        InputError: for a front that lacks one of them.
     """
     if isinstance(front, nn.Identity):
         return None
-    constant = getattr(front, "lipschitz", None)
-    if constant is None:
-        raise InputError(
-            f"the front {type(front).__name__} has no number `lipschitz`: a certificate for its "
-            "inputs needs the largest factor by which it lengthens a distance"
-        )
-    return float(constant)
+    for name, words in (
+        ("lipschitz", "the largest factor by which it lengthens a distance"),
+        ("rounding", "the largest L2 error of its outputs as computed"),
+    ):
+        if getattr(front, name, None) is None:
+            raise InputError(
+                f"the front {type(front).__name__} has no number `{name}`: a certificate for its "
+                f"inputs needs {words}"
+            )
+    return (
+        number("lipschitz", front.lipschitz, above=0), number("rounding", front.rounding, least=0)
+    )  # fmt: skip
 
 
 def array(values: Tensor) -> Array:
