@@ -26,6 +26,7 @@ html_title = "denseam"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False
 html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
@@ -37,12 +38,25 @@ def _links(app: Any, document: str, source: list[str]) -> None:
 
 
 def _formulas(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Keep bars and lone stars of docstrings, |Y| or *shape, from being read as markup."""
-    for i, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
+    """Keep formulas of docstrings, |Y| or *shape, and indented blocks from being read as markup."""
+    text: list[str] = []
+    block = False
+    margin = 0  # of the paragraph before
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and not (block and indent > margin):
+            blank = bool(text) and not text[-1].strip()
+            block = blank and indent > margin
+            if block and not any(each.rstrip().endswith("::") for each in text[-2:]):
+                text += [" " * margin + "::", ""]
+            margin = margin if block else indent
+        if not block and not line.lstrip().startswith((">>>", "...")):
             pieces = re.split(r"(``.*?``|(?<![\w*])\*[^*\s][^*]*\*(?!\w))", line)
             pieces[::2] = [re.sub(r"(\||\*(?=\S))", r"\\\1", piece) for piece in pieces[::2]]
-            lines[i] = "".join(pieces)
+            text.append("".join(pieces))
+        else:
+            text.append(line)
+    lines[:] = text
 
 
 def setup(app: Any) -> None:

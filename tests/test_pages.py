@@ -103,13 +103,8 @@ def test_the_code_of_the_page_on_parts_runs(place):
 
 def test_the_code_of_the_tutorials_runs(place):
     start = run_code(DOCS / "index.md")
-    assert denseam.predict(start["mnist"].test[:5], start["model"]).labels.tolist() == [
-        7,
-        2,
-        1,
-        0,
-        4,
-    ]
+    labels = denseam.predict(start["mnist"].test[:5], start["model"]).labels
+    assert f"# {labels}\n" in (DOCS / "index.md").read_text()
     run_code(DOCS / "tutorials" / "first_look.md")
     assert (place / "memories.png").read_bytes()[:4] == b"\x89PNG"
     result = run_code(DOCS / "tutorials" / "own_data.md")["result"]
