@@ -57,6 +57,17 @@ def test_exponential_energies_have_certificates():
     assert_nothing_inside(model, v, certificates)
 
 
+def test_images_as_people_have_them_are_certified_as_predict_takes_them():
+    test = denseam.data.load("mnist").test[:5]
+    model = denseam.DenseAM(784, 10, 30, power=math.inf, temperature=1.0)
+    model.memories.data = torch.cat([test.visible().repeat(6, 1), torch.eye(10).repeat(3, 1)], 1)
+    expected = denseam.certify(model, test.visible())
+    for images in (test, test.images, test.images.numpy(), list(test.visible())):
+        certificates = denseam.certify(model, images)
+        assert torch.equal(certificates.radii, expected.radii)
+        assert verify(model, images, certificates).all()
+
+
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 @pytest.mark.parametrize("box", [True, False])
 def test_the_least_distance_is_that_of_an_exhaustive_search(box, norm):

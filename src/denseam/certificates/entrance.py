@@ -50,7 +50,8 @@ def certify(
     Args:
         model: a ``DenseAM``, of any n or in the limit ``power=inf``; nearest neighbours; with
             ``bound="lipschitz"`` a ReLU or polynomial network.
-        visible: (B, N) in [-1, 1]; inputs of the front, where the model has one.
+        visible: (B, N) in [-1, 1]; inputs of the front, where the model has one; and whatever
+            else ``as_inputs`` takes.
         labels: (B,) right classes; the model's own labels by default.
         norm: of the distance, "l2" or "linf".
         bound: a row of ``certificates.BOUNDS``; "best" takes the largest radius of those that are
@@ -79,6 +80,7 @@ def certify(
     choice("norm", norm, get_args(Norm))
     choice("bound", bound, ("best", *BOUNDS))
     whole("chunk", chunk)
+    visible = model.as_inputs(visible)
     predicted = model.predict(visible)
     labels = predicted if labels is None else labels
     check_labels(labels, model.n_classes, len(visible))
@@ -110,7 +112,7 @@ def verify(model: Classifier, visible: Tensor, certificates: Certificates) -> Te
         raise InputError(f"{len(visible)} images and {len(certificates)} certificates")
     prover = _Prover(model, certificates.norm, "best", box=certificates.box)
     with torch.no_grad():
-        inside = np.asarray(model.visible(visible).double().cpu())
+        inside = np.asarray(model.visible(model.as_inputs(visible)).double().cpu())
     claims = certificates.radii * prover.lengthens + 2 * prover.rounding
     holds = certificates.radii == 0
     rows = (~holds).nonzero().flatten().tolist()
