@@ -366,3 +366,14 @@ def test_a_part_that_its_maker_left_undone_is_made_by_another(model, clean, tmp_
     found = [one for one in together(2, call) if one is not None]
     assert len(found) == 1
     assert same(found[0], boundary_set(model, clean, chunk=4))
+
+
+def test_chunks_left_by_a_kill_after_the_set_was_written_go(tmp_path):
+    model, out = prototypes(20.0).float(), tmp_path / "set.safetensors"
+    first = rubbish_set(model, out=out, shape=(4, 3), per_class=1, max_steps=2)
+    left = tmp_path / "set.safetensors.parts"
+    left.mkdir()
+    (left / "00000000-00000003.safetensors").write_bytes(b"")
+    again = rubbish_set(model, out=out, shape=(4, 3), per_class=1, max_steps=2)
+    assert again.digest() == first.digest()
+    assert not left.exists()

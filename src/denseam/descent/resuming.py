@@ -69,7 +69,14 @@ def build(
             chunks.share(report)
         else:
             return chunks.make_all(report)
-    return _read(out, metadata, f"{out} is there and was made otherwise", "it")
+    whole = _read(out, metadata, f"{out} is there and was made otherwise", "it")
+    shutil.rmtree(_folder(out), ignore_errors=True)  # of a process killed before it did this
+    return whole
+
+
+def _folder(out: Path) -> Path:
+    """Return the folder of the chunks of a set."""
+    return out.with_name(out.name + ".parts")
 
 
 class _Chunks:
@@ -83,7 +90,7 @@ class _Chunks:
         metadata: Mapping[str, Any],
     ) -> None:
         self.make, self.cuts, self.out, self.metadata = make, cuts, out, metadata
-        self.folder = out.with_name(out.name + ".parts")
+        self.folder = _folder(out)
 
     def make_all(self, report: Callable[[int], None]) -> ImageSet:
         """Make the chunks that are missing, and join them."""
