@@ -46,12 +46,12 @@ def _linear(*, exact: bool) -> Callable[[Work, Tensor, Tensor], Proofs]:
     return find
 
 
-def _largest(bound: str, *depths: int) -> Callable[[Work, Tensor, Tensor], Proofs]:
+def _largest(bound: str, *tries: dict[str, Any]) -> Callable[[Work, Tensor, Tensor], Proofs]:
     """Return the search for the largest radius at which the verifier finds an inequality true.
 
     Args:
         bound: its name.
-        depths: of the proofs of "votes", the cheapest first.
+        tries: what else a proof says, the cheapest first; each begins where the last one ended.
     """
 
     def find(work: Work, visible: Tensor, labels: Tensor) -> Proofs:
@@ -59,23 +59,18 @@ def _largest(bound: str, *depths: int) -> Callable[[Work, Tensor, Tensor], Proof
         guess = 0.25
         for v, y in zip(np.asarray(visible.double()), labels.tolist(), strict=True):
             proof: dict[str, Any] = {"bound": bound, "radius": 0.0}
-            for depth in depths or (None,):
+            for more in tries or ({},):
+                proof |= more
 
-                def holds(radius: float, v: Any = v, y: int = y, depth: int | None = depth) -> bool:
-                    tried = {"bound": bound, "radius": radius}
-                    return work.verifier(v[None], [y], [tried | _depth(depth)])[0]
+                def holds(radius: float, v: Any = v, y: int = y, proof: Any = proof) -> bool:
+                    return work.verifier(v[None], [y], [proof | {"radius": radius}])[0]
 
-                radius = _bisected(holds, proof["radius"] or guess)
-                proof |= {"radius": radius} | _depth(depth)
+                proof["radius"] = _bisected(holds, proof["radius"] or guess)
             guess = proof["radius"] or guess
             proofs.append(proof)
         return proofs
 
     return find
-
-
-def _depth(depth: int | None) -> dict[str, int]:
-    return {} if depth is None else {"depth": depth}
 
 
 def _bisected(holds: Callable[[float], bool], guess: float) -> float:
@@ -104,7 +99,8 @@ BOUNDS: dict[str, Bound] = {
         "one memory of the class against each rival", lambda _: True, _linear(exact=False)
     ),
     "votes": Bound(
-        "the difference of the votes, memory by memory", _powers, _largest("votes", 0, _DEPTH)
+        "the difference of the votes, memory by memory", _powers,
+        _largest("votes", {"depth": 0}, {"depth": _DEPTH}),
     ),
     "convex": Bound("tangent of one class, rise of another", _powers, _largest("convex")),
     "lipschitz": Bound(

@@ -5,7 +5,7 @@ overlap moves by t. Where x >= z that is above its tangent; elsewhere above the 
 N_mu t^2 / 2. So the lead is at least that of the tangents, minus what all N_mu can take.
 
 A ball is cut into slabs, halves of halves along the gradient u of the lead, and each slab has
-tangents of its own: with delta = tau u + delta', overlaps move by tau A_mu.u, which hardly
+its own tangents: with delta = tau u + delta', overlaps move by tau A_mu.u, which hardly
 varies in a thin slab, and by at most |delta'| |A_mu - (A_mu.u) u| across.
 """
 
@@ -38,20 +38,20 @@ class Lead:
     norm: str
     off: float
 
-    def holds(self, own: Array, rival: Array, error: Array, r: float, depth: int) -> bool:
-        """Return whether fields ``own`` (K,) win against ``rival`` wherever overlaps move within r.
+    def holds(self, leading: Array, rival: Array, error: Array, r: float, depth: int) -> bool:
+        """Return whether ``leading`` wins against ``rival`` wherever overlaps move within r.
 
         Args:
-            own: (K,) fields of the class, rounded down.
+            leading: (K,) fields of the class, rounded down.
             rival: (K,) fields of another class, rounded up.
             error: (K,) of the overlaps.
             r: the radius.
             depth: how often a slab may be halved.
         """
-        return self._holds(own, rival, error, r, (-r, r), None, depth)
+        return self._holds(leading, rival, error, r, (-r, r), None, depth)
 
     def _holds(
-        self, own: Array, rival: Array, error: Array, r: float,
+        self, leading: Array, rival: Array, error: Array, r: float,
         slab: Slab, u: Array | None, depth: int,
     ) -> bool:  # fmt: skip
         f, n, off = self.fields, self.fields.power, self.off
@@ -61,7 +61,7 @@ class Lead:
         side = math.sqrt(max(r * r - max(slab[0], -slab[1], 0) ** 2, 0)) * (1 + off)
         blur = error + 4 * off * r * self.lengths
         reach = (side * across + half * np.abs(along) + blur) * (1 + 4 * U)
-        fields = own + mid * along, rival + mid * along
+        fields = leading + mid * along, rival + mid * along
         scale = max(float((field + reach).max()) for field in fields)
         if not (scale > 0 and 2 <= n < math.inf):
             return False
@@ -72,8 +72,8 @@ class Lead:
         bend = np.where(fields[1] > fields[0], n * (n - 1) / scale**2 * bend, 0)
         gradient = slopes @ f.A
         length = float(np.linalg.norm(gradient, 1 if self.norm == "linf" else 2))
-        part = 0.0 if u is None else float(gradient @ u)
-        lost = side * math.sqrt(max(length**2 * (1 + 16 * off) - part**2, 0)) + half * abs(part)
+        slope = 0.0 if u is None else float(gradient @ u)
+        lost = side * math.sqrt(max(length**2 * (1 + 16 * off) - slope**2, 0)) + half * abs(slope)
         lost += np.abs(slopes) @ blur + (bend * reach**2).sum() / 2
         size = ((far_x**n).sum() + (far_z**n).sum()) * (2 * f.blur + 16 * off * n)
         size += off * 8 * n * r * (np.abs(slopes) @ self.lengths)
@@ -84,4 +84,4 @@ class Lead:
             return False
         u, mid = gradient / length if u is None else u, sum(slab) / 2
         halves = (slab[0], mid), (mid, slab[1])
-        return all(self._holds(own, rival, error, r, each, u, depth - 1) for each in halves)
+        return all(self._holds(leading, rival, error, r, each, u, depth - 1) for each in halves)

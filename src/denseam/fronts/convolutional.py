@@ -161,7 +161,7 @@ def check_levels(text: str) -> str:
 def _map_shape(shape: tuple[int, ...], levels: list[Level]) -> tuple[int, int, int]:
     """Return (channels, H, W) after the levels; InputError where the map is too small."""
     channels, *sides = [1, *shape][-3:]
-    for place, (made, kernel, pool) in enumerate(levels, 1):
+    for place, (filters, kernel, pool) in enumerate(levels, 1):
         left = [side - kernel + 1 for side in sides]
         if min(left) < pool:
             raise InputError(
@@ -169,7 +169,7 @@ def _map_shape(shape: tuple[int, ...], levels: list[Level]) -> tuple[int, int, i
                 f"wanted maps of at least {kernel + pool - 1} x {kernel + pool - 1}, got "
                 f"{sides[0]} x {sides[1]}, of images {shape}"
             )
-        channels, sides = made, [side // pool for side in left]
+        channels, sides = filters, [side // pool for side in left]
     return channels, sides[0], sides[1]
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import denseam.certificates
-from denseam.certificates import Certificates
+from denseam.certificates import Certificates, certify
 from denseam.classifier import Classifier
 from denseam.data import ImageSet
 from denseam.descent import minimum_norm
@@ -89,7 +88,7 @@ def _exact(subject: Subject) -> bool:
 def _certify(model: Classifier, images: ImageSet, place: Place | None = None) -> Certificates:
     progress = None if place is None else place.progress
     visible = images.visible(model.memories.dtype)
-    return denseam.certificates.certify(model, visible, images.labels, on_progress=progress)
+    return certify(model, visible, images.labels, on_progress=progress)
 
 
 def _proofs(study: Study, counts: dict[str, int], place: Place) -> Findings:
@@ -173,7 +172,7 @@ def _against_n(study: Study, place: Place) -> Findings:
         for i, power in enumerate((*POWERS, math.inf)):
             model = subject.model if math.isinf(power) else read_with(subject.model, power)
             visible = images.visible(model.memories.dtype)
-            proven = denseam.certificates.certify(model, visible, images.labels, bound="distance")
+            proven = certify(model, visible, images.labels, bound="distance")
             words = "limit" if math.isinf(power) else f"n = {power}"
             name = f"against-n/{'limit' if math.isinf(power) else power}"
             of_power = [

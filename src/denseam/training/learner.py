@@ -181,8 +181,8 @@ class Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what training changes: memories, velocity, a front, and what is to be shipped."""
-        own = {"memories": self.memories, "velocity": self.velocity, **self.usual.tensors()}
-        return {**own, **self.shipped.tensors()}
+        trained = {"memories": self.memories, "velocity": self.velocity, **self.usual.tensors()}
+        return {**trained, **self.shipped.tensors()}
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of the tensors, for ``restore``."""
